@@ -1,0 +1,1 @@
+//! The broker's decisions as pure state machines: log, replica, groups, transactions, controller.

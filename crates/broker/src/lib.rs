@@ -1,0 +1,1 @@
+//! A durable Kafka-protocol broker for one machine, embeddable in a program or a test.

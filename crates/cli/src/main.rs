@@ -1,0 +1,3 @@
+//! The `streamledger` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! A Kafka client: producer, consumer and admin, async and blocking, on any executor.

@@ -1,0 +1,1 @@
+//! Derives the codec of a Kafka message from a plain struct with version attributes.

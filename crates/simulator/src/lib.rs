@@ -1,0 +1,1 @@
+//! The real cores under a faked clock, network and disk: one seed, one run.

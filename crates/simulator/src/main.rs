@@ -1,0 +1,3 @@
+//! Runs the simulator: `simulate --seed N`.
+
+fn main() {}
