@@ -1,1 +1,3 @@
 //! The broker's decisions as pure state machines: log, replica, groups, transactions, controller.
+
+pub mod map;
