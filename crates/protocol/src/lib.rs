@@ -1,1 +1,19 @@
 //! The words and bytes of the Kafka protocol: newtypes, errors, messages, record batches, codecs.
+//!
+//! 1. Nothing here does I/O, reads a clock or keeps state: bytes in, values out, and back.
+//! 2. A number with a name in Kafka has a type of its own here, never an alias.
+//! 3. Nothing read from the wire is trusted: a count is checked against the bytes that remain
+//!    before anything is allocated, and no decoder panics.
+
+mod choices;
+mod error_code;
+mod ids;
+mod names;
+
+pub use choices::{Acks, Codec, IsolationLevel, TimestampType, UnknownChoice};
+pub use error_code::{Disposition, ErrorCode};
+pub use ids::{
+    ApiVersion, BrokerId, CorrelationId, InvalidTopicId, LeaderEpoch, Offset, PartitionIndex,
+    ProducerEpoch, ProducerId, ProducerIdentity, SequenceNumber, TimestampMs, TopicId,
+};
+pub use names::{GroupId, InvalidTopicName, TopicName, TopicPartition, TransactionalId};
