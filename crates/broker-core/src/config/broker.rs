@@ -1,0 +1,409 @@
+//! The table of broker settings: Kafka's names, and a few of our own under `streamledger.`.
+
+use super::spec::{ConfigError, ConfigKind, ConfigSpec, nearest_name, shortened};
+use super::topic::TOPIC_CONFIGS;
+
+macro_rules! broker_config {
+    ($name:literal, $kind:expr, $default:expr, $doc:literal, $why:literal) => {
+        ConfigSpec { name: $name, kind: $kind, default: $default, doc: $doc, why: $why }
+    };
+}
+
+const HOURS: ConfigKind = ConfigKind::Int { min: 1, max: 2_000_000 };
+const MILLISECONDS: ConfigKind = ConfigKind::Int { min: 1, max: i32::MAX };
+
+/// Every broker setting, in order of name.
+pub const BROKER_CONFIGS: &[ConfigSpec] = &[
+    broker_config!(
+        "advertised.listeners",
+        ConfigKind::Text,
+        None,
+        "The host:port clients are told to connect to, one for each listener.",
+        "Unset: each client is told the address it reached, which it can plainly reach."
+    ),
+    broker_config!(
+        "auto.create.topics.enable",
+        ConfigKind::Boolean,
+        Some("true"),
+        "Whether asking for a topic that is not there creates it.",
+        "Kafka's; client libraries' examples count on it."
+    ),
+    broker_config!(
+        "broker.rack",
+        ConfigKind::Text,
+        None,
+        "The rack told to clients.",
+        "One machine has none."
+    ),
+    broker_config!(
+        "connections.max.idle.ms",
+        ConfigKind::long_from(1000),
+        Some("600000"),
+        "A connection on which nothing is asked for this long is closed, in ms.",
+        "Kafka's ten minutes: clients close theirs after nine."
+    ),
+    broker_config!(
+        "default.replication.factor",
+        ConfigKind::Int { min: 1, max: 1 },
+        Some("1"),
+        "Replicas of a topic that is created without saying how many.",
+        "There is one node."
+    ),
+    broker_config!(
+        "delete.topic.enable",
+        ConfigKind::Boolean,
+        Some("true"),
+        "Whether topics may be deleted.",
+        "Kafka's."
+    ),
+    broker_config!(
+        "fetch.max.bytes",
+        ConfigKind::int_from(1024),
+        Some("8388608"),
+        "The most bytes one fetch is answered with, whatever the client asks for; a first batch \
+         larger than this is sent whole.",
+        "8 MiB, not Kafka's 55: as fast on one machine, and many readers fit in little memory."
+    ),
+    broker_config!(
+        "listeners",
+        ConfigKind::Text,
+        None,
+        "Addresses to listen on: host:port or PLAINTEXT://host:port, separated by commas.",
+        "Unset: 127.0.0.1 on a free port; a program that wants a fixed one says so."
+    ),
+    broker_config!(
+        "log.cleanup.policy",
+        ConfigKind::List(&["compact", "delete"]),
+        Some("delete"),
+        "The default of cleanup.policy.",
+        "Kafka's."
+    ),
+    broker_config!(
+        "log.dirs",
+        ConfigKind::Text,
+        None,
+        "The data directory (one).",
+        "Unset: a temporary directory, removed when the broker is dropped."
+    ),
+    broker_config!(
+        "log.index.interval.bytes",
+        ConfigKind::int_from(0),
+        Some("4096"),
+        "The default of index.interval.bytes.",
+        "Kafka's."
+    ),
+    broker_config!(
+        "log.message.timestamp.after.max.ms",
+        ConfigKind::long_from(0),
+        Some("3600000"),
+        "The default of message.timestamp.after.max.ms.",
+        "Kafka's hour."
+    ),
+    broker_config!(
+        "log.message.timestamp.before.max.ms",
+        ConfigKind::long_from(0),
+        Some("9223372036854775807"),
+        "The default of message.timestamp.before.max.ms.",
+        "Kafka's: old events are welcome."
+    ),
+    broker_config!(
+        "log.message.timestamp.type",
+        ConfigKind::Choice(&["CreateTime", "LogAppendTime"]),
+        Some("CreateTime"),
+        "The default of message.timestamp.type.",
+        "Kafka's."
+    ),
+    broker_config!(
+        "log.retention.bytes",
+        ConfigKind::long_from(-1),
+        Some("-1"),
+        "The default of retention.bytes.",
+        "Kafka's: time limits, not size."
+    ),
+    broker_config!(
+        "log.retention.check.interval.ms",
+        ConfigKind::long_from(1),
+        Some("300000"),
+        "How often old segments are looked for, in ms.",
+        "Kafka's five minutes."
+    ),
+    broker_config!(
+        "log.retention.hours",
+        ConfigKind::Int { min: -1, max: i32::MAX },
+        Some("168"),
+        "The default of retention.ms, in hours.",
+        "Kafka's week."
+    ),
+    broker_config!(
+        "log.retention.minutes",
+        ConfigKind::Int { min: -1, max: i32::MAX },
+        None,
+        "The default of retention.ms, in minutes; goes before the hours.",
+        "Unset in Kafka."
+    ),
+    broker_config!(
+        "log.retention.ms",
+        ConfigKind::long_from(-1),
+        None,
+        "The default of retention.ms; goes before minutes and hours.",
+        "Unset in Kafka."
+    ),
+    broker_config!(
+        "log.roll.hours",
+        HOURS,
+        Some("168"),
+        "The default of segment.ms, in hours.",
+        "Kafka's week."
+    ),
+    broker_config!(
+        "log.roll.ms",
+        ConfigKind::long_from(1),
+        None,
+        "The default of segment.ms; goes before the hours.",
+        "Unset in Kafka."
+    ),
+    broker_config!(
+        "log.segment.bytes",
+        ConfigKind::int_from(1_048_576),
+        Some("1073741824"),
+        "The default of segment.bytes.",
+        "Kafka's GiB."
+    ),
+    broker_config!(
+        "max.connections",
+        ConfigKind::int_from(1),
+        Some("1024"),
+        "Connections in all; one more is closed at once.",
+        "File descriptors are few (1024 by default on Linux); Kafka has no limit."
+    ),
+    broker_config!(
+        "max.connections.per.ip",
+        ConfigKind::int_from(1),
+        Some("512"),
+        "Connections from one address; one more is closed at once.",
+        "Half of all, so that one address never shuts out the others."
+    ),
+    broker_config!(
+        "max.request.partition.size.limit",
+        ConfigKind::int_from(1),
+        Some("2000"),
+        "Partitions described in one DescribeTopicPartitions answer.",
+        "Kafka's."
+    ),
+    broker_config!(
+        "message.max.bytes",
+        ConfigKind::int_from(0),
+        Some("1048588"),
+        "The default of max.message.bytes.",
+        "Kafka's."
+    ),
+    broker_config!(
+        "min.insync.replicas",
+        ConfigKind::int_from(1),
+        Some("1"),
+        "The default of the topic setting of the same name.",
+        "There is one replica."
+    ),
+    broker_config!(
+        "node.id",
+        ConfigKind::int_from(0),
+        Some("1"),
+        "This broker's id.",
+        "1, as in Kafka's own example configuration."
+    ),
+    broker_config!(
+        "num.partitions",
+        ConfigKind::int_from(1),
+        Some("1"),
+        "Partitions of a topic that is created without saying how many.",
+        "Kafka's."
+    ),
+    broker_config!(
+        "producer.id.expiration.ms",
+        ConfigKind::int_from(1),
+        Some("86400000"),
+        "How long a silent producer's sequences are remembered, in ms.",
+        "Kafka's day; a retry comes within minutes."
+    ),
+    broker_config!(
+        "queued.max.request.bytes",
+        ConfigKind::long_from(65_536),
+        Some("33554432"),
+        "Bytes of requests held in memory, all connections together; past it reading waits.",
+        "32 MiB keeps the broker small; Kafka has no limit."
+    ),
+    broker_config!(
+        "socket.listen.backlog.size",
+        ConfigKind::int_from(1),
+        Some("128"),
+        "Connections the kernel holds before they are accepted.",
+        "Linux's usual ceiling; Kafka's 50 drops bursts."
+    ),
+    broker_config!(
+        "socket.request.max.bytes",
+        ConfigKind::int_from(1024),
+        Some("104857600"),
+        "The largest request, in bytes; a longer one closes its connection.",
+        "Kafka's 100 MiB."
+    ),
+    broker_config!(
+        "streamledger.connection.requests.max",
+        ConfigKind::int_from(1),
+        Some("100"),
+        "Requests of one connection that may be unanswered; past it reading waits.",
+        "Clients keep five to a hundred in flight."
+    ),
+    broker_config!(
+        "streamledger.first.request.timeout.ms",
+        MILLISECONDS,
+        Some("10000"),
+        "A connection that has sent no whole request after this long is closed, in ms.",
+        "Clients speak first and at once; who doesn't holds a place for nothing."
+    ),
+    broker_config!(
+        "streamledger.flush",
+        ConfigKind::Text,
+        Some("commit"),
+        "When appended bytes are forced to disk: commit (before each ack, many acks at once), \
+         interval:MS, or os (when the kernel likes, as Kafka).",
+        "One node has no replica to get lost records back from."
+    ),
+    broker_config!(
+        "streamledger.partitions.max",
+        ConfigKind::int_from(1),
+        Some("10000"),
+        "Partitions of all topics together.",
+        "Each has files and memory; a client must not exhaust either."
+    ),
+    broker_config!(
+        "streamledger.request.read.timeout.ms",
+        MILLISECONDS,
+        Some("30000"),
+        "A request that was begun must be there in whole after this long and a second for each \
+         64 KiB, in ms.",
+        "The pace of a bad phone line; slower ones only hold memory."
+    ),
+    broker_config!(
+        "streamledger.response.max.bytes",
+        ConfigKind::long_from(65_536),
+        Some("33554432"),
+        "Bytes of fetched records held in memory, all connections together; past it fetches wait.",
+        "32 MiB: readers that do not read must not fill memory."
+    ),
+    broker_config!(
+        "streamledger.response.write.timeout.ms",
+        MILLISECONDS,
+        Some("30000"),
+        "A response must be taken by its reader in this long and a second for each 64 KiB, in ms.",
+        "As for requests."
+    ),
+    broker_config!(
+        "streamledger.shutdown.timeout.ms",
+        MILLISECONDS,
+        Some("8000"),
+        "How long a shutdown waits for requests in flight to be answered, in ms.",
+        "Under the ten seconds service supervisors give."
+    ),
+    broker_config!(
+        "streamledger.worker.threads",
+        ConfigKind::Int { min: 1, max: 64 },
+        Some("2"),
+        "Threads that serve connections.",
+        "Two keep a fast disk and a fast network busy."
+    ),
+];
+
+/// Kafka's settings, or groups of them (`*` at the end), that are deliberately not here.
+const NOT_HERE: &[(&str, &str)] = &[
+    ("broker.id", "the setting is called node.id"),
+    ("controller.*", "the controller is inside the one node"),
+    ("inter.broker.*", "there is one node"),
+    ("listener.security.protocol.map", "listeners are plaintext in this version"),
+    ("log.cleaner.*", "compaction does not run in this version"),
+    ("log.dir", "the setting is called log.dirs"),
+    ("log.flush.*", "the flush policy is streamledger.flush: commit, interval:MS or os"),
+    ("num.io.threads", "the setting is streamledger.worker.threads"),
+    ("num.network.threads", "the setting is streamledger.worker.threads"),
+    ("process.roles", "the one node is broker and controller"),
+    ("remote.*", "there is no tiered storage"),
+    ("replica.*", "there is one node"),
+    ("sasl.*", "listeners are plaintext in this version"),
+    ("security.*", "listeners are plaintext in this version"),
+    ("ssl.*", "listeners are plaintext in this version"),
+    ("zookeeper.*", "there is no ZooKeeper"),
+];
+
+/// The row of a broker setting.
+#[must_use]
+pub fn broker_config(name: &str) -> Option<&'static ConfigSpec> {
+    BROKER_CONFIGS.iter().find(|spec| spec.name == name)
+}
+
+/// Whether a broker setting may change while the broker runs: those that are topics' defaults.
+#[must_use]
+pub fn is_dynamic(name: &str) -> bool {
+    TOPIC_CONFIGS.iter().flat_map(|row| row.synonyms).any(|synonym| synonym.name == name)
+}
+
+/// Checks one broker setting: known here, and well formed.
+///
+/// # Errors
+/// [`ConfigError`], with what to write instead.
+pub fn check_broker_config(name: &str, value: &str) -> Result<&'static ConfigSpec, ConfigError> {
+    if let Some(spec) = broker_config(name) {
+        spec.check(value)?;
+        return Ok(spec);
+    }
+    let is_named = |pattern: &str| match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => name == pattern,
+    };
+    if let Some(&(_, reason)) = NOT_HERE.iter().find(|(pattern, _)| is_named(pattern)) {
+        let (name, value) = (shortened(name), shortened(value));
+        return Err(ConfigError::Unsupported { name, value, reason });
+    }
+    Err(ConfigError::Unknown {
+        name: shortened(name),
+        nearest: nearest_name(name, BROKER_CONFIGS.iter().map(|spec| spec.name)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_in_order_of_name_and_every_default_passes_its_own_check() {
+        assert!(BROKER_CONFIGS.is_sorted_by(|a, b| a.name < b.name));
+        for spec in BROKER_CONFIGS {
+            if let Some(default) = spec.default {
+                assert!(check_broker_config(spec.name, default).is_ok(), "{}", spec.name);
+            }
+            assert!(!spec.doc.is_empty() && !spec.why.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_unknown_setting_is_answered_with_the_nearest_or_with_the_reason() {
+        let refusal = |name, value| check_broker_config(name, value).unwrap_err().to_string();
+        assert_eq!(
+            refusal("num.partition", "3"),
+            "unknown setting num.partition; did you mean num.partitions?"
+        );
+        assert_eq!(
+            refusal("retention.ms", "3"),
+            "unknown setting retention.ms; did you mean log.retention.ms?"
+        );
+        assert!(refusal("zookeeper.connect", "h:2181").contains("there is no ZooKeeper"));
+        assert!(refusal("log.flush.interval.messages", "1").contains("streamledger.flush"));
+        assert!(refusal("node.id", "-4").contains("at least 0"));
+    }
+
+    #[test]
+    fn topic_defaults_are_dynamic_and_the_rest_is_not() {
+        assert!(is_dynamic("log.retention.hours"));
+        assert!(is_dynamic("message.max.bytes"));
+        assert!(!is_dynamic("num.partitions"));
+        assert!(!is_dynamic("listeners"));
+    }
+}

@@ -1,0 +1,16 @@
+//! Settings by Kafka's names: two tables (broker, topic), their checks, and who overrides whom.
+
+mod broker;
+mod resolve;
+mod spec;
+mod topic;
+
+pub use broker::{BROKER_CONFIGS, broker_config, check_broker_config, is_dynamic};
+pub use resolve::{
+    BrokerConfigs, CleanupPolicy, ConfigEntry, ConfigSource, ConfigSynonym, TopicSettings,
+    resolve_topic_config, resolve_topic_configs,
+};
+pub use spec::{ConfigError, ConfigKind, ConfigSpec, nearest_name};
+pub use topic::{
+    Support, Synonym, TOPIC_CONFIGS, TopicConfigSpec, check_topic_config, topic_config,
+};
