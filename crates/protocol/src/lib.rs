@@ -5,11 +5,20 @@
 //! 3. Nothing read from the wire is trusted: a count is checked against the bytes that remain
 //!    before anything is allocated, and no decoder panics.
 
+// The derive names this crate by its path, also here.
+extern crate self as streamledger_protocol;
+
+pub mod frame;
+pub mod message;
+pub mod wire;
+
+mod api_key;
 mod choices;
 mod error_code;
 mod ids;
 mod names;
 
+pub use api_key::ApiKey;
 pub use choices::{Acks, Codec, IsolationLevel, TimestampType, UnknownChoice};
 pub use error_code::{Disposition, ErrorCode};
 pub use ids::{
