@@ -14,9 +14,13 @@ pub mod wire;
 
 mod api_key;
 mod choices;
+pub mod compression;
+pub mod crc32;
 mod error_code;
 mod ids;
+pub mod murmur2;
 mod names;
+pub mod record_batch;
 
 pub use api_key::ApiKey;
 pub use choices::{Acks, Codec, IsolationLevel, TimestampType, UnknownChoice};
