@@ -1,0 +1,99 @@
+//! The settings of one partition's log, with Kafka's topic-level defaults.
+
+use streamledger_protocol::TimestampType;
+
+use crate::planted_bugs::Planted;
+
+/// When records become visible to consumers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HighWatermarkRule {
+    /// As soon as they are in the page cache, as Kafka does with one replica.
+    Written,
+    /// Once they are on disk: a consumer never sees what a power cut could take back.
+    #[default]
+    Flushed,
+    /// When the in-sync replicas have them: the replica's side moves the watermark.
+    Replicated,
+}
+
+/// What happens to old records (`cleanup.policy`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CleanupPolicy {
+    /// Whole segments go by age and size.
+    #[default]
+    Delete,
+    /// The latest record of each key stays for good.
+    Compact,
+    /// Both.
+    CompactAndDelete,
+}
+
+impl CleanupPolicy {
+    /// Whether segments go by age and size.
+    #[must_use]
+    pub const fn deletes(self) -> bool {
+        matches!(self, Self::Delete | Self::CompactAndDelete)
+    }
+
+    /// Whether records need a key.
+    #[must_use]
+    pub const fn compacts(self) -> bool {
+        matches!(self, Self::Compact | Self::CompactAndDelete)
+    }
+}
+
+/// The settings of one partition's log; each field names the topic setting it carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `segment.bytes`: a segment that would grow past this is closed. At most 2^31-1.
+    pub segment_bytes: u32,
+    /// `segment.ms`: a segment is closed when its records span more time than this.
+    pub segment_ms: u64,
+    /// `segment.index.bytes`: a segment whose index would grow past this is closed.
+    pub segment_index_bytes: u32,
+    /// `index.interval.bytes`: log bytes from one index entry to the next, at least.
+    pub index_interval_bytes: u32,
+    /// `retention.ms`: segments whose newest record is older go; none keeps them.
+    pub retention_ms: Option<u64>,
+    /// `retention.bytes`: the oldest segments past this size go; none keeps them.
+    pub retention_bytes: Option<u64>,
+    /// `cleanup.policy`.
+    pub cleanup: CleanupPolicy,
+    /// `max.message.bytes`: the largest record batch taken, compressed as it is.
+    pub message_bytes_max: u32,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`: how far a stamp may lie in the past; none: any.
+    pub timestamp_before_ms_max: Option<u64>,
+    /// `message.timestamp.after.max.ms`: how far a stamp may lie in the future; none: any.
+    pub timestamp_after_ms_max: Option<u64>,
+    /// `producer.id.expiration.ms`: a producer silent for longer is forgotten.
+    pub producer_expiration_ms: u64,
+    /// What a record's visibility waits for.
+    pub watermark: HighWatermarkRule,
+    /// A bug planted for the simulator, if any.
+    pub planted: Planted,
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * 24 * HOUR_MS,
+            segment_index_bytes: 10 << 20,
+            index_interval_bytes: 4096,
+            retention_ms: Some(7 * 24 * HOUR_MS),
+            retention_bytes: None,
+            cleanup: CleanupPolicy::Delete,
+            message_bytes_max: 1_048_588,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_ms_max: None,
+            timestamp_after_ms_max: Some(HOUR_MS),
+            producer_expiration_ms: 24 * HOUR_MS,
+            watermark: HighWatermarkRule::Flushed,
+            planted: Planted::none(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! One partition's log: what may be appended, where it lies, who sees it, what a restart finds.
+//!
+//! 1. LogStartOffset <= LastStableOffset <= HighWatermark <= LogEndOffset, always.
+//! 2. A decision changes nothing; only what the shell reports as done does (`written`, `flushed`,
+//!    `rolled`, ...). So a write that failed leaves nothing behind.
+//! 3. The batches are the truth. Indexes, snapshots and checkpoints are rebuilt from them.
+//! 4. Nothing that was acknowledged is cut without a word: damage with whole batches after it is
+//!    named, and the log stays closed until someone decides.
+
+mod append;
+mod config;
+mod file_names;
+mod leader_epochs;
+mod offset_index;
+mod partition_log;
+mod prepared;
+mod producer_entry;
+mod producer_snapshot;
+mod producer_state;
+mod read;
+mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod summary;
+mod time_index;
+mod timestamps;
+mod transaction_index;
+mod transactions;
+
+#[cfg(test)]
+mod testing;
+
+pub use append::{AppendOrigin, AppendRefusal, ValidBatches, validate_batches};
+pub use config::{CleanupPolicy, HighWatermarkRule, LogConfig};
+pub use file_names::{
+    FileKind, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, TEMPORARY_SUFFIX, parse_directory_name,
+};
+pub use leader_epochs::{CorruptCheckpoint, EpochEnd, EpochStart, LeaderEpochCache};
+pub use offset_index::{CorruptIndex, OFFSET_ENTRY_BYTES, OffsetIndex, OffsetPosition};
+pub use partition_log::PartitionLog;
+pub use prepared::{
+    AppendDecision, AppendOutcome, IndexFiles, PreparedAppend, PreparedBatch, RollPlan, RollReason,
+};
+pub use producer_entry::{ProducerState, RECENT_BATCHES_MAX, RecentBatch, RecentBatches};
+pub use producer_snapshot::{CorruptSnapshot, decode_snapshot, encode_snapshot};
+pub use producer_state::{
+    Appended, ProducerBatch, ProducerRefusal, ProducerStateTable, SequenceVerdict,
+    TransactionMarker,
+};
+pub use read::{OffsetOutOfRange, ReadLimit, ReadPlan, ReadRange, Selection, select_batches};
+pub use recovery::{LogDamage, LogRecovery, OnDamage, RecoveryStart, SegmentVerdict};
+pub use retention::{RetentionClock, RetentionPlan};
+pub use scan::{BadBatch, BadStretch, Fed, ScanDepth, SegmentScan};
+pub use segment::{LogSegment, SegmentIndexes};
+pub use summary::{LogSummary, ManifestEntry, decode_manifest, encode_manifest};
+pub use time_index::{TIME_ENTRY_BYTES, TimeIndex, TimestampOffset};
+pub use timestamps::{BatchSearch, TimestampPlan, TimestampScan, find_batch, first_record_at};
+pub use transaction_index::{decode_transaction_index, encode_transaction_index};
+pub use transactions::{AbortedTransaction, TransactionTable};

@@ -1,0 +1,292 @@
+//! Brings a log back from what is on disk: segments that are known, segments that must be walked.
+//!
+//! 1. What was closed and flushed is taken as known; what may not have been flushed is walked, with
+//!    checksums, and everything derived (indexes, producers, epochs, aborted transactions) is
+//!    rebuilt from it through the same functions that a run uses.
+//! 2. A torn tail is cut: nothing after it was ever acknowledged by a log that flushes first.
+//! 3. Damage with whole batches after it is never cut silently: recovery ends with what is damaged
+//!    and where, unless it was told to cut there too.
+
+use streamledger_protocol::compression::Decompressor;
+use streamledger_protocol::record_batch::RecordBatchRef;
+use streamledger_protocol::{LeaderEpoch, Offset, TimestampMs};
+
+use super::append::marker_of;
+use super::config::{HighWatermarkRule, LogConfig};
+use super::leader_epochs::LeaderEpochCache;
+use super::partition_log::PartitionLog;
+use super::producer_state::ProducerStateTable;
+use super::scan::{BadBatch, BadStretch, Fed, ScanDepth, SegmentScan};
+use super::segment::LogSegment;
+use super::transactions::AbortedTransaction;
+use crate::planted_bugs::PlantedBug;
+use crate::time::Now;
+
+/// What to do about damage that has whole batches behind it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnDamage {
+    /// Leave everything as it is and say what is damaged.
+    #[default]
+    Refuse,
+    /// Cut the log there, losing what is behind: only because someone said so.
+    Cut,
+}
+
+/// A log with damage that nobody allowed to cut.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogDamage {
+    /// A stretch within the log is no batch, and whole batches follow.
+    #[error(
+        "segment {segment} is damaged from byte {position} (offset {expected_offset}): {reason}; \
+         whole batches go on at byte {resumes_at} of segment {resumes_in}"
+    )]
+    Middle {
+        /// The base offset of the damaged segment.
+        segment: Offset,
+        /// Where in its file the damage begins.
+        position: u64,
+        /// The offset that should be there.
+        expected_offset: Offset,
+        /// What is wrong there.
+        reason: BadBatch,
+        /// The base offset of the segment with whole batches behind the damage.
+        resumes_in: Offset,
+        /// Where in that file they begin.
+        resumes_at: u64,
+    },
+    /// A control batch of the log's own can't be read.
+    #[error("the control batch at offset {offset} cannot be read")]
+    ControlBatch {
+        /// Its base offset.
+        offset: Offset,
+    },
+}
+
+/// What becomes of a segment's file after it was walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SegmentVerdict {
+    /// It stays as it is.
+    Whole,
+    /// It is to be cut to that many bytes.
+    CutTo {
+        /// Bytes of whole batches.
+        bytes: u32,
+        /// What is wrong behind them.
+        bad: BadStretch,
+    },
+    /// It lies behind a cut and is to be removed with all its files.
+    Remove,
+}
+
+/// What recovery begins with.
+#[derive(Debug, Clone, Default)]
+pub struct RecoveryStart {
+    /// Where the log begins; 0 if nothing was ever deleted.
+    pub log_start_offset: Offset,
+    /// A producer snapshot, at or below the base offset of the first segment that is walked;
+    /// none if the walk begins with the first segment.
+    pub snapshot: Option<(Offset, ProducerStateTable)>,
+    /// The leader epochs, if their checkpoint could be read.
+    pub epochs: LeaderEpochCache,
+}
+
+/// A log that is being brought back, segment by segment, oldest first.
+#[derive(Debug)]
+pub struct LogRecovery {
+    config: LogConfig,
+    on_damage: OnDamage,
+    now: Now,
+    log_start_offset: Offset,
+    replay_from: Offset,
+    producers: ProducerStateTable,
+    epochs: LeaderEpochCache,
+    aborted: Vec<AbortedTransaction>,
+    segments: Vec<LogSegment>,
+    scan: Option<SegmentScan>,
+    /// Where the log was cut: the segment and the stretch.
+    cut: Option<(Offset, BadStretch)>,
+    unreadable_control: Option<Offset>,
+    decompressor: Decompressor,
+}
+
+/// A control batch is small: more than this decompressed is no control batch.
+const CONTROL_BYTES_MAX: usize = 64 << 10;
+
+impl LogRecovery {
+    /// Begins a recovery.
+    #[must_use]
+    pub fn new(config: LogConfig, start: RecoveryStart, on_damage: OnDamage, now: Now) -> Self {
+        let fresh = || (Offset::ZERO, ProducerStateTable::new(config.planted));
+        let (replay_from, producers) = start.snapshot.unwrap_or_else(fresh);
+        Self {
+            config,
+            on_damage,
+            now,
+            log_start_offset: start.log_start_offset,
+            replay_from,
+            producers,
+            epochs: start.epochs,
+            aborted: Vec::new(),
+            segments: Vec::new(),
+            scan: None,
+            cut: None,
+            unreadable_control: None,
+            decompressor: Decompressor::new(CONTROL_BYTES_MAX),
+        }
+    }
+
+    /// Takes a closed segment that is known without a walk, and its aborted transactions.
+    pub fn known_segment(&mut self, segment: LogSegment, aborted: Vec<AbortedTransaction>) {
+        self.aborted.extend(aborted);
+        self.segments.push(segment);
+    }
+
+    /// Begins to walk a segment's file.
+    pub fn begin_segment(&mut self, base_offset: Offset, file_bytes: u64, modified: TimestampMs) {
+        let interval = self.config.index_interval_bytes;
+        let depth = ScanDepth::Checksum;
+        let scan = SegmentScan::new(base_offset, file_bytes, modified, depth, interval);
+        self.scan = Some(scan);
+    }
+
+    /// Takes the bytes of the file from `position` on; a piece may end anywhere.
+    pub fn feed(&mut self, piece: &[u8]) -> Fed {
+        let Some(mut scan) = self.scan.take() else { return Fed { consumed: 0, wanted: 0 } };
+        let fed = if self.cut.is_some() {
+            scan.feed(piece, |_| {})
+        } else {
+            scan.feed(piece, |batch| self.replay(batch))
+        };
+        self.scan = Some(scan);
+        fed
+    }
+
+    /// Whether the file need not be read further.
+    #[must_use]
+    pub fn segment_is_done(&self) -> bool {
+        self.scan.as_ref().is_none_or(SegmentScan::is_done)
+    }
+
+    fn replay(&mut self, batch: &RecordBatchRef<'_>) {
+        let header = batch.header();
+        self.epochs.assign(header.partition_leader_epoch, header.base_offset);
+        if header.base_offset < self.replay_from {
+            return;
+        }
+        match marker_of(batch, &mut self.decompressor) {
+            Ok(marker) => {
+                self.producers.replay_batch(header, marker.as_ref(), self.now.monotonic);
+            }
+            Err(_) => self.unreadable_control = Some(header.base_offset),
+        }
+    }
+
+    /// Ends the walk over a file: says what becomes of it.
+    ///
+    /// # Errors
+    /// The log is damaged, and nobody allowed to cut it there.
+    pub fn end_segment(&mut self) -> Result<SegmentVerdict, LogDamage> {
+        let Some(scan) = self.scan.take() else { return Ok(SegmentVerdict::Whole) };
+        let file_bytes = scan.file_bytes();
+        let (segment, bad) = scan.finish();
+        if let Some(offset) = self.unreadable_control {
+            return Err(LogDamage::ControlBatch { offset });
+        }
+        if let Some((cut_segment, cut)) = self.cut {
+            let whole_here = if segment.bytes() > 0 { Some(0) } else { None };
+            let resumes_at = whole_here.or(bad.and_then(|bad| bad.resumes_at));
+            self.refuse_damage(cut_segment, cut, segment.base_offset(), resumes_at)?;
+            return Ok(SegmentVerdict::Remove);
+        }
+        if self.segments.last().is_some_and(|last| segment.base_offset() < last.next_offset()) {
+            // The file's name claims offsets that the segment before it has.
+            let bad = BadStretch {
+                position: 0,
+                expected_offset: segment.base_offset(),
+                reason: BadBatch::Offsets,
+                resumes_at: Some(0),
+            };
+            self.refuse_damage(segment.base_offset(), bad, segment.base_offset(), Some(0))?;
+            self.cut = Some((segment.base_offset(), bad));
+            return Ok(SegmentVerdict::Remove);
+        }
+        let Some(bad) = bad else {
+            self.segments.push(segment);
+            return Ok(SegmentVerdict::Whole);
+        };
+        self.refuse_damage(segment.base_offset(), bad, segment.base_offset(), bad.resumes_at)?;
+        if self.config.planted.has(PlantedBug::KeepTornTail) {
+            let mut kept = segment;
+            kept.keep_torn_tail(file_bytes);
+            self.segments.push(kept);
+            return Ok(SegmentVerdict::Whole);
+        }
+        self.cut = Some((segment.base_offset(), bad));
+        let bytes = segment.bytes();
+        self.segments.push(segment);
+        Ok(SegmentVerdict::CutTo { bytes, bad })
+    }
+
+    fn refuse_damage(
+        &self,
+        segment: Offset,
+        bad: BadStretch,
+        resumes_in: Offset,
+        resumes_at: Option<u64>,
+    ) -> Result<(), LogDamage> {
+        match resumes_at {
+            Some(resumes_at) if self.on_damage == OnDamage::Refuse => Err(LogDamage::Middle {
+                segment,
+                position: bad.position,
+                expected_offset: bad.expected_offset,
+                reason: bad.reason,
+                resumes_in,
+                resumes_at,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The log as it was brought back, nothing of it counted as flushed past `flushed_offset`.
+    ///
+    /// Consumers see it as far as the rule of the high watermark says.
+    #[must_use]
+    pub fn finish(mut self, flushed_offset: Offset) -> PartitionLog {
+        let new_segment = || LogSegment::new(self.log_start_offset, self.now.wall);
+        let active = self.segments.pop().unwrap_or_else(new_segment);
+        let mut closed = self.segments;
+        for segment in &mut closed {
+            segment.close();
+            segment.drop_indexes();
+        }
+        let first = closed.first().unwrap_or(&active).base_offset();
+        let log_start_offset =
+            self.log_start_offset.max(first).min(active.next_offset().max(first));
+        let log_end_offset = active.next_offset();
+        // An epoch that begins at the log's end has written nothing yet.
+        self.epochs.truncate_from_end(log_end_offset.next());
+        self.producers.transactions_mut().restore_aborted(self.aborted);
+        if self.config.planted.has(PlantedBug::ForgetProducerStateOnRestart) {
+            self.producers.forget_all();
+        }
+        let flushed_offset = flushed_offset.min(log_end_offset).max(log_start_offset);
+        let high_watermark = match self.config.watermark {
+            HighWatermarkRule::Written => log_end_offset,
+            HighWatermarkRule::Flushed | HighWatermarkRule::Replicated => flushed_offset,
+        };
+        let mut producers = self.producers;
+        producers.transactions_mut().high_watermark_advanced(high_watermark);
+        let leader_epoch = self.epochs.latest().unwrap_or(LeaderEpoch::ZERO);
+        PartitionLog {
+            config: self.config,
+            closed,
+            active,
+            log_start_offset,
+            high_watermark,
+            flushed_offset,
+            leader_epoch,
+            epochs: self.epochs,
+            producers,
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! A log over files made up in memory, for the tests of this room.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use streamledger_protocol::compression::{CompressionScratch, Decompressor};
+use streamledger_protocol::record_batch::{
+    BatchSeal, ControlKind, RecordBatchBuilder, build_control_batch,
+};
+use streamledger_protocol::{
+    Offset, ProducerEpoch, ProducerId, ProducerIdentity, SequenceNumber, TimestampMs,
+};
+
+use super::*;
+use crate::planted_bugs::Planted;
+use crate::time::{MonotonicMs, Now};
+
+/// A moment at `ms` on both clocks.
+pub(super) fn at_ms(ms: u64) -> Now {
+    Now { wall: TimestampMs(i64::try_from(ms).unwrap()), monotonic: MonotonicMs(ms) }
+}
+
+pub(super) fn identity(id: i64) -> ProducerIdentity {
+    ProducerIdentity { id: ProducerId(id), epoch: ProducerEpoch(0) }
+}
+
+/// What a test's batch is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BatchSpec {
+    pub(super) records: i32,
+    pub(super) value_bytes: usize,
+    pub(super) timestamp: i64,
+    pub(super) producer: Option<(i64, i32)>,
+    pub(super) transactional: bool,
+}
+
+pub(super) const PLAIN: BatchSpec = BatchSpec {
+    records: 10,
+    value_bytes: 20,
+    timestamp: 1000,
+    producer: None,
+    transactional: false,
+};
+
+impl BatchSpec {
+    pub(super) fn build(self) -> Bytes {
+        let mut builder = RecordBatchBuilder::with_capacity(1024);
+        let value = vec![b'v'; self.value_bytes];
+        for n in 0..self.records {
+            let timestamp = TimestampMs(self.timestamp + i64::from(n));
+            builder.append(timestamp, Some(&n.to_be_bytes()), Some(&value), &[]);
+        }
+        let producer = self.producer.map(|(id, first)| (identity(id), SequenceNumber(first)));
+        let seal = BatchSeal { producer, transactional: self.transactional, ..Default::default() };
+        builder.seal(&seal, &mut CompressionScratch::new()).unwrap().bytes
+    }
+}
+
+/// A log and the files that a shell would keep for it.
+#[derive(Debug, Clone)]
+pub(super) struct DiskLog {
+    pub(super) log: PartitionLog,
+    pub(super) files: BTreeMap<Offset, Vec<u8>>,
+    pub(super) snapshots: BTreeMap<Offset, Vec<u8>>,
+    pub(super) indexes: BTreeMap<Offset, IndexFiles>,
+    pub(super) now: Now,
+}
+
+impl DiskLog {
+    pub(super) fn new(config: LogConfig) -> Self {
+        let now = at_ms(1_000_000);
+        Self {
+            log: PartitionLog::new(config, now.wall),
+            files: BTreeMap::from([(Offset(0), Vec::new())]),
+            snapshots: BTreeMap::new(),
+            indexes: BTreeMap::new(),
+            now,
+        }
+    }
+
+    pub(super) fn decide(
+        &self,
+        records: Bytes,
+        origin: AppendOrigin,
+    ) -> Result<AppendDecision, AppendRefusal> {
+        let mut decompressor = Decompressor::default();
+        let config = self.log.config();
+        let valid = validate_batches(records, origin, config, self.now.wall, &mut decompressor)?;
+        self.log.decide_append(valid, self.now)
+    }
+
+    pub(super) fn append_as(
+        &mut self,
+        records: Bytes,
+        origin: AppendOrigin,
+    ) -> Result<AppendOutcome, AppendRefusal> {
+        let prepared = match self.decide(records, origin)? {
+            AppendDecision::Duplicate(outcome) => return Ok(outcome),
+            AppendDecision::Write(prepared) => prepared,
+        };
+        if prepared.roll.is_some() {
+            self.roll();
+        }
+        let file = self.files.get_mut(&prepared.segment).unwrap();
+        assert_eq!(file.len(), prepared.position as usize);
+        file.extend(prepared.to_bytes());
+        self.log.written(&prepared, self.now);
+        Ok(prepared.outcome)
+    }
+
+    pub(super) fn append(&mut self, spec: BatchSpec) -> Result<AppendOutcome, AppendRefusal> {
+        self.append_as(spec.build(), AppendOrigin::Client)
+    }
+
+    pub(super) fn append_marker(&mut self, id: i64, kind: ControlKind) -> AppendOutcome {
+        let marker = build_control_batch(kind, identity(id), 0, TimestampMs(5000));
+        self.append_as(marker.into(), AppendOrigin::Coordinator).unwrap()
+    }
+
+    pub(super) fn roll(&mut self) {
+        let plan = self.log.plan_roll(self.now.monotonic);
+        self.snapshots.insert(plan.opened, plan.producer_snapshot.clone());
+        self.indexes.insert(plan.closed, plan.index_files.clone());
+        self.files.insert(plan.opened, Vec::new());
+        self.log.rolled(&plan, self.now.wall);
+    }
+
+    pub(super) fn flush(&mut self) {
+        self.log.flushed(self.log.log_end_offset());
+    }
+
+    pub(super) fn load_indexes(&mut self, segment: Offset) {
+        let bytes = self.log.segment(segment).unwrap().bytes();
+        let files = &self.indexes[&segment];
+        let indexes = SegmentIndexes {
+            offsets: OffsetIndex::decode(segment, bytes, &files.offsets).unwrap(),
+            times: TimeIndex::decode(segment, &files.times).unwrap(),
+        };
+        self.log.install_indexes(segment, indexes);
+    }
+
+    /// Reads as a shell would: whole batches from `from` on, in one segment.
+    pub(super) fn read(&mut self, from: Offset, max_bytes: usize, limit: ReadLimit) -> Vec<u8> {
+        let mut wanted = from;
+        loop {
+            let range = match self.log.plan_read(wanted, limit).unwrap() {
+                ReadPlan::Nothing => return Vec::new(),
+                ReadPlan::LoadIndexes { segment } => {
+                    self.load_indexes(segment);
+                    continue;
+                }
+                ReadPlan::Range(range) => range,
+            };
+            let begin = range.position as usize;
+            let file = &self.files[&range.segment];
+            let bytes = &file[begin..begin + range.bytes_to_read(max_bytes)];
+            match select_batches(bytes, &range, max_bytes) {
+                Selection::NotHere => match range.next_segment {
+                    Some(next) => wanted = next,
+                    None => return Vec::new(),
+                },
+                Selection::Longer { skip, bytes, .. } => {
+                    return file[begin + skip..begin + skip + bytes].to_vec();
+                }
+                Selection::Batches { start, end, .. } => return bytes[start..end].to_vec(),
+                Selection::Damaged { at } => panic!("damaged at {at} of {range:?}"),
+            }
+        }
+    }
+
+    /// A restart after a crash: everything is rebuilt from the files, fed in pieces of
+    /// `piece_bytes`.
+    pub(super) fn restart(
+        &self,
+        piece_bytes: usize,
+        on_damage: OnDamage,
+    ) -> Result<Self, LogDamage> {
+        let config = self.log.config().clone();
+        let start =
+            RecoveryStart { log_start_offset: self.log.log_start_offset(), ..Default::default() };
+        let mut recovery = LogRecovery::new(config, start, on_damage, self.now);
+        let mut files = self.files.clone();
+        for (base_offset, file) in &self.files {
+            match walk(&mut recovery, *base_offset, file, piece_bytes)? {
+                SegmentVerdict::Whole => {}
+                SegmentVerdict::CutTo { bytes, .. } => {
+                    files.get_mut(base_offset).unwrap().truncate(bytes as usize);
+                }
+                SegmentVerdict::Remove => {
+                    files.remove(base_offset);
+                }
+            }
+        }
+        let log = recovery.finish(Offset(i64::MAX));
+        let indexes = log.segments().map(|s| (s.base_offset(), log.index_files(s))).collect();
+        Ok(Self { log, files, snapshots: self.snapshots.clone(), indexes, now: self.now })
+    }
+
+    /// Everything that is in the files, without their indexes.
+    pub(super) fn all_bytes(&self) -> Vec<u8> {
+        self.files.values().flatten().copied().collect()
+    }
+}
+
+pub(super) fn walk(
+    recovery: &mut LogRecovery,
+    base_offset: Offset,
+    file: &[u8],
+    piece_bytes: usize,
+) -> Result<SegmentVerdict, LogDamage> {
+    recovery.begin_segment(base_offset, file.len() as u64, TimestampMs(0));
+    let mut at = 0;
+    let mut wanted = piece_bytes;
+    while !recovery.segment_is_done() {
+        let end = file.len().min(at + wanted.max(piece_bytes));
+        let fed = recovery.feed(&file[at..end]);
+        assert!(fed.consumed > 0 || fed.wanted > end - at || recovery.segment_is_done());
+        at += fed.consumed;
+        wanted = fed.wanted;
+        if end == file.len() && fed.consumed == 0 {
+            break;
+        }
+    }
+    recovery.end_segment()
+}
+
+/// Settings with small segments and an index entry for almost every batch.
+pub(super) fn small() -> LogConfig {
+    LogConfig {
+        segment_bytes: 4096,
+        index_interval_bytes: 400,
+        watermark: HighWatermarkRule::Flushed,
+        timestamp_after_ms_max: None,
+        planted: Planted::none(),
+        ..LogConfig::default()
+    }
+}

@@ -1,0 +1,66 @@
+//! Bugs planted on purpose, so that the simulator can prove it would find them.
+//!
+//! Without the feature `planted-bugs` no bug can be switched on and every check is a constant.
+
+/// A bug that breaks one promise of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PlantedBug {
+    /// Recovery keeps the batch that a crash cut short.
+    KeepTornTail,
+    /// A batch counts as flushed as soon as it was written.
+    AckBeforeFlush,
+    /// The last batches of each producer are forgotten at a restart.
+    ForgetProducerStateOnRestart,
+    /// A retry is compared with the producer's last batch only, not with the last five.
+    DuplicateCheckAgainstLastBatchOnly,
+    /// The high watermark follows a flush even when that moves it back.
+    HighWatermarkBack,
+}
+
+impl PlantedBug {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::KeepTornTail,
+        Self::AckBeforeFlush,
+        Self::ForgetProducerStateOnRestart,
+        Self::DuplicateCheckAgainstLastBatchOnly,
+        Self::HighWatermarkBack,
+    ];
+}
+
+/// Which bug is active, if any; part of a core's configuration, never global.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Planted {
+    #[cfg(feature = "planted-bugs")]
+    active: Option<PlantedBug>,
+}
+
+impl Planted {
+    /// The code as it should be.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The code with that bug.
+    #[cfg(feature = "planted-bugs")]
+    #[must_use]
+    pub const fn with(bug: PlantedBug) -> Self {
+        Self { active: Some(bug) }
+    }
+
+    /// Whether that bug is active.
+    #[cfg(feature = "planted-bugs")]
+    #[must_use]
+    pub fn has(self, bug: PlantedBug) -> bool {
+        self.active == Some(bug)
+    }
+
+    /// Whether that bug is active: never, without the feature.
+    #[cfg(not(feature = "planted-bugs"))]
+    #[must_use]
+    #[inline]
+    pub fn has(self, _bug: PlantedBug) -> bool {
+        false
+    }
+}
