@@ -6,6 +6,7 @@
 //! 3. A restart replays what a run applied, through the same functions.
 
 pub mod config;
+pub mod controller;
 pub mod log;
 pub mod map;
 pub mod planted_bugs;

@@ -1,1 +1,10 @@
 //! The producer and consumer as pure state machines: no I/O, no clock, no chance.
+
+pub mod accumulator;
+pub mod failure;
+pub mod map;
+pub mod partitioner;
+#[cfg(feature = "planted-bugs")]
+pub mod planted_bugs;
+pub mod serializer;
+pub mod stage;

@@ -10,6 +10,7 @@ extern crate self as streamledger_protocol;
 
 pub mod frame;
 pub mod message;
+pub mod messages;
 pub mod wire;
 
 mod api_key;

@@ -1,0 +1,329 @@
+//! The records of the metadata log: what has been decided about the cluster, and their bytes.
+//!
+//! Integers are big-endian, texts are a `u16` length and UTF-8, lists a `u32` count. A record is a
+//! `u8` kind and its fields. A kind that is not known here ends the load (FAILURES.md 50): a log
+//! of a newer version is not half understood.
+
+use bytes::{Buf, BufMut, Bytes};
+use streamledger_protocol::{BrokerId, TopicId, TopicName};
+use thiserror::Error;
+
+/// One decided fact. Replaying all of them in order gives the cluster's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataRecord {
+    /// The cluster was founded, under this id.
+    ClusterFounded {
+        /// 16 random bytes in URL-safe base64, as Kafka's.
+        cluster_id: String,
+    },
+    /// The node came up: it leads its partitions under new leader epochs, so that clients see
+    /// that records which a crash took back may have been replaced.
+    LeaderEpochsRaised {
+        /// The node.
+        node: BrokerId,
+        /// By how much.
+        by: i32,
+    },
+    /// A topic was created.
+    TopicCreated {
+        /// Its id, never used before.
+        topic_id: TopicId,
+        /// Its name, not in use.
+        name: TopicName,
+        /// The replicas of each partition, the leader first.
+        assignments: Vec<Vec<BrokerId>>,
+        /// The settings given.
+        configs: Vec<(String, String)>,
+    },
+    /// Partitions were added at a topic's end.
+    PartitionsAdded {
+        /// The topic.
+        topic_id: TopicId,
+        /// The replicas of each new partition, the leader first.
+        assignments: Vec<Vec<BrokerId>>,
+    },
+    /// A topic was deleted, with its records.
+    TopicDeleted {
+        /// The topic.
+        topic_id: TopicId,
+    },
+    /// A topic's setting was changed, or removed (no value).
+    TopicConfigChanged {
+        /// The topic.
+        topic_id: TopicId,
+        /// The setting.
+        name: String,
+        /// Its value; `None` goes back to the default.
+        value: Option<String>,
+    },
+    /// A broker setting was changed while running, or removed (no value).
+    BrokerConfigChanged {
+        /// The setting.
+        name: String,
+        /// Its value; `None` goes back to the one at start.
+        value: Option<String>,
+    },
+    /// Producer ids below `next` are, or may be, in use.
+    ProducerIdsReserved {
+        /// The first producer id that is surely free.
+        next: i64,
+    },
+}
+
+/// Bytes that are no metadata record of this version.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RecordError {
+    /// A kind this version does not know.
+    #[error("metadata record of unknown kind {0}: written by a newer version?")]
+    UnknownKind(u8),
+    /// The bytes end before the record does, or hold what they cannot.
+    #[error("metadata record is malformed: {0}")]
+    Malformed(&'static str),
+}
+
+/// The most bytes of a text in a record; a setting's value may be long, not endless.
+pub const TEXT_BYTES_MAX: usize = u16::MAX as usize;
+
+impl MetadataRecord {
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::ClusterFounded { .. } => 1,
+            Self::LeaderEpochsRaised { .. } => 2,
+            Self::TopicCreated { .. } => 3,
+            Self::PartitionsAdded { .. } => 4,
+            Self::TopicDeleted { .. } => 5,
+            Self::TopicConfigChanged { .. } => 6,
+            Self::BrokerConfigChanged { .. } => 7,
+            Self::ProducerIdsReserved { .. } => 8,
+        }
+    }
+
+    /// Appends the record's bytes.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`] if a text is longer than [`TEXT_BYTES_MAX`].
+    pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        out.put_u8(self.kind());
+        match self {
+            Self::ClusterFounded { cluster_id } => put_text(out, cluster_id)?,
+            Self::LeaderEpochsRaised { node, by } => {
+                out.put_i32(node.0);
+                out.put_i32(*by);
+            }
+            Self::TopicCreated { topic_id, name, assignments, configs } => {
+                out.put_slice(&topic_id.0);
+                put_text(out, name.as_str())?;
+                put_assignments(out, assignments)?;
+                put_count(out, configs.len())?;
+                for (name, value) in configs {
+                    put_text(out, name)?;
+                    put_text(out, value)?;
+                }
+            }
+            Self::PartitionsAdded { topic_id, assignments } => {
+                out.put_slice(&topic_id.0);
+                put_assignments(out, assignments)?;
+            }
+            Self::TopicDeleted { topic_id } => out.put_slice(&topic_id.0),
+            Self::TopicConfigChanged { topic_id, name, value } => {
+                out.put_slice(&topic_id.0);
+                put_text(out, name)?;
+                put_optional_text(out, value.as_deref())?;
+            }
+            Self::BrokerConfigChanged { name, value } => {
+                put_text(out, name)?;
+                put_optional_text(out, value.as_deref())?;
+            }
+            Self::ProducerIdsReserved { next } => out.put_i64(*next),
+        }
+        Ok(())
+    }
+
+    /// Takes one record off the front of `bytes`.
+    ///
+    /// # Errors
+    /// [`RecordError`]; what was already taken is then lost.
+    pub fn decode(bytes: &mut Bytes) -> Result<Self, RecordError> {
+        let record = match take(bytes.try_get_u8())? {
+            1 => Self::ClusterFounded { cluster_id: take_text(bytes)? },
+            2 => Self::LeaderEpochsRaised {
+                node: BrokerId(take(bytes.try_get_i32())?),
+                by: take(bytes.try_get_i32())?,
+            },
+            3 => Self::TopicCreated {
+                topic_id: take_topic_id(bytes)?,
+                name: TopicName::new(take_text(bytes)?),
+                assignments: take_assignments(bytes)?,
+                configs: take_list(bytes, 4, |bytes| Ok((take_text(bytes)?, take_text(bytes)?)))?,
+            },
+            4 => Self::PartitionsAdded {
+                topic_id: take_topic_id(bytes)?,
+                assignments: take_assignments(bytes)?,
+            },
+            5 => Self::TopicDeleted { topic_id: take_topic_id(bytes)? },
+            6 => Self::TopicConfigChanged {
+                topic_id: take_topic_id(bytes)?,
+                name: take_text(bytes)?,
+                value: take_optional_text(bytes)?,
+            },
+            7 => Self::BrokerConfigChanged {
+                name: take_text(bytes)?,
+                value: take_optional_text(bytes)?,
+            },
+            8 => Self::ProducerIdsReserved { next: take(bytes.try_get_i64())? },
+            kind => return Err(RecordError::UnknownKind(kind)),
+        };
+        Ok(record)
+    }
+}
+
+fn put_count(out: &mut Vec<u8>, count: usize) -> Result<(), RecordError> {
+    out.put_u32(u32::try_from(count).map_err(|_| RecordError::Malformed("list too long"))?);
+    Ok(())
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) -> Result<(), RecordError> {
+    let length = u16::try_from(text.len()).map_err(|_| RecordError::Malformed("text too long"))?;
+    out.put_u16(length);
+    out.put_slice(text.as_bytes());
+    Ok(())
+}
+
+fn put_optional_text(out: &mut Vec<u8>, text: Option<&str>) -> Result<(), RecordError> {
+    out.put_u8(u8::from(text.is_some()));
+    text.map_or(Ok(()), |text| put_text(out, text))
+}
+
+fn put_assignments(out: &mut Vec<u8>, assignments: &[Vec<BrokerId>]) -> Result<(), RecordError> {
+    put_count(out, assignments.len())?;
+    for replicas in assignments {
+        put_count(out, replicas.len())?;
+        for replica in replicas {
+            out.put_i32(replica.0);
+        }
+    }
+    Ok(())
+}
+
+fn take<T, E>(read: Result<T, E>) -> Result<T, RecordError> {
+    read.map_err(|_| RecordError::Malformed("cut short"))
+}
+
+fn take_text(bytes: &mut Bytes) -> Result<String, RecordError> {
+    let length = usize::from(take(bytes.try_get_u16())?);
+    if bytes.remaining() < length {
+        return Err(RecordError::Malformed("text cut short"));
+    }
+    let text = bytes.split_to(length);
+    let text = std::str::from_utf8(&text).map_err(|_| RecordError::Malformed("not UTF-8"))?;
+    Ok(text.to_owned())
+}
+
+fn take_optional_text(bytes: &mut Bytes) -> Result<Option<String>, RecordError> {
+    match take(bytes.try_get_u8())? {
+        0 => Ok(None),
+        1 => take_text(bytes).map(Some),
+        _ => Err(RecordError::Malformed("neither present nor absent")),
+    }
+}
+
+fn take_topic_id(bytes: &mut Bytes) -> Result<TopicId, RecordError> {
+    let mut id = [0; 16];
+    take(bytes.try_copy_to_slice(&mut id))?;
+    Ok(TopicId(id))
+}
+
+/// A list, whose count is checked against the bytes that remain before anything is allocated.
+fn take_list<T>(
+    bytes: &mut Bytes,
+    element_bytes_min: usize,
+    element: impl Fn(&mut Bytes) -> Result<T, RecordError>,
+) -> Result<Vec<T>, RecordError> {
+    let count = take(bytes.try_get_u32())? as usize;
+    if count > bytes.remaining() / element_bytes_min {
+        return Err(RecordError::Malformed("a count larger than the bytes that follow"));
+    }
+    (0..count).map(|_| element(bytes)).collect()
+}
+
+fn take_assignments(bytes: &mut Bytes) -> Result<Vec<Vec<BrokerId>>, RecordError> {
+    take_list(bytes, 4, |bytes| {
+        take_list(bytes, 4, |bytes| Ok(BrokerId(take(bytes.try_get_i32())?)))
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(crate) fn any_record() -> impl Strategy<Value = MetadataRecord> {
+        let text = ".{0,12}";
+        let id = any::<[u8; 16]>().prop_map(TopicId);
+        let assignments = || {
+            proptest::collection::vec(
+                proptest::collection::vec(any::<i32>().prop_map(BrokerId), 0..4),
+                0..6,
+            )
+        };
+        prop_oneof![
+            text.prop_map(|cluster_id| MetadataRecord::ClusterFounded { cluster_id }),
+            any::<(i32, i32)>().prop_map(|(node, by)| {
+                MetadataRecord::LeaderEpochsRaised { node: BrokerId(node), by }
+            }),
+            (id.clone(), text, assignments(), proptest::collection::vec((text, text), 0..3))
+                .prop_map(|(topic_id, name, assignments, configs)| {
+                    let name = TopicName::new(name);
+                    MetadataRecord::TopicCreated { topic_id, name, assignments, configs }
+                }),
+            (id.clone(), assignments()).prop_map(|(topic_id, assignments)| {
+                MetadataRecord::PartitionsAdded { topic_id, assignments }
+            }),
+            id.clone().prop_map(|topic_id| MetadataRecord::TopicDeleted { topic_id }),
+            (id, text, proptest::option::of(text)).prop_map(|(topic_id, name, value)| {
+                MetadataRecord::TopicConfigChanged { topic_id, name, value }
+            }),
+            (text, proptest::option::of(text))
+                .prop_map(|(name, value)| { MetadataRecord::BrokerConfigChanged { name, value } }),
+            any::<i64>().prop_map(|next| MetadataRecord::ProducerIdsReserved { next }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_reads_back_as_it_was_written(record in any_record()) {
+            let mut out = Vec::new();
+            record.encode(&mut out).unwrap();
+            let mut bytes = Bytes::from(out);
+            prop_assert_eq!(MetadataRecord::decode(&mut bytes), Ok(record));
+            prop_assert!(bytes.is_empty());
+        }
+
+        #[test]
+        fn a_cut_or_random_record_is_an_error_and_never_a_panic(
+            record in any_record(),
+            noise in proptest::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let mut out = Vec::new();
+            record.encode(&mut out).unwrap();
+            for end in 0..out.len() {
+                let mut cut = Bytes::copy_from_slice(&out[..end]);
+                prop_assert!(MetadataRecord::decode(&mut cut).is_err());
+            }
+            let _ = MetadataRecord::decode(&mut Bytes::from(noise));
+        }
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_version_is_named() {
+        let mut bytes = Bytes::from_static(&[200, 1, 2, 3]);
+        assert_eq!(MetadataRecord::decode(&mut bytes), Err(RecordError::UnknownKind(200)));
+    }
+
+    #[test]
+    fn a_count_of_four_billion_in_a_few_bytes_allocates_nothing() {
+        let mut bytes = Bytes::from([&[4_u8][..], &[0; 16], &[0xFF; 4]].concat());
+        assert!(MetadataRecord::decode(&mut bytes).is_err());
+    }
+}

@@ -1,0 +1,221 @@
+//! Why a record was not delivered, with all that is known: stage, attempts, last answer, waits.
+
+use std::fmt;
+use std::time::Duration;
+
+use streamledger_protocol::{BrokerId, ErrorCode, TopicPartition};
+
+use crate::stage::Stage;
+
+/// The end of a batch that was not acknowledged; shared by all its records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryFailure {
+    /// What ended it.
+    pub reason: FailureReason,
+    /// How far the batch had come.
+    pub stage: Stage,
+    /// Where it was to go.
+    pub topic_partition: TopicPartition,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// The last thing that went wrong with it before the end, if anything had.
+    pub last_error: Option<AttemptError>,
+    /// Time from the first record's append to the end.
+    pub waited: Duration,
+    /// What it waited for at the end.
+    pub waited_for: WaitedFor,
+    /// Whether the records may be in the log all the same. If not, they surely are not.
+    pub possibly_written: bool,
+}
+
+/// What ended a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureReason {
+    /// `delivery.timeout.ms` passed.
+    DeliveryTimeout,
+    /// It was sent as often as `retries` allows.
+    RetriesExhausted,
+    /// The broker refused it for good.
+    Rejected(ErrorCode),
+    /// One record alone is more than the broker takes.
+    RecordTooLarge,
+    /// The broker no longer knows the producer's sequence, so sending again could double it.
+    SequenceLost,
+    /// It could not be sealed, for example because its codec is not built in.
+    NotSealed(String),
+    /// The producer as a whole can't go on.
+    Fatal(FatalError),
+    /// The producer was closed before it was delivered.
+    Closed,
+}
+
+/// What ends a producer as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FatalError {
+    /// The broker refused to give a producer id, or to go on with it.
+    Broker(ErrorCode),
+}
+
+/// What went wrong with one attempt to send a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AttemptError {
+    /// The broker answered with an error.
+    Broker(ErrorCode),
+    /// No answer came: the connection was lost or the request timed out.
+    NoAnswer,
+    /// The request never left.
+    NotSent,
+    /// The broker answered the request but left this partition out.
+    NotAnswered,
+}
+
+/// What a batch waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitedFor {
+    /// More records, or its linger time.
+    Batch,
+    /// A producer id.
+    ProducerId,
+    /// A leader of its partition.
+    Leader,
+    /// A connection to the leader.
+    Connection(BrokerId),
+    /// Room in the requests in flight to the leader.
+    Room(BrokerId),
+    /// The end of the leader's throttle time.
+    Throttle(BrokerId),
+    /// An earlier batch of the partition whose outcome is not known yet.
+    EarlierBatch,
+    /// A new producer epoch, once nothing is unresolved.
+    Epoch,
+    /// The time before the next attempt.
+    Backoff,
+    /// Its compression.
+    Compression,
+    /// The leader's answer.
+    Answer(BrokerId),
+}
+
+impl DeliveryFailure {
+    /// What the caller may do about it: one sentence.
+    #[must_use]
+    pub fn next_action(&self) -> &'static str {
+        match (&self.reason, self.possibly_written) {
+            (FailureReason::RecordTooLarge, _) => {
+                "Make the record smaller, or raise the topic's max.message.bytes."
+            }
+            (FailureReason::NotSealed(_), _) => "Choose a compression.type that is built in.",
+            (FailureReason::Fatal(_), true) => {
+                "Check the topic for the records before sending them again with a new producer."
+            }
+            (FailureReason::Fatal(_), false) => {
+                "Remove the cause, then send the records again with a new producer."
+            }
+            (FailureReason::Rejected(_), false) => {
+                "Remove the cause, then send the records again; they are not in the log."
+            }
+            (_, true) => "Check the topic for the records before sending them again.",
+            (_, false) => {
+                "Send the records again if they are still wanted; they are not in the log."
+            }
+        }
+    }
+}
+
+impl fmt::Display for DeliveryFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, topic_partition, attempts, waited, waited_for, .. } = self;
+        write!(f, "{topic_partition}: {reason} after {} ms, {attempts} ", waited.as_millis())?;
+        f.write_str(if *attempts == 1 { "attempt" } else { "attempts" })?;
+        write!(f, ", waiting for {waited_for}")?;
+        if let Some(error) = self.last_error {
+            write!(f, "; last: {error}")?;
+        }
+        f.write_str(if self.possibly_written { "; possibly written" } else { "; not written" })
+    }
+}
+
+impl std::error::Error for DeliveryFailure {}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeliveryTimeout => f.write_str("not delivered within delivery.timeout.ms"),
+            Self::RetriesExhausted => f.write_str("given up, retries are used up"),
+            Self::Rejected(error) => write!(f, "refused with {}", error.name()),
+            Self::RecordTooLarge => f.write_str("one record is more than the broker takes"),
+            Self::SequenceLost => f.write_str("the broker lost the producer's sequence"),
+            Self::NotSealed(cause) => write!(f, "the batch can't be sealed ({cause})"),
+            Self::Fatal(error) => write!(f, "the producer can't go on ({error})"),
+            Self::Closed => f.write_str("the producer was closed"),
+        }
+    }
+}
+
+impl fmt::Display for FatalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broker(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl fmt::Display for AttemptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broker(error) => write!(f, "{error}"),
+            Self::NoAnswer => f.write_str("no answer came"),
+            Self::NotSent => f.write_str("the request could not be sent"),
+            Self::NotAnswered => f.write_str("the broker's answer left the partition out"),
+        }
+    }
+}
+
+impl fmt::Display for WaitedFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Batch => f.write_str("the batch to fill"),
+            Self::ProducerId => f.write_str("a producer id"),
+            Self::Leader => f.write_str("the partition's leader"),
+            Self::Connection(broker) => write!(f, "a connection to broker {broker}"),
+            Self::Room(broker) => write!(f, "the requests in flight to broker {broker}"),
+            Self::Throttle(broker) => write!(f, "the throttle time of broker {broker}"),
+            Self::EarlierBatch => f.write_str("an earlier batch of the partition"),
+            Self::Epoch => f.write_str("a new producer epoch"),
+            Self::Backoff => f.write_str("the next attempt"),
+            Self::Compression => f.write_str("its compression"),
+            Self::Answer(broker) => write!(f, "the answer of broker {broker}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use streamledger_protocol::PartitionIndex;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_says_all_that_is_known_in_one_sentence() {
+        let failure = DeliveryFailure {
+            reason: FailureReason::DeliveryTimeout,
+            stage: Stage::Sent,
+            topic_partition: TopicPartition::new("clicks", PartitionIndex(3)),
+            attempts: 4,
+            last_error: Some(AttemptError::NoAnswer),
+            waited: Duration::from_secs(120),
+            waited_for: WaitedFor::Answer(BrokerId(2)),
+            possibly_written: true,
+        };
+        assert_eq!(
+            failure.to_string(),
+            "clicks-3: not delivered within delivery.timeout.ms after 120000 ms, 4 attempts, \
+             waiting for the answer of broker 2; last: no answer came; possibly written"
+        );
+        assert!(failure.next_action().starts_with("Check the topic"));
+    }
+}
