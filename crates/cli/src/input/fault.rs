@@ -1,0 +1,179 @@
+//! What can be wrong with a row, and how that is said: which column, what it holds, what to do.
+
+use thiserror::Error;
+
+/// Why a row can't become a record. The file and the line are said around it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RowFault {
+    /// More or fewer columns than the header has.
+    #[error("has {found} columns where the header has {expected}")]
+    ColumnCount {
+        /// Columns in the row.
+        found: usize,
+        /// Columns in the header.
+        expected: usize,
+    },
+    /// The header has more columns than we take.
+    #[error("has more than {limit} columns")]
+    TooManyColumns {
+        /// The most columns a file may have.
+        limit: usize,
+    },
+    /// A byte that isn't UTF-8.
+    #[error("column {column} isn't UTF-8: byte 0x{byte:02x} at its position {position}")]
+    NotUtf8 {
+        /// Number or name of the column.
+        column: String,
+        /// The byte that can't be there.
+        byte: u8,
+        /// Where in the column, counted from 1.
+        position: usize,
+    },
+    /// Longer than `--max-row-bytes`.
+    #[error("is longer than {limit} bytes{}", if *.open_quote { ", inside a quoted column" } else { "" })]
+    TooLong {
+        /// The cap in force.
+        limit: usize,
+        /// Whether the cap was met between two quotes: then one of them may be missing.
+        open_quote: bool,
+    },
+    /// The file ends inside a quoted column.
+    #[error("opens a quote in column {column} that the file never closes")]
+    UnclosedQuote {
+        /// Number of the column, counted from 1.
+        column: usize,
+    },
+    /// Something other than a delimiter after a closing quote.
+    #[error("has text after the closing quote of column {column}")]
+    TextAfterQuote {
+        /// Number of the column, counted from 1.
+        column: usize,
+    },
+    /// A value that isn't of its column's type.
+    #[error("column {column} holds {text:?}, which isn't {expected}")]
+    Value {
+        /// Name of the column.
+        column: String,
+        /// What it holds, cut to a readable length.
+        text: String,
+        /// What it should be, with its article.
+        expected: &'static str,
+    },
+    /// Not JSON.
+    #[error("isn't a JSON object: {reason}")]
+    Json {
+        /// The parser's reason with its column.
+        reason: String,
+    },
+    /// JSON without the field that was to be the key or timestamp.
+    #[error("has no usable field {field:?}: {reason}")]
+    Field {
+        /// Name of the field.
+        field: String,
+        /// Why it can't be used.
+        reason: &'static str,
+    },
+    /// The record is larger than the producer takes.
+    #[error("is refused by the producer: {reason}")]
+    Refused {
+        /// The producer's own words.
+        reason: String,
+    },
+}
+
+impl RowFault {
+    /// What the user may do about it, besides repairing the file or `--on-error skip`.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            RowFault::NotUtf8 { .. } => {
+                Some("convert the file first, for example: iconv -f latin1 -t utf-8 FILE > NEW")
+            }
+            RowFault::TooLong { open_quote: true, .. } | RowFault::UnclosedQuote { .. } => {
+                Some("close the quote, or write a quote inside a quoted column twice (\"\")")
+            }
+            RowFault::TooLong { .. } => Some("raise --max-row-bytes if the row is meant"),
+            RowFault::TextAfterQuote { .. } => {
+                Some("write a quote inside a quoted column twice (\"\")")
+            }
+            RowFault::Value { .. } => {
+                Some("name the column's type with --type COLUMN=string, or repair the row")
+            }
+            RowFault::Refused { .. } => Some(
+                "raise -X max.request.size=BYTES (and the topic's max.message.bytes) if the row is \
+                 meant",
+            ),
+            RowFault::ColumnCount { .. } => {
+                Some("quote columns that hold the delimiter or a line break")
+            }
+            RowFault::TooManyColumns { .. } | RowFault::Json { .. } | RowFault::Field { .. } => {
+                None
+            }
+        }
+    }
+
+    /// A value that isn't what its column should hold, cut to a readable length.
+    pub fn value(column: &str, bytes: &[u8], expected: &'static str) -> RowFault {
+        RowFault::Value { column: column.to_owned(), text: excerpt(bytes), expected }
+    }
+
+    /// The first byte of a column that isn't UTF-8. `column` is its number or name.
+    pub fn not_utf8(column: impl Into<String>, bytes: &[u8]) -> RowFault {
+        let valid = match std::str::from_utf8(bytes) {
+            Ok(_) => bytes.len(),
+            Err(error) => error.valid_up_to(),
+        };
+        RowFault::NotUtf8 {
+            column: column.into(),
+            byte: bytes.get(valid).copied().unwrap_or(0),
+            position: valid + 1,
+        }
+    }
+}
+
+/// Up to 40 characters of a text that may be anything.
+pub fn excerpt(bytes: &[u8]) -> String {
+    const CHARACTERS: usize = 40;
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * CHARACTERS)]);
+    if text.chars().count() <= CHARACTERS && bytes.len() <= 4 * CHARACTERS {
+        return text.into_owned();
+    }
+    text.chars().take(CHARACTERS - 1).chain(['…']).collect()
+}
+
+/// Why no row was read.
+#[derive(Debug, Error)]
+pub enum ReadFault {
+    /// The file can't be read on.
+    #[error("can't be read")]
+    Io(#[from] std::io::Error),
+    /// This row is bad; the next call reads the row after it.
+    #[error("line {line} {fault}")]
+    Row {
+        /// The line of the file on which the row starts, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        fault: RowFault,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_or_broken_text_is_cut() {
+        assert_eq!(excerpt(b"abc"), "abc");
+        assert_eq!(excerpt(b"a\xffc"), "a\u{fffd}c");
+        let long = excerpt(&[b'x'; 500]);
+        assert_eq!(long.chars().count(), 40);
+        assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn says_which_byte_isnt_utf8() {
+        assert_eq!(
+            RowFault::not_utf8("brand", b"caf\xe9").to_string(),
+            "column brand isn't UTF-8: byte 0xe9 at its position 4"
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! Lines of a file: split at line feeds, a carriage return before one dropped.
+
+use std::io::Read;
+
+use memchr::memchr;
+
+use super::chunk::{ChunkReader, Fill};
+use super::fault::{ReadFault, RowFault};
+
+/// One line without its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Its bytes; not checked to be UTF-8.
+    pub bytes: &'a [u8],
+    /// Its number, counted from 1.
+    pub number: u64,
+}
+
+/// The lines of a file, one after the other.
+#[derive(Debug)]
+pub struct LineRows<R> {
+    chunks: ChunkReader<R>,
+    /// The number of the next line.
+    next_line: u64,
+    started: bool,
+}
+
+impl<R: Read> LineRows<R> {
+    /// Lines of up to `row_bytes_max` bytes.
+    pub fn new(source: R, row_bytes_max: usize) -> LineRows<R> {
+        LineRows { chunks: ChunkReader::new(source, row_bytes_max), next_line: 1, started: false }
+    }
+
+    /// The next line; None at the end of the file.
+    #[inline]
+    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, Box<ReadFault>> {
+        if !self.started {
+            self.started = true;
+            self.chunks.skip_byte_order_mark().map_err(ReadFault::Io)?;
+        }
+        let length = match memchr(b'\n', self.chunks.unread()) {
+            Some(length) => length,
+            None => match self.find_end()? {
+                Some(length) => length,
+                None => return Ok(None),
+            },
+        };
+        let number = self.next_line;
+        self.next_line += 1;
+        let start = self.chunks.at();
+        self.chunks.advance_to(start + length + 1);
+        let limit = self.chunks.row_bytes_max();
+        if length > limit {
+            let fault = RowFault::TooLong { limit, open_quote: false };
+            return Err(ReadFault::Row { line: number, fault }.into());
+        }
+        let line = &self.chunks.padded()[start..start + length];
+        let bytes = line.strip_suffix(b"\r").unwrap_or(line);
+        Ok(Some(Line { bytes, number }))
+    }
+
+    /// How many bytes of the file were consumed.
+    pub fn consumed_bytes(&self) -> u64 {
+        self.chunks.consumed_bytes()
+    }
+
+    /// Reads on until the line that is unread has its end: its length. None at the end of the file.
+    fn find_end(&mut self) -> Result<Option<usize>, Box<ReadFault>> {
+        loop {
+            let searched = self.chunks.unread().len();
+            match self.chunks.fill().map_err(ReadFault::Io)? {
+                Fill::More => {
+                    if let Some(length) = memchr(b'\n', &self.chunks.unread()[searched..]) {
+                        return Ok(Some(searched + length));
+                    }
+                }
+                Fill::End if searched == 0 => return Ok(None),
+                Fill::End => return Ok(Some(searched)),
+                Fill::Full => return Err(self.discard_line()?.into()),
+            }
+        }
+    }
+
+    /// Drops a line that is longer than the cap; the fault that says so.
+    fn discard_line(&mut self) -> Result<ReadFault, Box<ReadFault>> {
+        let line = self.next_line;
+        self.next_line += 1;
+        loop {
+            let start = self.chunks.at();
+            if let Some(length) = memchr(b'\n', self.chunks.unread()) {
+                self.chunks.advance_to(start + length + 1);
+                break;
+            }
+            self.chunks.advance_to(self.chunks.end());
+            if self.chunks.fill().map_err(ReadFault::Io)? == Fill::End {
+                break;
+            }
+        }
+        let limit = self.chunks.row_bytes_max();
+        Ok(ReadFault::Row { line, fault: RowFault::TooLong { limit, open_quote: false } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::chunk::Dribble;
+
+    fn all(text: &[u8]) -> Vec<(u64, Vec<u8>)> {
+        let mut rows = LineRows::new(Dribble::new(text), 8);
+        let mut lines = Vec::new();
+        loop {
+            match rows.next_line() {
+                Ok(Some(line)) => lines.push((line.number, line.bytes.to_vec())),
+                Ok(None) => return lines,
+                Err(fault) => match *fault {
+                    ReadFault::Row { line, fault } => {
+                        lines.push((line, fault.to_string().into_bytes()));
+                    }
+                    ReadFault::Io(error) => panic!("{error}"),
+                },
+            }
+        }
+    }
+
+    #[test]
+    fn splits_at_line_feeds() {
+        assert_eq!(
+            all(b"a\n\nbc\r\nd"),
+            [(1, b"a".to_vec()), (2, vec![]), (3, b"bc".to_vec()), (4, b"d".to_vec())]
+        );
+        assert_eq!(all(b""), []);
+        assert_eq!(all(b"\n"), [(1, vec![])]);
+    }
+
+    #[test]
+    fn a_line_over_the_cap_is_named_and_the_next_one_is_read() {
+        let lines = all(b"a\n0123456789abcdef\nb\n0123456789abcdef");
+        let too_long = b"is longer than 8 bytes".to_vec();
+        assert_eq!(
+            lines,
+            [(1, b"a".to_vec()), (2, too_long.clone()), (3, b"b".to_vec()), (4, too_long)]
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! Input files as rows: read in big chunks, split without an allocation per row, each row with the
+//! line it starts on.
+
+pub mod chunk;
+pub mod csv;
+pub mod csv_quoted;
+pub mod fault;
+pub mod lines;
+
+pub use chunk::ChunkReader;
+pub use csv::{CsvRow, CsvRows};
+pub use fault::{ReadFault, RowFault};
+pub use lines::{Line, LineRows};
+
+/// A row may be this long unless `--max-row-bytes` says otherwise.
+pub const ROW_BYTES_MAX_DEFAULT: usize = 16 << 20;
+
+/// A part of a buffer: from `start` up to, not including, `end`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// The bytes it spans.
+    #[inline]
+    pub fn of(self, buffer: &[u8]) -> &[u8] {
+        &buffer[self.start as usize..self.end as usize]
+    }
+}

@@ -1,0 +1,8 @@
+//! The `streamledger` command: files become Kafka streams, in plain sight.
+
+pub mod clicks;
+pub mod exit;
+pub mod failure;
+pub mod input;
+pub mod render;
+pub mod time;
