@@ -1,5 +1,7 @@
 //! What is put into a batch comes out of it, under every codec, to the last null and repeat.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{OwnedRecord, build, read, seal};

@@ -11,6 +11,10 @@
 mod gzip;
 #[cfg(feature = "lz4")]
 mod lz4;
+#[cfg_attr(
+    not(all(feature = "gzip", feature = "snappy", feature = "lz4", feature = "zstd")),
+    allow(dead_code, reason = "each codec uses a part of it")
+)]
 mod output;
 #[cfg(feature = "snappy")]
 mod snappy;
