@@ -1,3 +1,83 @@
-//! The project's own chores.
+//! The project's own chores: what CI runs, one by one or all at once.
 
-fn main() {}
+mod check;
+mod compat;
+mod dependencies;
+mod failure;
+mod layering;
+mod process;
+mod tidy;
+mod workspace;
+
+use std::process::{Command, ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::{Failure, Outcome};
+
+/// Streamledger's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Everything CI runs, in CI's order.
+    Check(check::Options),
+    /// Which crate may use which.
+    Layering,
+    /// Sizes of files and the line that says what each is for.
+    Tidy,
+    /// Licences, bans and sources of all dependencies, by deny.toml.
+    Dependencies,
+    /// Other people's clients against our broker, our client against Apache Kafka.
+    Compat(compat::Options),
+    /// The simulator, in release; arguments are passed on.
+    #[command(trailing_var_arg = true)]
+    Simulate {
+        #[arg(allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// `streamledger bench produce`, in release; arguments are passed on.
+    #[command(trailing_var_arg = true)]
+    Bench {
+        #[arg(allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match carry_out(Arguments::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(chore: Chore) -> Outcome<()> {
+    process::end_children_on_signals()?;
+    match chore {
+        Chore::Check(options) => check::run(&options),
+        Chore::Layering => layering::check(),
+        Chore::Tidy => tidy::check(),
+        Chore::Dependencies => dependencies::check(),
+        Chore::Compat(options) => compat::run(&options),
+        Chore::Simulate { arguments } => {
+            pass_on(&["run", "--release", "-p", "streamledger-simulator", "--"], &arguments)
+        }
+        Chore::Bench { arguments } => {
+            pass_on(&["run", "--release", "--", "bench", "produce"], &arguments)
+        }
+    }
+}
+
+fn pass_on(cargo_arguments: &[&str], arguments: &[String]) -> Outcome<()> {
+    let mut cargo: Command = workspace::cargo();
+    cargo.args(cargo_arguments).args(arguments).current_dir(workspace::root());
+    if process::show(&mut cargo)? { Ok(()) } else { Err(Failure::new("it failed")) }
+}

@@ -1,0 +1,224 @@
+// The Java client as a peer: produces and consumes record lines (see compat/README.md).
+//
+//   Peer produce BROKERS FILE [name=value ...] [-- FILE [name=value ...]] ...
+//   Peer consume BROKERS [name=value ...] TOPIC...
+//   Peer endure  BROKERS TOPIC PARTITIONS RATE ACK_LOG [name=value ...]   until stdin closes
+
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.io.PrintStream;
+import java.io.Writer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+public final class Peer {
+    private static final String NULL = "~";
+    private static final HexFormat HEX = HexFormat.of();
+
+    public static void main(String[] args) throws Exception {
+        List<String> rest = Arrays.asList(args).subList(2, args.length);
+        switch (args[0]) {
+            case "produce" -> produceAll(args[1], rest);
+            case "consume" -> consume(args[1], rest);
+            case "endure" -> endure(args[1], rest);
+            default -> throw new IllegalArgumentException("unknown command " + args[0]);
+        }
+    }
+
+    // --- produce ---
+
+    private static void produceAll(String brokers, List<String> arguments) throws Exception {
+        PrintStream out = standardOutput();
+        int start = 0;
+        for (int end = 0; end <= arguments.size(); end++) {
+            if (end == arguments.size() || arguments.get(end).equals("--")) {
+                produce(brokers, arguments.subList(start, end), out);
+                start = end + 1;
+            }
+        }
+        out.flush();
+    }
+
+    private static void produce(String brokers, List<String> job, PrintStream out)
+            throws Exception {
+        List<String> settings = job.subList(1, job.size());
+        try (KafkaProducer<byte[], byte[]> producer = producer(brokers, settings)) {
+            List<Future<RecordMetadata>> acks = new ArrayList<>();
+            for (String line : Files.readAllLines(Path.of(job.get(0)))) {
+                acks.add(producer.send(record(line)));
+            }
+            for (Future<RecordMetadata> ack : acks) {
+                RecordMetadata metadata = ack.get();
+                long offset = metadata.hasOffset() ? metadata.offset() : -1;
+                out.println(metadata.topic() + "\t" + metadata.partition() + "\t" + offset);
+            }
+        }
+    }
+
+    private static KafkaProducer<byte[], byte[]> producer(String brokers, List<String> settings) {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", brokers);
+        settings.forEach(setting -> put(properties, setting));
+        ByteArraySerializer bytes = new ByteArraySerializer();
+        return new KafkaProducer<>(properties, bytes, bytes);
+    }
+
+    private static ProducerRecord<byte[], byte[]> record(String line) {
+        String[] field = line.split("\t", -1);
+        Integer partition = field[1].equals(NULL) ? null : Integer.valueOf(field[1]);
+        Long timestamp = field[3].equals(NULL) ? null : Long.valueOf(field[3]);
+        ProducerRecord<byte[], byte[]> record =
+            new ProducerRecord<>(field[0], partition, timestamp, bytes(field[4]), bytes(field[5]));
+        if (!field[6].isEmpty()) {
+            for (String header : field[6].split(",")) {
+                int equals = header.indexOf('=');
+                byte[] name = HEX.parseHex(header.substring(0, equals));
+                record.headers().add(
+                    new String(name, StandardCharsets.UTF_8), bytes(header.substring(equals + 1)));
+            }
+        }
+        return record;
+    }
+
+    // --- consume ---
+
+    private static void consume(String brokers, List<String> arguments) {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", brokers);
+        arguments.stream().filter(a -> a.contains("=")).forEach(a -> put(properties, a));
+        List<String> topics = arguments.stream().filter(a -> !a.contains("=")).toList();
+        PrintStream out = standardOutput();
+        ByteArrayDeserializer bytes = new ByteArrayDeserializer();
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                 new KafkaConsumer<>(properties, bytes, bytes)) {
+            List<TopicPartition> partitions = new ArrayList<>();
+            topics.forEach(topic -> consumer.partitionsFor(topic)
+                .forEach(p -> partitions.add(new TopicPartition(topic, p.partition()))));
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            Map<TopicPartition, Long> end = consumer.endOffsets(partitions);
+            long deadline = System.nanoTime() + Duration.ofSeconds(90).toNanos();
+            while (!reached(consumer, end)) {
+                if (System.nanoTime() > deadline) {
+                    throw new IllegalStateException("the end was not reached in 90 s: " + end);
+                }
+                consumer.poll(Duration.ofMillis(200)).forEach(record -> out.println(line(record)));
+            }
+        }
+        out.flush();
+    }
+
+    private static boolean reached(KafkaConsumer<?, ?> consumer, Map<TopicPartition, Long> end) {
+        return end.entrySet().stream().allMatch(e -> consumer.position(e.getKey()) >= e.getValue());
+    }
+
+    private static String line(ConsumerRecord<byte[], byte[]> record) {
+        StringBuilder headers = new StringBuilder();
+        for (Header header : record.headers()) {
+            headers.append(headers.isEmpty() ? "" : ",")
+                .append(HEX.formatHex(header.key().getBytes(StandardCharsets.UTF_8)))
+                .append('=').append(hex(header.value()));
+        }
+        return record.topic() + "\t" + record.partition() + "\t" + record.offset()
+            + "\t" + record.timestamp() + "\t" + hex(record.key()) + "\t" + hex(record.value())
+            + "\t" + headers;
+    }
+
+    // --- endure: numbered records until stdin closes, each ack written down ---
+
+    private static void endure(String brokers, List<String> arguments) throws Exception {
+        String topic = arguments.get(0);
+        int partitions = Integer.parseInt(arguments.get(1));
+        long rate = Long.parseLong(arguments.get(2));
+        AtomicBoolean closed = watchStandardInput();
+        AtomicLong failed = new AtomicLong();
+        AtomicLong acked = new AtomicLong();
+        long sent = 0;
+        List<String> settings = arguments.subList(4, arguments.size());
+        try (Writer log = Files.newBufferedWriter(Path.of(arguments.get(3)));
+             KafkaProducer<byte[], byte[]> producer = producer(brokers, settings)) {
+            long start = System.nanoTime();
+            while (!closed.get()) {
+                int partition = (int) (sent % partitions);
+                String number = Long.toString(sent / partitions);
+                byte[] value = number.getBytes(StandardCharsets.UTF_8);
+                producer.send(new ProducerRecord<>(topic, partition, null, value), (ack, error) -> {
+                    if (error == null) {
+                        write(log, ack.partition() + "\t" + ack.offset() + "\t" + number + "\n");
+                        acked.incrementAndGet();
+                    } else if (failed.getAndIncrement() == 0) {
+                        System.err.println("failed: " + partition + ":" + number + " " + error);
+                    }
+                });
+                sent++;
+                LockSupport.parkNanos(start + sent * 1_000_000_000L / rate - System.nanoTime());
+            }
+            producer.flush();
+        }
+        System.out.println(sent + "\t" + acked + "\t" + failed);
+    }
+
+    private static AtomicBoolean watchStandardInput() {
+        AtomicBoolean closed = new AtomicBoolean();
+        Thread watch = new Thread(() -> {
+            try {
+                System.in.readAllBytes();
+            } catch (IOException e) {
+                System.err.println("stdin: " + e);
+            }
+            closed.set(true);
+        });
+        watch.setDaemon(true);
+        watch.start();
+        return closed;
+    }
+
+    private static synchronized void write(Writer log, String line) {
+        try {
+            log.write(line);
+        } catch (IOException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    // --- words ---
+
+    private static PrintStream standardOutput() {
+        BufferedOutputStream buffered = new BufferedOutputStream(System.out, 1 << 16);
+        return new PrintStream(buffered, false, StandardCharsets.UTF_8);
+    }
+
+    private static void put(Properties properties, String setting) {
+        int equals = setting.indexOf('=');
+        properties.put(setting.substring(0, equals), setting.substring(equals + 1));
+    }
+
+    private static byte[] bytes(String hex) {
+        return hex.equals(NULL) ? null : HEX.parseHex(hex);
+    }
+
+    private static String hex(byte[] bytes) {
+        return bytes == null ? NULL : HEX.formatHex(bytes);
+    }
+}

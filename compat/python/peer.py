@@ -1,0 +1,179 @@
+"""confluent-kafka (librdkafka) as a peer: produces and consumes record lines.
+
+The lines are told in compat/README.md.
+
+    peer.py produce BROKERS FILE [name=value ...] [-- FILE [name=value ...]] ...
+    peer.py consume BROKERS [name=value ...] TOPIC...
+    peer.py admin   BROKERS TOPIC PARTITIONS        create, list, describe, grow, delete
+    peer.py version
+"""
+
+import sys
+import time
+
+import confluent_kafka
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+NULL = "~"
+
+
+def unhex(field):
+    return None if field == NULL else bytes.fromhex(field)
+
+
+def tohex(value):
+    return NULL if value is None else value.hex()
+
+
+def settings(arguments):
+    return dict(a.split("=", 1) for a in arguments if "=" in a)
+
+
+def parse(line):
+    topic, partition, _offset, timestamp, key, value, headers = line.rstrip("\n").split("\t")
+    pairs = [h.split("=") for h in headers.split(",") if h]
+    record = {
+        "topic": topic,
+        "key": unhex(key),
+        "value": unhex(value),
+        "headers": [(bytes.fromhex(n).decode(), unhex(v)) for n, v in pairs],
+    }
+    if partition != NULL:
+        record["partition"] = int(partition)
+    if timestamp != NULL:
+        record["timestamp"] = int(timestamp)
+    return record
+
+
+def line(m):
+    headers = ",".join(f"{n.encode().hex()}={tohex(v)}" for n, v in m.headers() or [])
+    place = (m.topic(), m.partition(), m.offset(), m.timestamp()[1])
+    return "\t".join(map(str, (*place, tohex(m.key()), tohex(m.value()), headers)))
+
+
+def produce(brokers, job):
+    producer = Producer({"bootstrap.servers": brokers, **settings(job[1:])})
+    acks, failures = [], []
+
+    def delivered(slot):
+        def callback(error, message):
+            if error:
+                failures.append(str(error))
+            else:
+                offset = -1 if message.offset() is None else message.offset()
+                acks[slot] = (message.topic(), message.partition(), offset)
+
+        return callback
+
+    with open(job[0]) as lines:
+        for slot, text in enumerate(lines):
+            acks.append(None)
+            producer.produce(**parse(text), on_delivery=delivered(slot))
+            producer.poll(0)
+    left = producer.flush(60)
+    if left or failures:
+        sys.exit(f"{left} not delivered, {len(failures)} failed, first: {failures[:1]}")
+    for ack in acks:
+        print(*ack, sep="\t")
+
+
+def produce_all(brokers, arguments):
+    job = []
+    for argument in arguments:
+        if argument == "--":
+            produce(brokers, job)
+            job = []
+        else:
+            job.append(argument)
+    produce(brokers, job)
+
+
+def consume(brokers, arguments):
+    consumer = Consumer(
+        {
+            "bootstrap.servers": brokers,
+            "group.id": "compat",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            **settings(arguments),
+        }
+    )
+    ends = {}
+    for topic in (a for a in arguments if "=" not in a):
+        metadata = consumer.list_topics(topic, timeout=20).topics[topic]
+        for partition in sorted(metadata.partitions):
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)
+            if high > low:
+                ends[(topic, partition)] = (low, high)
+    consumer.assign([TopicPartition(t, p, low) for (t, p), (low, _) in ends.items()])
+    out, deadline = sys.stdout, time.monotonic() + 90
+    left = {at: high for at, (_, high) in ends.items()}
+    while left:
+        if time.monotonic() > deadline:
+            sys.exit(f"the end was not reached in 90 s: {left}")
+        for m in consumer.consume(2000, timeout=0.2):
+            if m.error():
+                sys.exit(str(m.error()))
+            out.write(line(m) + "\n")
+            at = (m.topic(), m.partition())
+            if m.offset() + 1 >= left.get(at, 0):
+                left.pop(at, None)
+    consumer.close()
+
+
+def settle(futures):
+    for name, future in futures.items():
+        future.result(timeout=30)
+        print("done", name)
+
+
+def admin(brokers, arguments):
+    topic, partitions = arguments[0], int(arguments[1])
+    client = AdminClient({"bootstrap.servers": brokers})
+    retention = {"retention.ms": "86400000"}
+    settle(client.create_topics([NewTopic(topic, partitions, 1, config=retention)]))
+    metadata = client.list_topics(timeout=20)
+    while topic not in metadata.topics:
+        metadata = client.list_topics(timeout=20)
+    print("broker", len(metadata.brokers), "controller", metadata.controller_id in metadata.brokers)
+    print("listed", topic in metadata.topics, len(metadata.topics[topic].partitions))
+    topics = confluent_kafka.TopicCollection([topic])
+    described = client.describe_topics(topics)[topic].result(timeout=30)
+    leaders = {p.leader.id for p in described.partitions}
+    print("described", described.name, len(described.partitions), leaders <= set(metadata.brokers))
+    resource = confluent_kafka.admin.ConfigResource("topic", topic)
+    configs = client.describe_configs([resource])[resource].result(timeout=30)
+    print("config", configs["retention.ms"].value, configs["cleanup.policy"].value)
+    settle(client.create_partitions([NewPartitions(topic, partitions + 2)]))
+    deadline = time.monotonic() + 20
+    while len(client.list_topics(topic, timeout=20).topics[topic].partitions) != partitions + 2:
+        if time.monotonic() > deadline:
+            sys.exit("the new partitions did not show up in 20 s")
+    print("grown", partitions + 2)
+    try:
+        settle(client.create_topics([NewTopic(topic, 1, 1)]))
+    except confluent_kafka.KafkaException as error:
+        print("again", error.args[0].name())
+    settle(client.delete_topics([topic], operation_timeout=20))
+    while topic in client.list_topics(timeout=20).topics:
+        if time.monotonic() > deadline:
+            sys.exit("the deleted topic was still listed after 20 s")
+    print("deleted", topic)
+
+
+def main():
+    command, rest = sys.argv[1], sys.argv[2:]
+    if command == "produce":
+        produce_all(rest[0], rest[1:])
+    elif command == "consume":
+        consume(rest[0], rest[1:])
+    elif command == "admin":
+        admin(rest[0], rest[1:])
+    elif command == "version":
+        print(f"{confluent_kafka.__version__} (librdkafka {confluent_kafka.libversion()[0]})")
+    else:
+        sys.exit(__doc__)
+
+
+main()

@@ -1,0 +1,210 @@
+//! The Java client and the tools of Apache Kafka.
+
+use super::lab::{LIMIT, Trial};
+use super::peer::{Job, Peer};
+use super::record::Record;
+use super::workload::{CODECS, PARTITIONS, motley};
+use super::{stock, workload};
+use crate::failure::{Failure, Outcome, ensure};
+use crate::process;
+
+pub(crate) fn writes_each_codec(trial: &Trial) -> Outcome<String> {
+    stock::writes_each_codec(trial, Peer::Java)
+}
+
+/// Without idempotence: acks 0, 1 and all.
+pub(crate) fn writes_with_each_acks(trial: &Trial) -> Outcome<String> {
+    let acks = ["0", "1", "all"];
+    let topics: Vec<String> = acks.map(|acks| trial.topic(acks)).into();
+    trial.create_topics(&topics, PARTITIONS, &[])?;
+    let jobs: Vec<Job> = acks
+        .iter()
+        .zip(&topics)
+        .map(|(acks, topic)| {
+            let settings = vec![format!("acks={acks}"), "enable.idempotence=false".to_owned()];
+            Job { records: motley(topic, 420), settings }
+        })
+        .collect();
+    Peer::Java.produce(trial, &jobs)?;
+    let expected: Vec<Record> = jobs.into_iter().flat_map(|job| numbered(job.records)).collect();
+    let count = workload::same(&expected, Peer::FranzGo.consume(trial, &topics)?)?;
+    Ok(format!("{count} records"))
+}
+
+/// The offsets of the first records of their partitions, in the order of sending.
+fn numbered(records: Vec<Record>) -> Vec<Record> {
+    let mut next = [0; PARTITIONS as usize];
+    let number = |mut record: Record| {
+        let partition = record.partition.and_then(|p| usize::try_from(p).ok());
+        if let Some(next) = partition.and_then(|p| next.get_mut(p)) {
+            record.offset = Some(*next);
+            *next += 1;
+        }
+        record
+    };
+    records.into_iter().map(number).collect()
+}
+
+/// kafka-console-producer with each codec, kafka-console-consumer by partition.
+pub(crate) fn console(trial: &Trial) -> Outcome<String> {
+    let topic = trial.topic("lines");
+    trial.create_topics(std::slice::from_ref(&topic), 1, &[])?;
+    let mut sent: Vec<String> = Vec::new();
+    for codec in CODECS {
+        let lines = (0..50).map(|i| format!("n:{i},codec:{codec}\tkey-{i}\tvalue {i}, größer"));
+        let lines: Vec<String> = lines.chain(["n:nulls\tnull\tnull".to_owned()]).collect();
+        let arguments = [
+            &["--topic", &topic, "--compression-codec", codec][..],
+            &["--reader-property", "parse.key=true"],
+            &["--reader-property", "parse.headers=true"],
+            &["--reader-property", "null.marker=null"],
+        ]
+        .concat();
+        trial.run_kafka_tool("ConsoleProducer", &arguments, &lines.join("\n"))?;
+        sent.extend(lines);
+    }
+    let count = sent.len();
+    let expected: Vec<String> =
+        sent.iter().enumerate().map(|(at, line)| format!("Offset:{at}\t{line}\n")).collect();
+    let read_from = |offset: &str, count: usize| {
+        let count = count.to_string();
+        read_console(trial, &topic, &["--offset", offset, "--max-messages", &count])
+    };
+    let all = read_from("earliest", count)?;
+    ensure!(all == expected.concat(), "read {}", first_difference(&expected.concat(), &all));
+    let last = read_from(&(count - 2).to_string(), 2)?;
+    ensure!(last == expected[count - 2..].concat(), "the last two were {last}");
+    Ok(format!("{count} lines, then the last 2"))
+}
+
+fn read_console(trial: &Trial, topic: &str, place: &[&str]) -> Outcome<String> {
+    let format = ["print.key=true", "print.headers=true", "print.offset=true"];
+    let mut arguments = vec!["--topic", topic, "--partition", "0", "--timeout-ms", "20000"];
+    for property in &format {
+        arguments.extend(["--formatter-property", property]);
+    }
+    arguments.extend(place);
+    Ok(trial.run_kafka_tool("consumer.ConsoleConsumer", &arguments, "")?.text())
+}
+
+fn first_difference(expected: &str, read: &str) -> String {
+    let pairs = expected.lines().zip(read.lines().chain(std::iter::repeat("nothing")));
+    let different = pairs.filter(|(want, got)| want != got).map(|(w, g)| format!("{g}, not {w}"));
+    different.into_iter().next().unwrap_or_else(|| "more lines than were sent".to_owned())
+}
+
+/// kafka-topics: create, list, describe, alter, create again, delete.
+pub(crate) fn topics(trial: &Trial) -> Outcome<String> {
+    let topic = trial.topic("made");
+    let run = |arguments: &[&str]| trial.run_kafka_tool("TopicCommand", arguments, "");
+    let create = ["--create", "--topic", &topic, "--partitions", "3", "--replication-factor", "1"];
+    let configs = ["--config", "retention.ms=86400000", "--config", "cleanup.policy=compact"];
+    let said = run(&[&create[..], &configs].concat())?.text();
+    ensure!(said.contains(&format!("Created topic {topic}.")), "create said {said}");
+    let listed = run(&["--list"])?.text();
+    ensure!(listed.lines().any(|line| line == topic), "not listed: {listed}");
+
+    let described = run(&["--describe", "--topic", &topic])?.text();
+    for part in ["PartitionCount: 3", "ReplicationFactor: 1", "retention.ms=86400000"] {
+        ensure!(described.contains(part), "no {part} in {described}");
+    }
+    ensure!(described.contains("cleanup.policy=compact"), "no policy in {described}");
+    let in_sync = described.lines().filter(|line| line.contains("Isr: 1")).count();
+    ensure!(in_sync == 3, "{in_sync} partitions of 3 have their replica in sync: {described}");
+
+    run(&["--alter", "--topic", &topic, "--partitions", "5"])?;
+    let grown = run(&["--describe", "--topic", &topic])?.text();
+    ensure!(grown.contains("PartitionCount: 5"), "after alter: {grown}");
+    refused(trial, &create, "already exists")?;
+    refused(
+        trial,
+        &["--alter", "--topic", &topic, "--partitions", "2"],
+        "would not be an increase",
+    )?;
+
+    run(&["--delete", "--topic", &topic])?;
+    let left = run(&["--list"])?.text();
+    ensure!(!left.lines().any(|line| line == topic), "still listed: {left}");
+    refused(trial, &["--describe", "--topic", &topic], "does not exist")?;
+    Ok("create, list, describe, alter, delete, refusals".to_owned())
+}
+
+fn refused(trial: &Trial, arguments: &[&str], reason: &str) -> Outcome<()> {
+    let mut command = trial.kafka_tool("TopicCommand", arguments)?;
+    let finished = process::run(&mut command, b"", LIMIT)?;
+    let said = finished.all_text();
+    let status = finished.status;
+    ensure!(!status.success() && said.contains(reason), "{arguments:?}: {status}, {said}");
+    Ok(())
+}
+
+/// kafka-producer-perf-test, and kafka-get-offsets for what it left.
+pub(crate) fn producer_performance(trial: &Trial) -> Outcome<String> {
+    let topic = trial.topic("load");
+    trial.create_topics(std::slice::from_ref(&topic), 3, &[])?;
+    let size = ["--topic", &topic, "--num-records", "100000", "--record-size", "200"];
+    let load = ["--throughput", "-1", "--command-property", "compression.type=lz4"];
+    let said = trial.run_kafka_tool("ProducerPerformance", &[&size[..], &load].concat(), "")?;
+    let said = said.text();
+    let summary = said.lines().find(|line| line.starts_with("100000 records sent"));
+    let summary = summary.ok_or_else(|| Failure::new(format!("no summary: {said}")))?;
+    let offsets = trial.run_kafka_tool("GetOffsetShell", &["--topic", &topic], "")?.text();
+    let ends = offsets.lines().filter_map(|line| line.rsplit(':').next()?.parse::<u64>().ok());
+    let sum: u64 = ends.sum();
+    ensure!(sum == 100_000, "the end offsets sum up to {sum}: {offsets}");
+    Ok(summary.split(',').nth(1).unwrap_or_default().trim().to_owned())
+}
+
+/// kafka-get-offsets: earliest, latest, by timestamp, of the newest timestamp.
+pub(crate) fn offsets(trial: &Trial) -> Outcome<String> {
+    let topic = trial.topic("times");
+    trial.create_topics(std::slice::from_ref(&topic), PARTITIONS, &[])?;
+    let mut records = motley(&topic, 90);
+    records.retain(|record| record.partition != Some(2));
+    // Sent last, but older than all: the newest timestamp isn't at the newest offset.
+    let oldest = records.iter().filter_map(|record| record.timestamp).min().unwrap_or(0);
+    let late = Record { partition: Some(0), timestamp: Some(oldest - 5), ..Record::to(&topic) };
+    records.push(late);
+    let settings = vec!["compression.type=zstd".to_owned()];
+    Peer::Java.produce(trial, &[Job { records, settings }])?;
+    let by_time = (oldest + 30).to_string();
+    let cases = [
+        ("earliest", "0:0 1:0 2:0"),
+        ("latest", "0:31 1:30 2:0"),
+        ("max-timestamp", "0:29 1:29 2:-1"),
+        (by_time.as_str(), "0:10 1:10 2:-1"),
+    ];
+    for (time, want) in cases {
+        let said = trial.run_kafka_tool("GetOffsetShell", &["--topic", &topic, "--time", time], "");
+        let said = said?.text();
+        let prefix = format!("{topic}:");
+        let got: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix(&prefix)).collect();
+        let want: Vec<&str> = want.split(' ').filter(|w| is_printed(w)).collect();
+        let got: Vec<&str> = got.into_iter().filter(|g| is_printed(g)).collect();
+        ensure!(got == want, "{time}: {got:?}, not {want:?}");
+    }
+    Ok("earliest, latest, by time, newest".to_owned())
+}
+
+/// The tool leaves out partitions without an answer, or prints them without a number.
+fn is_printed(place: &str) -> bool {
+    !place.ends_with(':') && !place.ends_with("-1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_found() {
+        assert_eq!(first_difference("a\nb\n", "a\n"), "nothing, not b");
+        assert_eq!(first_difference("a\n", "a\nb\n"), "more lines than were sent");
+    }
+
+    #[test]
+    fn offsets_count_within_each_partition() {
+        let numbered = numbered(motley("t", 7));
+        let offsets: Vec<i64> = numbered.iter().filter_map(|record| record.offset).collect();
+        assert_eq!(offsets, [0, 0, 0, 1, 1, 1, 2]);
+    }
+}

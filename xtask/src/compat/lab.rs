@@ -1,0 +1,137 @@
+//! What the scenarios share in one run, and what each of them sees of it.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::broker::{Broker, Kind};
+use super::tools::Tools;
+use crate::failure::Outcome;
+use crate::process::{self, Finished};
+
+/// A single peer program may take this long before the scenario fails.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+
+/// One broker of each kind for all scenarios that don't ask for their own, started when needed.
+pub(crate) struct Lab {
+    pub(crate) tools: Tools,
+    scratch: PathBuf,
+    apache: RefCell<Option<Broker>>,
+    ours: RefCell<Option<Broker>>,
+}
+
+impl Lab {
+    /// `scratch` is emptied first; what is left there afterwards explains failures.
+    pub(crate) fn new(target: &Path, streamledger: Option<PathBuf>) -> Outcome<Self> {
+        let scratch = target.join("compat/run");
+        if scratch.exists() {
+            std::fs::remove_dir_all(&scratch)?;
+        }
+        let tools = Tools::new(target, streamledger);
+        Ok(Self { tools, scratch, apache: RefCell::default(), ours: RefCell::default() })
+    }
+
+    pub(crate) fn trial(&self, name: &'static str, broker: Kind) -> Outcome<Trial<'_>> {
+        let directory = self.scratch.join(format!("{name}-{}", broker.name()));
+        std::fs::create_dir_all(&directory)?;
+        Ok(Trial { lab: self, name, broker, directory })
+    }
+
+    /// The shared broker's address; a broker that died is replaced, with empty data.
+    fn bootstrap(&self, kind: Kind) -> Outcome<String> {
+        let mut slot = match kind {
+            Kind::Apache => self.apache.borrow_mut(),
+            Kind::Ours => self.ours.borrow_mut(),
+        };
+        if !slot.as_mut().is_some_and(Broker::is_running) {
+            let directory = self.scratch.join(format!("broker-{}", kind.name()));
+            if directory.exists() {
+                std::fs::rename(&directory, free_name(&directory))?;
+            }
+            *slot = Some(Broker::start(kind, &self.tools, &directory, &["num.partitions=6"])?);
+        }
+        Ok(slot.as_ref().map(Broker::bootstrap).unwrap_or_default())
+    }
+
+    /// The shared broker's last words, if it is down.
+    pub(crate) fn death_of(&self, kind: Kind) -> Option<String> {
+        let mut slot = match kind {
+            Kind::Apache => self.apache.borrow_mut(),
+            Kind::Ours => self.ours.borrow_mut(),
+        };
+        let broker = slot.as_mut()?;
+        if broker.is_running() { None } else { Some(broker.said()) }
+    }
+}
+
+fn free_name(taken: &Path) -> PathBuf {
+    let numbered = (1..).map(|n| taken.with_extension(format!("died-{n}")));
+    numbered.into_iter().find(|path| !path.exists()).unwrap_or_else(|| taken.to_owned())
+}
+
+/// One scenario's view: its broker, its own topics and its own directory.
+pub(crate) struct Trial<'a> {
+    lab: &'a Lab,
+    name: &'static str,
+    pub(crate) broker: Kind,
+    pub(crate) directory: PathBuf,
+}
+
+impl Trial<'_> {
+    pub(crate) fn tools(&self) -> &Tools {
+        &self.lab.tools
+    }
+
+    /// The address of the broker under test, which all scenarios of a run share.
+    pub(crate) fn bootstrap(&self) -> Outcome<String> {
+        self.lab.bootstrap(self.broker)
+    }
+
+    /// A broker of the kind under test for this scenario alone.
+    pub(crate) fn own_broker(&self, settings: &[&str]) -> Outcome<Broker> {
+        Broker::start(self.broker, &self.lab.tools, &self.directory.join("broker"), settings)
+    }
+
+    /// A topic name that no other scenario uses.
+    pub(crate) fn topic(&self, name: &str) -> String {
+        format!("{}-{name}", self.name)
+    }
+
+    /// Creates topics through franz-go, the quickest of the peers to start.
+    pub(crate) fn create_topics(
+        &self,
+        topics: &[String],
+        partitions: i32,
+        configs: &[&str],
+    ) -> Outcome<()> {
+        let mut command = self.tools().go()?;
+        command.args(["create", &self.bootstrap()?, &partitions.to_string()]);
+        command.args(configs).args(topics);
+        process::run_ok(&mut command, b"", LIMIT).map(drop)
+    }
+
+    /// Runs one of `org.apache.kafka.tools` against the broker; `class` without that prefix.
+    pub(crate) fn kafka_tool(&self, class: &str, arguments: &[&str]) -> Outcome<Command> {
+        let mut command = self.tools().java(&format!("org.apache.kafka.tools.{class}"))?;
+        command.args(["--bootstrap-server", &self.bootstrap()?]).args(arguments);
+        Ok(command)
+    }
+
+    pub(crate) fn run_kafka_tool(
+        &self,
+        class: &str,
+        arguments: &[&str],
+        input: &str,
+    ) -> Outcome<Finished> {
+        process::run_ok(&mut self.kafka_tool(class, arguments)?, input.as_bytes(), LIMIT)
+            .map_err(|failure| failure.while_doing(class))
+    }
+
+    /// Writes a file of this scenario's own and gives its path.
+    pub(crate) fn write(&self, name: &str, content: &str) -> Outcome<PathBuf> {
+        let path = self.directory.join(name);
+        std::fs::write(&path, content)?;
+        Ok(path)
+    }
+}

@@ -1,0 +1,226 @@
+//! `cargo xtask compat`: other people's clients against our broker, our client against Apache
+//! Kafka. Every scenario also runs against Apache Kafka itself (`--broker apache`): that it passes
+//! there shows that the scenario asks for the right thing.
+
+mod broker;
+mod franz_go;
+mod java;
+mod kcat;
+mod kill;
+mod lab;
+mod peer;
+mod python;
+mod record;
+mod stock;
+mod tools;
+mod workload;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use serde::Serialize;
+
+use self::broker::Kind;
+use self::lab::{Lab, Trial};
+use crate::failure::{Failure, Outcome, ensure};
+use crate::process;
+use crate::workspace::Metadata;
+
+#[derive(Args, Default)]
+pub(crate) struct Options {
+    /// Only scenarios whose name contains this; may be repeated.
+    #[arg(long)]
+    only: Vec<String>,
+    /// Print the scenarios instead of running them.
+    #[arg(long)]
+    list: bool,
+    /// Print the results as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Run every scenario against this broker, instead of each against its own kind.
+    #[arg(long)]
+    broker: Option<Kind>,
+    /// Our binary, instead of building it in release.
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+}
+
+/// One thing that must work, and with whom.
+struct Scenario {
+    name: &'static str,
+    peer: &'static str,
+    /// The broker it is there to test, or to test our client with.
+    broker: Kind,
+    run: fn(&Trial) -> Outcome<String>,
+}
+
+const fn stock(
+    name: &'static str,
+    peer: &'static str,
+    run: fn(&Trial) -> Outcome<String>,
+) -> Scenario {
+    Scenario { name, peer, broker: Kind::Ours, run }
+}
+
+const SCENARIOS: &[Scenario] = &[
+    stock("kcat-codecs", "kcat", kcat::writes_each_codec),
+    stock("kcat-offsets", "kcat", kcat::consumes_from_an_offset),
+    stock("kcat-list", "kcat", kcat::lists),
+    stock("kcat-query", "kcat", kcat::queries_offsets),
+    stock("java-codecs", "java", java::writes_each_codec),
+    stock("java-acks", "java", java::writes_with_each_acks),
+    stock("java-console", "java", java::console),
+    stock("java-topics", "java", java::topics),
+    stock("java-perf-test", "java", java::producer_performance),
+    stock("java-get-offsets", "java", java::offsets),
+    stock("python-codecs", "python", python::writes_each_codec),
+    stock("python-admin", "python", python::administers),
+    stock("franz-go-codecs", "franz-go", franz_go::writes_each_codec),
+    stock("franz-go-admin", "franz-go", franz_go::administers),
+    stock("kill-9-java", "java", kill::under_java),
+];
+
+#[derive(Serialize)]
+struct Row {
+    scenario: &'static str,
+    peer: &'static str,
+    version: String,
+    broker: &'static str,
+    passed: bool,
+    seconds: f64,
+    /// What it showed, or why it failed.
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct Results {
+    passed: usize,
+    failed: usize,
+    seconds: f64,
+    scenarios: Vec<Row>,
+}
+
+/// Runs the scenarios one after the other; fails if any did, or if none was asked for.
+pub(crate) fn run(options: &Options) -> Outcome<()> {
+    let wanted = |name: &str| {
+        options.only.is_empty() || options.only.iter().any(|part| name.contains(part.as_str()))
+    };
+    let scenarios: Vec<&Scenario> = SCENARIOS.iter().filter(|s| wanted(s.name)).collect();
+    ensure!(!scenarios.is_empty(), "no scenario is named like {:?}; see --list", options.only);
+    if options.list {
+        for scenario in scenarios {
+            println!("{:<20}{:<10}{}", scenario.name, scenario.peer, scenario.broker.name());
+        }
+        return Ok(());
+    }
+    let start = Instant::now();
+    let target = Metadata::load()?.target_directory;
+    let lab = Lab::new(&target, options.binary.clone())?;
+    let mut rows = Vec::new();
+    for scenario in scenarios {
+        let row = try_out(&lab, scenario, options.broker.unwrap_or(scenario.broker));
+        eprintln!("{}", line(&row));
+        rows.push(row);
+    }
+    let passed = rows.iter().filter(|row| row.passed).count();
+    let failed = rows.len() - passed;
+    let seconds = start.elapsed().as_secs_f64();
+    let results = Results { passed, failed, seconds, scenarios: rows };
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&results)?);
+    } else {
+        print!("{}", table(&results));
+    }
+    if failed == 0 { Ok(()) } else { Err(Failure::new("compat failed")) }
+}
+
+fn try_out(lab: &Lab, scenario: &Scenario, broker: Kind) -> Row {
+    let start = Instant::now();
+    let result = lab.trial(scenario.name, broker).and_then(|trial| (scenario.run)(&trial));
+    let seconds = start.elapsed().as_secs_f64();
+    let passed = result.is_ok();
+    let detail = result.unwrap_or_else(|failure| {
+        let death = lab.death_of(broker);
+        let death = death.map_or(String::new(), |said| format!("\nthe broker died: {said}"));
+        format!("{failure}{death}")
+    });
+    Row {
+        scenario: scenario.name,
+        peer: scenario.peer,
+        version: lab.tools.version(scenario.peer),
+        broker: broker.name(),
+        passed,
+        seconds,
+        detail,
+    }
+}
+
+fn line(row: &Row) -> String {
+    let word = if row.passed { "passed" } else { "FAILED" };
+    let seconds = row.seconds;
+    format!("{:<20}{word:<8}{seconds:>6.1} s  {}", row.scenario, row.detail)
+}
+
+/// The results for people, with the closing line that counts.
+fn table(results: &Results) -> String {
+    let mut text = format!(
+        "\n{:<20}{:<10}{:<28}{:<8}{:<8}{:>7}  shows\n",
+        "scenario", "peer", "version", "broker", "result", "seconds"
+    );
+    for row in &results.scenarios {
+        let word = if row.passed { "passed" } else { "FAILED" };
+        text.push_str(&format!(
+            "{:<20}{:<10}{:<28}{:<8}{word:<8}{:>7.1}  {}\n",
+            row.scenario,
+            row.peer,
+            row.version,
+            row.broker,
+            row.seconds,
+            process::last_lines(&row.detail, 1).trim()
+        ));
+    }
+    for row in results.scenarios.iter().filter(|row| !row.passed) {
+        text.push_str(&format!("\n{} failed: {}\n", row.scenario, row.detail));
+    }
+    text.push_str(&format!(
+        "\nin {:.0} s\n{} passed, {} failed\n",
+        results.seconds, results.passed, results.failed
+    ));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn scenarios_have_names_of_their_own() {
+        let names: BTreeSet<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        assert_eq!(names.len(), SCENARIOS.len());
+    }
+
+    #[test]
+    fn the_table_closes_with_the_counts_and_explains_failures() {
+        let row = Row {
+            scenario: "kcat-list",
+            peer: "kcat",
+            version: "1.7.1".into(),
+            broker: "ours",
+            passed: false,
+            seconds: 1.25,
+            detail: "no controller".into(),
+        };
+        let results = Results { passed: 0, failed: 1, seconds: 2.0, scenarios: vec![row] };
+        let text = table(&results);
+        assert!(text.ends_with("\n0 passed, 1 failed\n"), "{text}");
+        assert!(text.contains("kcat-list failed: no controller"), "{text}");
+    }
+
+    #[test]
+    fn a_name_that_matches_nothing_fails() {
+        let options = Options { only: vec!["nothing".into()], ..Options::default() };
+        assert!(run(&options).is_err());
+    }
+}
