@@ -52,7 +52,7 @@ pub use read::{OffsetOutOfRange, ReadLimit, ReadPlan, ReadRange, Selection, sele
 pub use recovery::{LogDamage, LogRecovery, OnDamage, RecoveryStart, SegmentVerdict};
 pub use retention::{RetentionClock, RetentionPlan};
 pub use scan::{BadBatch, BadStretch, Fed, ScanDepth, SegmentScan};
-pub use segment::{LogSegment, SegmentIndexes};
+pub use segment::{IndexEntries, LogSegment, SegmentIndexes};
 pub use summary::{LogSummary, ManifestEntry, decode_manifest, encode_manifest};
 pub use time_index::{TIME_ENTRY_BYTES, TimeIndex, TimestampOffset};
 pub use timestamps::{BatchSearch, TimestampPlan, TimestampScan, find_batch, first_record_at};

@@ -42,6 +42,9 @@ pub enum CorruptIndex {
         /// The number of the entry, counted from 0.
         entry: usize,
     },
+    /// The file has another number of entries than the index that was written.
+    #[error("it has not as many entries as were written")]
+    NotAsClosed,
     /// An entry points past the end of the segment.
     #[error("entry {entry} points past the segment's end")]
     PastEnd {

@@ -10,6 +10,7 @@ use super::prepared::{
 };
 use super::producer_snapshot::encode_snapshot;
 use super::producer_state::{ProducerStateTable, SequenceVerdict};
+use super::read::{READ_HINTS, ReadHint};
 use super::segment::{LogSegment, SegmentIndexes};
 use super::transaction_index::encode_transaction_index;
 use crate::planted_bugs::PlantedBug;
@@ -29,6 +30,7 @@ pub struct PartitionLog {
     pub(super) leader_epoch: LeaderEpoch,
     pub(super) epochs: LeaderEpochCache,
     pub(super) producers: ProducerStateTable,
+    pub(super) read_hints: [Option<ReadHint>; READ_HINTS],
 }
 
 impl PartitionLog {
@@ -46,6 +48,7 @@ impl PartitionLog {
             leader_epoch: LeaderEpoch::ZERO,
             epochs: LeaderEpochCache::default(),
             producers,
+            read_hints: [None; READ_HINTS],
         }
     }
 

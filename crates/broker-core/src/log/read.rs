@@ -11,6 +11,20 @@ use streamledger_protocol::{ErrorCode, IsolationLevel, Offset};
 use super::partition_log::PartitionLog;
 use super::segment::{LogSegment, SegmentIndexes};
 
+/// The most bytes read at once to get to a batch: a sparse index costs time, never memory.
+const SKIP_BYTES_MAX: usize = 256 << 10;
+
+/// Where a reader stopped: the next read usually goes on there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ReadHint {
+    from: Offset,
+    segment: Offset,
+    position: u32,
+}
+
+/// How many readers are remembered.
+pub(super) const READ_HINTS: usize = 4;
+
 /// How far a reader may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadLimit {
@@ -73,6 +87,8 @@ pub struct ReadRange {
     pub skip_bytes_max: u32,
     /// The end of the whole batches in the file.
     pub end_position: u32,
+    /// The last offset of the batch at `position`, if the index names it.
+    pub begins_with: Option<Offset>,
     /// The offset that is wanted.
     pub from: Offset,
     /// No batch that begins at or after this may be given.
@@ -83,19 +99,33 @@ pub struct ReadRange {
 }
 
 impl ReadRange {
+    /// Begins `bytes` further on: nothing before is wanted.
+    pub fn go_on(&mut self, bytes: usize) {
+        if bytes > 0 {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.position = self.position.saturating_add(bytes).min(self.end_position);
+            self.skip_bytes_max = self.skip_bytes_max.saturating_sub(bytes);
+            self.begins_with = None;
+        }
+    }
+
     /// Bytes to read for `max_bytes` of batches.
     #[must_use]
     pub fn bytes_to_read(&self, max_bytes: usize) -> usize {
         let available = self.end_position.saturating_sub(self.position) as usize;
-        max_bytes.max(HEADER_BYTES).saturating_add(self.skip_bytes_max as usize).min(available)
+        let skip = (self.skip_bytes_max as usize).min(SKIP_BYTES_MAX);
+        max_bytes.max(HEADER_BYTES).saturating_add(skip).min(available)
     }
 }
 
 /// What of the bytes that were read is to be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {
-    /// Nothing in this segment: go on with the next, if there is one below the limit.
-    NotHere,
+    /// No wanted batch begins in what was read: go on that many bytes further, or with the next
+    /// segment if that is the end of this one.
+    Beyond(usize),
+    /// What is wanted lies at or after the limit.
+    AtLimit,
     /// The first wanted batch is longer than what was read: read `bytes` from `skip` bytes further
     /// on, and give it.
     Longer {
@@ -128,18 +158,15 @@ pub fn select_batches(bytes: &[u8], range: &ReadRange, max_bytes: usize) -> Sele
     let mut at = 0;
     let mut chosen: Option<(usize, usize, Offset)> = None;
     let file_bytes = range.end_position.saturating_sub(range.position) as usize;
-    while at + HEADER_BYTES <= bytes.len() {
-        let Ok(header) =
-            bytes.get(at..).map_or(Err(()), |b| RecordBatchHeader::parse(b).map_err(|_| ()))
-        else {
-            return Selection::Damaged { at };
-        };
+    while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= HEADER_BYTES) {
+        let Ok(header) = RecordBatchHeader::parse(rest) else { return Selection::Damaged { at } };
         let batch_bytes = header.batch_bytes();
-        if batch_bytes > file_bytes - at {
+        let misled = at == 0 && range.begins_with.is_some_and(|last| last != header.last_offset());
+        if misled || batch_bytes > file_bytes.saturating_sub(at) {
             return Selection::Damaged { at };
         }
         if header.base_offset >= range.limit {
-            break;
+            return chosen.map_or(Selection::AtLimit, as_batches);
         }
         let end = at + batch_bytes;
         if header.last_offset() >= range.from {
@@ -155,7 +182,7 @@ pub fn select_batches(bytes: &[u8], range: &ReadRange, max_bytes: usize) -> Sele
         }
         at = end;
     }
-    chosen.map_or(Selection::NotHere, as_batches)
+    chosen.map_or(Selection::Beyond(at), as_batches)
 }
 
 const fn as_batches((start, end, next_offset): (usize, usize, Offset)) -> Selection {
@@ -188,25 +215,46 @@ impl PartitionLog {
         }
         let number = self.segment_number(from);
         let Some(segment) = self.segment_at(number) else { return Ok(ReadPlan::Nothing) };
+        let mut range = ReadRange {
+            segment: segment.base_offset(),
+            position: 0,
+            skip_bytes_max: 0,
+            end_position: segment.bytes(),
+            begins_with: None,
+            from,
+            limit,
+            next_segment: self.segment_at(number + 1).map(LogSegment::base_offset),
+        };
+        if let Some(hint) = self.read_hint(from, segment) {
+            range.position = hint.position;
+            return Ok(ReadPlan::Range(range));
+        }
         let Some(indexes) = segment.indexes() else {
             return Ok(ReadPlan::LoadIndexes { segment: segment.base_offset() });
         };
-        let floor = indexes.offsets.floor(from);
-        let position = floor.map_or(0, |entry| entry.position);
-        let end_position = segment.bytes();
-        let until = indexes.offsets.ceiling(from).map_or(end_position, |entry| entry.position);
-        let skip_bytes_max = until.saturating_sub(position);
-        let next_segment = self.segment_at(number + 1).map(LogSegment::base_offset);
-        let segment = segment.base_offset();
-        Ok(ReadPlan::Range(ReadRange {
-            segment,
-            position,
-            skip_bytes_max,
-            end_position,
-            from,
-            limit,
-            next_segment,
-        }))
+        if let Some(entry) = indexes.offsets.floor(from) {
+            range.position = entry.position;
+            range.begins_with = Some(entry.last_offset);
+        }
+        let until = indexes.offsets.ceiling(from).map_or(range.end_position, |e| e.position);
+        range.skip_bytes_max = until.saturating_sub(range.position);
+        Ok(ReadPlan::Range(range))
+    }
+
+    fn read_hint(&self, from: Offset, segment: &LogSegment) -> Option<ReadHint> {
+        let fits = |hint: &&ReadHint| {
+            hint.from == from
+                && hint.segment == segment.base_offset()
+                && hint.position < segment.bytes()
+        };
+        self.read_hints.iter().flatten().find(fits).copied()
+    }
+
+    /// A reader got the batches that end at `position` of `segment` and will ask for `next_offset`
+    /// next: that read finds its place without the index.
+    pub fn note_read(&mut self, next_offset: Offset, segment: Offset, position: u32) {
+        self.read_hints.rotate_right(1);
+        self.read_hints[0] = Some(ReadHint { from: next_offset, segment, position });
     }
 
     /// The number of the segment that holds `offset`, or would.
@@ -248,3 +296,7 @@ impl PartitionLog {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

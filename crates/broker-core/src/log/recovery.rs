@@ -16,6 +16,7 @@ use super::config::{HighWatermarkRule, LogConfig};
 use super::leader_epochs::LeaderEpochCache;
 use super::partition_log::PartitionLog;
 use super::producer_state::ProducerStateTable;
+use super::read::READ_HINTS;
 use super::scan::{BadBatch, BadStretch, Fed, ScanDepth, SegmentScan};
 use super::segment::LogSegment;
 use super::transactions::AbortedTransaction;
@@ -287,6 +288,7 @@ impl LogRecovery {
             leader_epoch,
             epochs: self.epochs,
             producers,
+            read_hints: [None; READ_HINTS],
         }
     }
 }

@@ -128,3 +128,7 @@ impl PartitionLog {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "retention_tests.rs"]
+mod tests;

@@ -3,7 +3,7 @@
 use streamledger_protocol::record_batch::RecordBatchHeader;
 use streamledger_protocol::{Offset, TimestampMs};
 
-use super::offset_index::OffsetIndex;
+use super::offset_index::{CorruptIndex, OffsetIndex};
 use super::time_index::{TimeIndex, TimestampOffset};
 
 /// The two indexes of a segment.
@@ -16,11 +16,42 @@ pub struct SegmentIndexes {
 }
 
 impl SegmentIndexes {
+    /// Reads the two index files of a closed segment.
+    ///
+    /// # Errors
+    /// They are not the indexes that the segment was closed with; rebuild them from the log.
+    pub fn decode(
+        segment: &LogSegment,
+        offset_file: &[u8],
+        time_file: &[u8],
+    ) -> Result<Self, CorruptIndex> {
+        let base_offset = segment.base_offset();
+        let indexes = Self {
+            offsets: OffsetIndex::decode(base_offset, segment.bytes(), offset_file)?,
+            times: TimeIndex::decode(base_offset, time_file)?,
+        };
+        let expected = segment.index_entries();
+        let found = (indexes.offsets.entry_count(), indexes.times.entry_count());
+        if found != (expected.offsets as usize, expected.times as usize) {
+            return Err(CorruptIndex::NotAsClosed);
+        }
+        Ok(indexes)
+    }
+
     /// Indexes without entries for the segment that begins at `base_offset`.
     #[must_use]
     pub const fn new(base_offset: Offset) -> Self {
         Self { offsets: OffsetIndex::new(base_offset), times: TimeIndex::new(base_offset) }
     }
+}
+
+/// How many entries the indexes of a segment have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IndexEntries {
+    /// Entries from offset to position.
+    pub offsets: u32,
+    /// Entries from timestamp to offset.
+    pub times: u32,
 }
 
 /// One segment of a log.
@@ -39,6 +70,8 @@ pub struct LogSegment {
     bytes_since_index_entry: u32,
     /// None while they are only on disk.
     indexes: Option<SegmentIndexes>,
+    /// How many entries the indexes had when they were let go.
+    pub(super) entries: IndexEntries,
 }
 
 impl LogSegment {
@@ -55,6 +88,7 @@ impl LogSegment {
             largest: None,
             bytes_since_index_entry: 0,
             indexes: Some(SegmentIndexes::new(base_offset)),
+            entries: IndexEntries { offsets: 0, times: 0 },
         }
     }
 
@@ -137,7 +171,18 @@ impl LogSegment {
 
     /// Lets go of the indexes, which are on disk.
     pub(super) fn drop_indexes(&mut self) {
+        self.entries = self.index_entries();
         self.indexes = None;
+    }
+
+    /// How many entries its index files have: a file with another number is not the right one.
+    #[must_use]
+    pub fn index_entries(&self) -> IndexEntries {
+        let count = |entries: usize| u32::try_from(entries).unwrap_or(u32::MAX);
+        self.indexes.as_ref().map_or(self.entries, |indexes| IndexEntries {
+            offsets: count(indexes.offsets.entry_count()),
+            times: count(indexes.times.entry_count()),
+        })
     }
 
     /// Whether one more entry would make an index file longer than `segment_index_bytes`.

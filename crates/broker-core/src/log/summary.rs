@@ -12,13 +12,14 @@ use super::config::LogConfig;
 use super::leader_epochs::{EpochStart, LeaderEpochCache};
 use super::partition_log::PartitionLog;
 use super::producer_state::ProducerStateTable;
-use super::segment::{LogSegment, SegmentIndexes};
+use super::read::READ_HINTS;
+use super::segment::{IndexEntries, LogSegment, SegmentIndexes};
 use super::time_index::TimestampOffset;
 use super::transactions::AbortedTransaction;
 
 const MAGIC: &[u8; 4] = b"SLCM";
 const VERSION: u16 = 1;
-const SEGMENT_BYTES: usize = 8 + 4 + 8 + 8 + 8 + 8 + 8 + 8;
+const SEGMENT_BYTES: usize = 8 + 4 + 8 + 8 + 8 + 8 + 8 + 8 + 4 + 4;
 const EPOCH_BYTES: usize = 4 + 8;
 
 /// What is known of one log after a clean shutdown.
@@ -100,6 +101,9 @@ fn put_summary(out: &mut Vec<u8>, summary: &LogSummary) {
         out.put_i64(segment.modified.0);
         out.put_i64(largest.timestamp.0);
         out.put_i64(largest.offset.0);
+        let entries = segment.index_entries();
+        out.put_u32(entries.offsets);
+        out.put_u32(entries.times);
     }
     put_count(out, summary.epochs.starts().len());
     for start in summary.epochs.starts() {
@@ -152,6 +156,7 @@ fn decode_summary(body: &mut &[u8]) -> Option<LogSummary> {
         let largest = TimestampOffset { timestamp, offset: Offset(fields.get_i64()) };
         segment.largest = (timestamp.0 >= 0).then_some(largest);
         segment.drop_indexes();
+        segment.entries = IndexEntries { offsets: fields.get_u32(), times: fields.get_u32() };
         let follows = segments.last().is_none_or(|last| base_offset >= last.next_offset);
         if !follows || next_offset < base_offset {
             return None;
@@ -178,6 +183,7 @@ impl PartitionLog {
     pub fn summary(&self) -> LogSummary {
         let without_indexes = |segment: &LogSegment| {
             let mut segment = segment.clone();
+            segment.close();
             segment.drop_indexes();
             segment
         };
@@ -220,6 +226,7 @@ impl PartitionLog {
             leader_epoch: summary.epochs.latest().unwrap_or(LeaderEpoch::ZERO),
             epochs: summary.epochs,
             producers,
+            read_hints: [None; READ_HINTS],
         }
     }
 }

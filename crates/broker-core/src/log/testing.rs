@@ -130,20 +130,18 @@ impl DiskLog {
     }
 
     pub(super) fn load_indexes(&mut self, segment: Offset) {
-        let bytes = self.log.segment(segment).unwrap().bytes();
         let files = &self.indexes[&segment];
-        let indexes = SegmentIndexes {
-            offsets: OffsetIndex::decode(segment, bytes, &files.offsets).unwrap(),
-            times: TimeIndex::decode(segment, &files.times).unwrap(),
-        };
+        let closed = self.log.segment(segment).unwrap();
+        let indexes = SegmentIndexes::decode(closed, &files.offsets, &files.times).unwrap();
         self.log.install_indexes(segment, indexes);
     }
 
     /// Reads as a shell would: whole batches from `from` on, in one segment.
     pub(super) fn read(&mut self, from: Offset, max_bytes: usize, limit: ReadLimit) -> Vec<u8> {
         let mut wanted = from;
+        let mut skipped = 0;
         loop {
-            let range = match self.log.plan_read(wanted, limit).unwrap() {
+            let mut range = match self.log.plan_read(wanted, limit).unwrap() {
                 ReadPlan::Nothing => return Vec::new(),
                 ReadPlan::LoadIndexes { segment } => {
                     self.load_indexes(segment);
@@ -151,20 +149,32 @@ impl DiskLog {
                 }
                 ReadPlan::Range(range) => range,
             };
+            range.go_on(skipped);
             let begin = range.position as usize;
             let file = &self.files[&range.segment];
             let bytes = &file[begin..begin + range.bytes_to_read(max_bytes)];
-            match select_batches(bytes, &range, max_bytes) {
-                Selection::NotHere => match range.next_segment {
-                    Some(next) => wanted = next,
+            let (skip, bytes, next_offset) = match select_batches(bytes, &range, max_bytes) {
+                Selection::AtLimit => return Vec::new(),
+                Selection::Beyond(further) if begin + further < file.len() => {
+                    skipped += further;
+                    continue;
+                }
+                Selection::Beyond(_) => match range.next_segment {
+                    Some(next) => {
+                        wanted = next;
+                        skipped = 0;
+                        continue;
+                    }
                     None => return Vec::new(),
                 },
-                Selection::Longer { skip, bytes, .. } => {
-                    return file[begin + skip..begin + skip + bytes].to_vec();
-                }
-                Selection::Batches { start, end, .. } => return bytes[start..end].to_vec(),
+                Selection::Longer { skip, bytes, next_offset } => (skip, bytes, next_offset),
+                Selection::Batches { start, end, next_offset } => (start, end - start, next_offset),
                 Selection::Damaged { at } => panic!("damaged at {at} of {range:?}"),
-            }
+            };
+            let end = begin + skip + bytes;
+            let found = file[begin + skip..end].to_vec();
+            self.log.note_read(next_offset, range.segment, u32::try_from(end).unwrap());
+            return found;
         }
     }
 
