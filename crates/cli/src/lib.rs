@@ -4,5 +4,7 @@ pub mod clicks;
 pub mod exit;
 pub mod failure;
 pub mod input;
+pub mod nearest;
 pub mod render;
+pub mod schema;
 pub mod time;

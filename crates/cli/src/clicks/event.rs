@@ -9,7 +9,7 @@ use super::{COLUMNS, KEY_COLUMN};
 use crate::input::{CsvRow, RowFault};
 use crate::render::json_buffer::{ESCAPE_GROWTH, JsonBuffer};
 use crate::render::number::is_number;
-use crate::time::parse_timestamp;
+use crate::render::{RecordColumns, Rendered};
 
 const EVENT_TIME: usize = 0;
 const PRICE: usize = 6;
@@ -22,35 +22,25 @@ const FIXED_BYTES: usize = 200;
 pub struct ClickRenderer {
     json: JsonBuffer,
     times: EventTimes,
-    key_column: Option<usize>,
-    timestamp_column: Option<usize>,
-}
-
-/// What a row became: parts of a record, borrowed from the row and the renderer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rendered<'a> {
-    /// The key's bytes; None for an empty key column or no key at all.
-    pub key: Option<&'a [u8]>,
-    /// The value's bytes.
-    pub value: &'a [u8],
-    /// Milliseconds since 1970, where a column gives the record's time.
-    pub timestamp_ms: Option<i64>,
+    record: RecordColumns,
+    names: Vec<String>,
 }
 
 impl ClickRenderer {
-    /// A renderer with the positions of the columns for key and timestamp.
-    pub fn new(key_column: Option<usize>, timestamp_column: Option<usize>) -> ClickRenderer {
+    /// A renderer that takes key and timestamp from these columns.
+    pub fn new(record: RecordColumns) -> ClickRenderer {
         ClickRenderer {
             json: JsonBuffer::default(),
             times: EventTimes::default(),
-            key_column,
-            timestamp_column,
+            record,
+            names: COLUMNS.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
 
     /// A renderer of the reference form: keyed by user, records stamped with the time of sending.
     pub fn reference() -> ClickRenderer {
-        ClickRenderer::new(COLUMNS.iter().position(|name| *name == KEY_COLUMN), None)
+        let key = COLUMNS.iter().position(|name| *name == KEY_COLUMN);
+        ClickRenderer::new(RecordColumns { key, timestamp: None })
     }
 
     /// The row, which has the nine columns, as a record's parts.
@@ -64,10 +54,9 @@ impl ClickRenderer {
         if !is_number(price) {
             return Err(RowFault::value(COLUMNS[PRICE], price, "a number as JSON writes it"));
         }
-        let timestamp_ms = match self.timestamp_column {
-            None => None,
+        let timestamp_ms = match self.record.timestamp {
             Some(EVENT_TIME) => Some(event_ms),
-            Some(other) => Some(timestamp(row, other)?),
+            _ => self.record.timestamp_of(row, &self.names)?,
         };
         if row.is_plain() {
             self.json.begin(FIXED_BYTES + row.row_bytes());
@@ -76,7 +65,7 @@ impl ClickRenderer {
             self.json.begin(FIXED_BYTES + row.row_bytes() * ESCAPE_GROWTH);
             self.write::<true>(row);
         }
-        let key = self.key_column.map(|index| row.column(index)).filter(|key| !key.is_empty());
+        let key = self.record.key_of(row);
         Ok(Rendered { key, value: self.json.written(), timestamp_ms })
     }
 
@@ -110,13 +99,6 @@ impl ClickRenderer {
         value(json, 8);
         json.literal(b"\"}");
     }
-}
-
-/// A column read as the record's time.
-pub fn timestamp(row: &CsvRow<'_>, index: usize) -> Result<i64, RowFault> {
-    let text = row.column(index);
-    parse_timestamp(text)
-        .ok_or_else(|| RowFault::value(&(index + 1).to_string(), text, "a point in time"))
 }
 
 #[cfg(test)]

@@ -284,6 +284,7 @@ mod tests {
     use super::*;
     use crate::clicks::ClickRenderer;
     use crate::input::{CsvRows, ROW_BYTES_MAX_DEFAULT};
+    use crate::render::RecordColumns;
     use std::collections::HashMap;
 
     fn file(seed: u64, rows: usize) -> Vec<u8> {
@@ -312,7 +313,7 @@ mod tests {
         const ROWS: u64 = 100_000;
         let text = file(42, ROWS as usize);
         let mut rows = CsvRows::open(&text[..], b',', ROW_BYTES_MAX_DEFAULT).unwrap().unwrap();
-        let mut renderer = ClickRenderer::new(None, Some(0));
+        let mut renderer = ClickRenderer::new(RecordColumns { key: None, timestamp: Some(0) });
         let (mut no_code, mut no_brand, mut views, mut seconds) = (0, 0, 0, 0);
         let mut last_ms = 0;
         let (mut users, mut products) = (HashMap::new(), HashMap::new());

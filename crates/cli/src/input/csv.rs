@@ -197,8 +197,8 @@ impl<R: Read> CsvRows<R> {
             let bytes = span.of(self.chunks.padded());
             if std::str::from_utf8(bytes).is_err() {
                 let number = (index + 1).to_string();
-                let column = self.names.get(index).cloned().unwrap_or(number);
-                let fault = RowFault::not_utf8(column, bytes);
+                let name = self.names.get(index).unwrap_or(&number);
+                let fault = RowFault::not_utf8(format!("column {name}"), bytes);
                 return Err(ReadFault::Row { line, fault }.into());
             }
         }

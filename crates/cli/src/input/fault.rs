@@ -20,9 +20,9 @@ pub enum RowFault {
         limit: usize,
     },
     /// A byte that isn't UTF-8.
-    #[error("column {column} isn't UTF-8: byte 0x{byte:02x} at its position {position}")]
+    #[error("{column} isn't UTF-8: byte 0x{byte:02x} at its position {position}")]
     NotUtf8 {
-        /// Number or name of the column.
+        /// The column by name or number, or the line.
         column: String,
         /// The byte that can't be there.
         byte: u8,
@@ -60,7 +60,7 @@ pub enum RowFault {
         expected: &'static str,
     },
     /// Not JSON.
-    #[error("isn't a JSON object: {reason}")]
+    #[error("isn't JSON: {reason}")]
     Json {
         /// The parser's reason with its column.
         reason: String,
@@ -116,7 +116,7 @@ impl RowFault {
         RowFault::Value { column: column.to_owned(), text: excerpt(bytes), expected }
     }
 
-    /// The first byte of a column that isn't UTF-8. `column` is its number or name.
+    /// The first byte that isn't UTF-8 of a column or line, whose name is given.
     pub fn not_utf8(column: impl Into<String>, bytes: &[u8]) -> RowFault {
         let valid = match std::str::from_utf8(bytes) {
             Ok(_) => bytes.len(),
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn says_which_byte_isnt_utf8() {
         assert_eq!(
-            RowFault::not_utf8("brand", b"caf\xe9").to_string(),
+            RowFault::not_utf8("column brand", b"caf\xe9").to_string(),
             "column brand isn't UTF-8: byte 0xe9 at its position 4"
         );
     }

@@ -16,6 +16,15 @@ pub struct Line<'a> {
     pub number: u64,
 }
 
+/// What becomes of lines that are empty or white space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlankLines {
+    /// They are lines like any other.
+    Kept,
+    /// They are passed over, and counted in the numbers of the others.
+    Skipped,
+}
+
 /// The lines of a file, one after the other.
 #[derive(Debug)]
 pub struct LineRows<R> {
@@ -23,12 +32,18 @@ pub struct LineRows<R> {
     /// The number of the next line.
     next_line: u64,
     started: bool,
+    blank_lines: BlankLines,
 }
 
 impl<R: Read> LineRows<R> {
     /// Lines of up to `row_bytes_max` bytes.
-    pub fn new(source: R, row_bytes_max: usize) -> LineRows<R> {
-        LineRows { chunks: ChunkReader::new(source, row_bytes_max), next_line: 1, started: false }
+    pub fn new(source: R, row_bytes_max: usize, blank_lines: BlankLines) -> LineRows<R> {
+        LineRows {
+            chunks: ChunkReader::new(source, row_bytes_max),
+            next_line: 1,
+            started: false,
+            blank_lines,
+        }
     }
 
     /// The next line; None at the end of the file.
@@ -38,25 +53,30 @@ impl<R: Read> LineRows<R> {
             self.started = true;
             self.chunks.skip_byte_order_mark().map_err(ReadFault::Io)?;
         }
-        let length = match memchr(b'\n', self.chunks.unread()) {
-            Some(length) => length,
-            None => match self.find_end()? {
+        loop {
+            let length = match memchr(b'\n', self.chunks.unread()) {
                 Some(length) => length,
-                None => return Ok(None),
-            },
-        };
-        let number = self.next_line;
-        self.next_line += 1;
-        let start = self.chunks.at();
-        self.chunks.advance_to(start + length + 1);
-        let limit = self.chunks.row_bytes_max();
-        if length > limit {
-            let fault = RowFault::TooLong { limit, open_quote: false };
-            return Err(ReadFault::Row { line: number, fault }.into());
+                None => match self.find_end()? {
+                    Some(length) => length,
+                    None => return Ok(None),
+                },
+            };
+            let number = self.next_line;
+            self.next_line += 1;
+            let start = self.chunks.at();
+            self.chunks.advance_to(start + length + 1);
+            let limit = self.chunks.row_bytes_max();
+            if length > limit {
+                let fault = RowFault::TooLong { limit, open_quote: false };
+                return Err(ReadFault::Row { line: number, fault }.into());
+            }
+            let line = &self.chunks.padded()[start..start + length];
+            if self.blank_lines == BlankLines::Skipped && line.trim_ascii().is_empty() {
+                continue;
+            }
+            let end = start + line.strip_suffix(b"\r").unwrap_or(line).len();
+            return Ok(Some(Line { bytes: &self.chunks.padded()[start..end], number }));
         }
-        let line = &self.chunks.padded()[start..start + length];
-        let bytes = line.strip_suffix(b"\r").unwrap_or(line);
-        Ok(Some(Line { bytes, number }))
     }
 
     /// How many bytes of the file were consumed.
@@ -107,7 +127,7 @@ mod tests {
     use crate::input::chunk::Dribble;
 
     fn all(text: &[u8]) -> Vec<(u64, Vec<u8>)> {
-        let mut rows = LineRows::new(Dribble::new(text), 8);
+        let mut rows = LineRows::new(Dribble::new(text), 8, BlankLines::Kept);
         let mut lines = Vec::new();
         loop {
             match rows.next_line() {

@@ -5,12 +5,17 @@ pub mod chunk;
 pub mod csv;
 pub mod csv_quoted;
 pub mod fault;
+pub mod file;
 pub mod lines;
+pub mod plan;
+pub mod source;
 
 pub use chunk::ChunkReader;
 pub use csv::{CsvRow, CsvRows};
 pub use fault::{ReadFault, RowFault};
 pub use lines::{Line, LineRows};
+pub use plan::{FileFormat, InputOptions, InputPlan};
+pub use source::{RecordSource, SourceRecord};
 
 /// A row may be this long unless `--max-row-bytes` says otherwise.
 pub const ROW_BYTES_MAX_DEFAULT: usize = 16 << 20;

@@ -1,0 +1,66 @@
+//! Opening input files: what can be wrong with one, said with what to do.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+
+use super::fault::{ReadFault, RowFault};
+
+/// Opens a regular file to be read from front to back; its length in bytes.
+pub fn open(path: &Path) -> Outcome<(File, u64)> {
+    let file = File::open(path).map_err(|error| cannot_open(path, &error))?;
+    let metadata = file.metadata().map_err(|error| cannot_open(path, &error))?;
+    if metadata.is_dir() {
+        return Failure::new(Exit::BadInput, format!("{} is a directory", path.display()))
+            .cause("only files are read")
+            .remedy(format!("name its files, for example: {}/*.csv", path.display()))
+            .err();
+    }
+    if !metadata.is_file() {
+        return Failure::new(Exit::BadInput, format!("{} isn't a regular file", path.display()))
+            .cause("a pipe can't be sampled for its types and then read again")
+            .remedy("write it to a file first, or pipe lines into `streamledger produce`")
+            .err();
+    }
+    // Only a hint; without it the file is read as well, a little later.
+    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
+    Ok((file, metadata.len()))
+}
+
+fn cannot_open(path: &Path, error: &io::Error) -> Box<Failure> {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "check the path; a relative one starts at the current directory",
+        io::ErrorKind::PermissionDenied => "let your user read it, or run as one who may",
+        _ => "check that the disk holding it is readable",
+    };
+    Failure::new(Exit::BadInput, format!("can't open {}", path.display()))
+        .because(error)
+        .remedy(remedy)
+        .into()
+}
+
+/// What reading a file ended with, as a failure that names the file and the line.
+pub fn failed_at(path: &Path, fault: ReadFault) -> Failure {
+    match fault {
+        ReadFault::Io(error) => {
+            Failure::new(Exit::BadInput, format!("can't read {}", path.display()))
+                .because(&error)
+                .remedy("check that the disk holding it is readable")
+        }
+        ReadFault::Row { line, fault } => bad_row(path, line, &fault),
+    }
+}
+
+/// A bad row as the failure that ends a run.
+pub fn bad_row(path: &Path, line: u64, fault: &RowFault) -> Failure {
+    let failure = Failure::new(Exit::BadInput, format!("bad row at {}:{line}", path.display()))
+        .cause(format!("the row {fault}"));
+    let skip = "or leave such rows out and count them: --on-error skip";
+    match fault.remedy() {
+        Some(remedy) => failure.remedy(format!("{remedy},\n{skip}")),
+        None => failure.remedy(format!("repair the row,\n{skip}")),
+    }
+}

@@ -1,0 +1,352 @@
+//! What is going to be read, found out before a record is sent: each file's format and columns, and
+//! which of them are the key and the timestamp.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::csv::CsvRows;
+use super::lines::{BlankLines, LineRows};
+use super::source::{ClickSource, LineSource, NdjsonSource, RecordSource, TypedSource};
+use super::{ReadFault, file};
+use crate::clicks::{self, ClickRenderer};
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::nearest::nearest;
+use crate::render::{NdjsonRenderer, RecordColumns, TypedRenderer};
+use crate::schema::{ColumnType, Inference, SAMPLE_ROWS, TypeOverride};
+
+/// How a file is split into rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum FileFormat {
+    /// Columns with a header
+    Csv,
+    /// A JSON value a line
+    Ndjson,
+    /// A value a line, as it stands
+    Lines,
+}
+
+impl FileFormat {
+    /// The format that a file's name says it has.
+    fn of_name(path: &Path) -> Option<FileFormat> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        match extension.as_str() {
+            "csv" => Some(FileFormat::Csv),
+            "ndjson" | "jsonl" | "json" => Some(FileFormat::Ndjson),
+            "txt" | "log" | "lines" => Some(FileFormat::Lines),
+            _ => None,
+        }
+    }
+}
+
+/// What the user said about the input.
+#[derive(Debug, Clone)]
+pub struct InputOptions {
+    /// The format of all files; None to go by their names.
+    pub format: Option<FileFormat>,
+    /// The byte between columns.
+    pub delimiter: u8,
+    /// The column or field that is the key.
+    pub key: Option<String>,
+    /// Whether records go without a key even where the format has one of its own.
+    pub no_key: bool,
+    /// The column or field that is the record's time.
+    pub timestamp: Option<String>,
+    /// Types that aren't to be inferred.
+    pub types: Vec<TypeOverride>,
+    /// The longest row, in bytes.
+    pub row_bytes_max: usize,
+}
+
+/// One file and how its rows become records.
+#[derive(Debug)]
+pub struct PlannedFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How long it is, in bytes.
+    pub file_bytes: u64,
+    rows: PlannedRows,
+}
+
+#[derive(Debug)]
+enum PlannedRows {
+    Clicks { record: RecordColumns },
+    Typed { names: Vec<String>, types: Vec<ColumnType>, record: RecordColumns },
+    Ndjson,
+    Lines,
+}
+
+/// All files of a run, looked at but not read.
+#[derive(Debug)]
+pub struct InputPlan {
+    /// The files in the order they are read.
+    pub files: Vec<PlannedFile>,
+    options: InputOptions,
+}
+
+impl InputPlan {
+    /// Looks at each file: opens it, reads its header and, for types, its first rows.
+    pub fn make(paths: &[PathBuf], options: InputOptions) -> Outcome<InputPlan> {
+        let mut files = Vec::with_capacity(paths.len());
+        for path in paths {
+            files.push(PlannedFile::look_at(path, &options)?);
+        }
+        for wanted in &options.types {
+            if !files.iter().any(|file| file.has_typed_column(&wanted.column)) {
+                return unknown_type_column(&files, wanted);
+            }
+        }
+        agree_on_types(&mut files);
+        Ok(InputPlan { files, options })
+    }
+
+    /// The length of all files, in bytes.
+    pub fn total_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.file_bytes).sum()
+    }
+
+    /// The records of one of the files, from its start.
+    pub fn open(&self, file: &PlannedFile) -> Outcome<Box<dyn RecordSource>> {
+        let options = &self.options;
+        let (source, _) = file::open(&file.path)?;
+        let lines = |source, blank| LineRows::new(source, options.row_bytes_max, blank);
+        Ok(match &file.rows {
+            PlannedRows::Clicks { record } => {
+                let rows = open_csv(&file.path, source, options)?;
+                Box::new(ClickSource::new(rows, ClickRenderer::new(*record)))
+            }
+            PlannedRows::Typed { names, types, record } => {
+                let rows = open_csv(&file.path, source, options)?;
+                Box::new(TypedSource::new(rows, TypedRenderer::new(names, types, *record)))
+            }
+            PlannedRows::Ndjson => {
+                let renderer = NdjsonRenderer::new(options.key.clone(), options.timestamp.clone());
+                Box::new(NdjsonSource::new(lines(source, BlankLines::Skipped), renderer))
+            }
+            PlannedRows::Lines => Box::new(LineSource::new(lines(source, BlankLines::Kept))),
+        })
+    }
+
+    /// What the files are, for the table of settings: `click events`, `csv`, `ndjson`, `lines`.
+    pub fn format_name(&self) -> String {
+        let mut names: Vec<&str> = self.files.iter().map(PlannedFile::format_name).collect();
+        names.dedup();
+        names.join(", ")
+    }
+
+    /// Where the key comes from, for the table of settings.
+    pub fn key_name(&self) -> Option<&str> {
+        match &self.options.key {
+            Some(key) => Some(key),
+            None if self.files.iter().any(PlannedFile::is_keyed) => Some(clicks::KEY_COLUMN),
+            None => None,
+        }
+    }
+
+    /// The columns and their types, where they aren't given by the format.
+    pub fn column_types(&self) -> Vec<(&str, ColumnType)> {
+        let mut columns: Vec<(&str, ColumnType)> = Vec::new();
+        for file in &self.files {
+            let PlannedRows::Typed { names, types, .. } = &file.rows else { continue };
+            for (name, column_type) in names.iter().zip(types) {
+                if !columns.iter().any(|(known, _)| known == name) {
+                    columns.push((name, *column_type));
+                }
+            }
+        }
+        columns
+    }
+}
+
+impl PlannedFile {
+    fn look_at(path: &Path, options: &InputOptions) -> Outcome<PlannedFile> {
+        let (source, file_bytes) = file::open(path)?;
+        let Some(format) = options.format.or_else(|| FileFormat::of_name(path)) else {
+            return Failure::new(
+                Exit::Usage,
+                format!("can't tell the format of {} by its name", path.display()),
+            )
+            .cause("it ends in none of .csv, .ndjson, .jsonl, .json, .txt, .log, .lines")
+            .remedy("say it: --format csv, --format ndjson or --format lines")
+            .err();
+        };
+        let rows = match format {
+            FileFormat::Csv => look_at_csv(path, source, options)?,
+            FileFormat::Ndjson => PlannedRows::Ndjson,
+            FileFormat::Lines if options.key.is_some() || options.timestamp.is_some() => {
+                return Failure::new(
+                    Exit::Usage,
+                    format!("lines have no columns for a key or timestamp ({})", path.display()),
+                )
+                .remedy("leave --key and --timestamp out, or say --format csv or ndjson")
+                .err();
+            }
+            FileFormat::Lines => PlannedRows::Lines,
+        };
+        Ok(PlannedFile { path: path.to_owned(), file_bytes, rows })
+    }
+
+    fn format_name(&self) -> &'static str {
+        match self.rows {
+            PlannedRows::Clicks { .. } => "click events",
+            PlannedRows::Typed { .. } => "csv",
+            PlannedRows::Ndjson => "ndjson",
+            PlannedRows::Lines => "lines",
+        }
+    }
+
+    fn is_keyed(&self) -> bool {
+        matches!(self.rows, PlannedRows::Clicks { record } if record.key.is_some())
+    }
+
+    fn has_typed_column(&self, column: &str) -> bool {
+        matches!(&self.rows, PlannedRows::Typed { names, .. } if names.iter().any(|n| n == column))
+    }
+}
+
+fn look_at_csv(path: &Path, source: File, options: &InputOptions) -> Outcome<PlannedRows> {
+    let mut rows = open_csv(path, source, options)?;
+    let names = rows.names().to_vec();
+    check_header(path, &names)?;
+    let find = |what: &str, wanted: &Option<String>| match wanted {
+        None => Ok(None),
+        Some(wanted) => find_column(path, &names, what, wanted).map(Some),
+    };
+    let record = RecordColumns {
+        key: find("key", &options.key)?,
+        timestamp: find("timestamp", &options.timestamp)?,
+    };
+    if clicks::is_click_header(&names) && options.types.is_empty() {
+        let own = names.iter().position(|name| name == clicks::KEY_COLUMN);
+        let key = record.key.or(if options.no_key { None } else { own });
+        return Ok(PlannedRows::Clicks { record: RecordColumns { key, ..record } });
+    }
+    let mut inference = Inference::new(names.len());
+    for _ in 0..SAMPLE_ROWS {
+        match rows.next_row() {
+            Ok(None) => break,
+            Ok(Some(row)) => {
+                for index in 0..names.len() {
+                    inference.see(index, row.column(index));
+                }
+            }
+            // Told when the row's turn comes.
+            Err(fault) if matches!(*fault, ReadFault::Row { .. }) => {}
+            Err(fault) => return Err(file::failed_at(path, *fault).into()),
+        }
+    }
+    let mut types = inference.types();
+    for (name, column_type) in names.iter().zip(&mut types) {
+        if let Some(wanted) = options.types.iter().rfind(|wanted| wanted.column == *name) {
+            *column_type = wanted.column_type;
+        }
+    }
+    Ok(PlannedRows::Typed { names, types, record })
+}
+
+fn open_csv(path: &Path, source: File, options: &InputOptions) -> Outcome<CsvRows<File>> {
+    match CsvRows::open(source, options.delimiter, options.row_bytes_max) {
+        Ok(Some(rows)) => Ok(rows),
+        Ok(None) => Failure::new(Exit::BadInput, format!("{} is empty", path.display()))
+            .cause("a CSV file starts with a header that names its columns")
+            .remedy("check that the file was written whole, or say --format lines")
+            .err(),
+        Err(fault) => {
+            let mut failure = file::failed_at(path, *fault);
+            failure.what = format!("{}, its header", failure.what);
+            Err(failure.into())
+        }
+    }
+}
+
+/// The header must name each column once, or the JSON would have a key twice.
+fn check_header(path: &Path, names: &[String]) -> Outcome<()> {
+    for (index, name) in names.iter().enumerate() {
+        if name.contains('\r') {
+            return Failure::new(
+                Exit::BadInput,
+                format!("{} has lines that end in carriage returns alone", path.display()),
+            )
+            .remedy("convert them first, for example: tr '\\r' '\\n' < FILE > NEW")
+            .err();
+        }
+        if names[..index].contains(name) {
+            return Failure::new(
+                Exit::BadInput,
+                format!("{} has two columns named {name:?}", path.display()),
+            )
+            .cause("a JSON object would have that key twice")
+            .remedy("rename one of them in the file's first line")
+            .err();
+        }
+    }
+    Ok(())
+}
+
+fn find_column(path: &Path, names: &[String], what: &str, wanted: &str) -> Outcome<usize> {
+    if let Some(index) = names.iter().position(|name| name == wanted) {
+        return Ok(index);
+    }
+    let columns = names.join(", ");
+    let remedy = match nearest(wanted, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near}? Its columns are:\n{columns}"),
+        None => format!("choose one of its columns:\n{columns}"),
+    };
+    Failure::new(Exit::Usage, format!("{} has no column {wanted:?}", path.display()))
+        .cause(format!("--{what} names a column of the file's header"))
+        .remedy(remedy)
+        .err()
+}
+
+fn unknown_type_column<T>(files: &[PlannedFile], wanted: &TypeOverride) -> Outcome<T> {
+    let named = |file: &PlannedFile| match &file.rows {
+        PlannedRows::Typed { names, .. } => names.clone(),
+        _ => Vec::new(),
+    };
+    let names: Vec<String> = files.iter().flat_map(named).collect();
+    let failure =
+        Failure::new(Exit::Usage, format!("no file has a column {:?} for --type", wanted.column));
+    match nearest(&wanted.column, names.iter().map(String::as_str)) {
+        Some(near) => failure.remedy(format!("did you mean {near}?")).err(),
+        None => failure.remedy("--type names a column of a CSV file's header").err(),
+    }
+}
+
+/// A column that two files have has one type: where they were inferred apart, the wider one.
+fn agree_on_types(files: &mut [PlannedFile]) {
+    let mut agreed: Vec<(String, ColumnType)> = Vec::new();
+    for file in files.iter() {
+        let PlannedRows::Typed { names, types, .. } = &file.rows else { continue };
+        for (name, column_type) in names.iter().zip(types) {
+            match agreed.iter_mut().find(|(known, _)| known == name) {
+                None => agreed.push((name.clone(), *column_type)),
+                Some((_, known)) => *known = wider(*known, *column_type),
+            }
+        }
+    }
+    for file in files {
+        let PlannedRows::Typed { names, types, .. } = &mut file.rows else { continue };
+        for (name, column_type) in names.iter().zip(types) {
+            if let Some((_, wide)) = agreed.iter().find(|(known, _)| known == name) {
+                *column_type = *wide;
+            }
+        }
+    }
+}
+
+fn wider(one: ColumnType, other: ColumnType) -> ColumnType {
+    match (one, other) {
+        _ if one == other => one,
+        (ColumnType::Integer, ColumnType::Number) | (ColumnType::Number, ColumnType::Integer) => {
+            ColumnType::Number
+        }
+        _ => ColumnType::String,
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,131 @@
+use super::*;
+use std::io::Write as _;
+use tempfile::TempDir;
+
+fn options() -> InputOptions {
+    InputOptions {
+        format: None,
+        delimiter: b',',
+        key: None,
+        no_key: false,
+        timestamp: None,
+        types: vec![],
+        row_bytes_max: 1 << 20,
+    }
+}
+
+fn write(directory: &TempDir, name: &str, content: &[u8]) -> PathBuf {
+    let path = directory.path().join(name);
+    File::create(&path).unwrap().write_all(content).unwrap();
+    path
+}
+
+fn values(plan: &InputPlan) -> Vec<String> {
+    let mut seen = vec![];
+    for file in &plan.files {
+        let mut source = plan.open(file).unwrap();
+        while let Some(record) = source.next_record().unwrap() {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let key = record.rendered.key.map_or_else(|| "-".to_owned(), text);
+            seen.push(format!("{}:{key}:{}", record.line, text(record.rendered.value)));
+        }
+        assert_eq!(source.consumed_bytes(), file.file_bytes);
+    }
+    seen
+}
+
+fn failure(paths: &[PathBuf], options: InputOptions) -> Failure {
+    *InputPlan::make(paths, options).unwrap_err()
+}
+
+#[test]
+fn files_of_one_run_agree_on_their_columns_types() {
+    let directory = TempDir::new().unwrap();
+    let first = write(&directory, "a.csv", b"id,n,v\n1,1,true\n");
+    let second = write(&directory, "b.csv", b"n,id,v\n2.5,2,7\n");
+    let plan = InputPlan::make(&[first, second], options()).unwrap();
+    assert_eq!(
+        plan.column_types(),
+        [("id", ColumnType::Integer), ("n", ColumnType::Number), ("v", ColumnType::String)]
+    );
+    assert_eq!(
+        values(&plan),
+        ["2:-:{\"id\":1,\"n\":1,\"v\":\"true\"}", "2:-:{\"n\":2.5,\"id\":2,\"v\":\"7\"}"]
+    );
+    assert_eq!((plan.format_name().as_str(), plan.key_name()), ("csv", None));
+}
+
+#[test]
+fn each_format_gives_its_records() {
+    let directory = TempDir::new().unwrap();
+    let ndjson = write(&directory, "a.jsonl", b"{\"id\":7}\n\n {\"id\":null}\r\n");
+    let keyed = InputOptions { key: Some("id".to_owned()), ..options() };
+    let plan = InputPlan::make(&[ndjson], keyed).unwrap();
+    assert_eq!(values(&plan), ["1:7:{\"id\":7}", "3:-: {\"id\":null}"]);
+    let lines = write(&directory, "a.txt", b"one\n\ntwo");
+    let plan = InputPlan::make(&[lines], options()).unwrap();
+    assert_eq!(values(&plan), ["1:-:one", "2:-:", "3:-:two"]);
+}
+
+#[test]
+fn click_events_are_recognised_and_keyed_by_user_unless_told_otherwise() {
+    let directory = TempDir::new().unwrap();
+    let row = "2019-10-01 00:00:00 UTC,view,1,2,,,3,77,s\n";
+    let text = format!("{}\n{row}", clicks::COLUMNS.join(","));
+    let paths = [write(&directory, "c.csv", text.as_bytes())];
+    let plan = InputPlan::make(&paths, options()).unwrap();
+    assert_eq!((plan.format_name().as_str(), plan.key_name()), ("click events", Some("user_id")));
+    assert!(values(&plan)[0].starts_with("2:77:{\"eventTime\":1569888000000,"));
+    let unkeyed = InputOptions { no_key: true, ..options() };
+    assert!(values(&InputPlan::make(&paths, unkeyed).unwrap())[0].starts_with("2:-:"));
+    let other = InputOptions { key: Some("product_id".to_owned()), ..options() };
+    assert!(values(&InputPlan::make(&paths, other).unwrap())[0].starts_with("2:1:"));
+    let types = vec!["price=string".parse().unwrap()];
+    let typed = InputPlan::make(&paths, InputOptions { types, ..options() }).unwrap();
+    assert_eq!(typed.format_name(), "csv");
+}
+
+#[test]
+fn what_cant_be_read_says_why_and_what_to_do() {
+    let directory = TempDir::new().unwrap();
+    let missing = failure(&[directory.path().join("no.csv")], options());
+    assert_eq!(missing.exit, Exit::BadInput);
+    assert!(missing.to_string().contains("No such file"), "{missing}");
+    let of_directory = failure(&[directory.path().to_owned()], options());
+    assert!(of_directory.to_string().contains("is a directory"), "{of_directory}");
+    let empty = failure(&[write(&directory, "e.csv", b"")], options());
+    assert!(empty.to_string().contains("e.csv is empty"), "{empty}");
+    let twice = failure(&[write(&directory, "t.csv", b"a,b,a\n")], options());
+    assert!(twice.to_string().contains("two columns named \"a\""), "{twice}");
+    let returns = failure(&[write(&directory, "r.csv", b"a,b\r1,2\r")], options());
+    assert!(returns.to_string().contains("carriage returns alone"), "{returns}");
+    let utf16 = failure(&[write(&directory, "u.csv", b"\xff\xfea\0,\0b\0\n\0")], options());
+    assert!(utf16.to_string().contains("isn't UTF-8"), "{utf16}");
+    let unknown = failure(&[write(&directory, "x.dat", b"a")], options());
+    assert!(unknown.to_string().contains("--format"), "{unknown}");
+}
+
+#[test]
+fn a_wrong_column_names_the_nearest_one_and_all() {
+    let directory = TempDir::new().unwrap();
+    let paths = [write(&directory, "a.csv", b"user_id,price\n1,2\n")];
+    let wrong = failure(&paths, InputOptions { key: Some("userid".to_owned()), ..options() });
+    assert_eq!(wrong.exit, Exit::Usage);
+    assert_eq!(
+        wrong.remedy.as_deref(),
+        Some("did you mean user_id? Its columns are:\nuser_id, price")
+    );
+    let types = vec!["prise=string".parse().unwrap()];
+    let wrong = failure(&paths, InputOptions { types, ..options() });
+    assert_eq!(wrong.remedy.as_deref(), Some("did you mean price?"));
+    let lines = [write(&directory, "a.txt", b"x")];
+    let wrong = failure(&lines, InputOptions { key: Some("id".to_owned()), ..options() });
+    assert_eq!(wrong.exit, Exit::Usage);
+}
+
+#[test]
+fn a_header_alone_is_a_file_without_rows() {
+    let directory = TempDir::new().unwrap();
+    let plan = InputPlan::make(&[write(&directory, "h.csv", b"a,b\n")], options()).unwrap();
+    assert_eq!(values(&plan), Vec::<String>::new());
+}
