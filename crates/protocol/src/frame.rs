@@ -7,10 +7,11 @@
 use bytes::Bytes;
 
 use crate::message::{Request, Response};
+use crate::messages::ApiVersionsResponse;
 use crate::wire::{
     DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Frame, Reader, Writer,
 };
-use crate::{ApiKey, ApiVersion, CorrelationId};
+use crate::{ApiKey, ApiVersion, CorrelationId, ErrorCode};
 
 /// What stands before the body of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +142,25 @@ pub fn decode_response<R: Response>(
     let response = R::decode(&mut r, version)?;
     r.finish()?;
     Ok((correlation_id, response))
+}
+
+/// Reads a broker's answer to an ApiVersions request, and says in which version it came.
+///
+/// A broker that does not know the version asked for answers in version 0, with error 35 and the
+/// versions it has (KIP-511).
+///
+/// # Errors
+/// As [`decode_response`].
+pub fn decode_api_versions_response(
+    frame: Bytes,
+    asked: ApiVersion,
+) -> Result<(CorrelationId, ApiVersion, ApiVersionsResponse), DecodeError> {
+    let mut r = Reader::new(frame.clone());
+    r.i32()?;
+    let refused = ErrorCode::from_code(r.i16()?) == ErrorCode::UnsupportedVersion;
+    let version = if refused { ApiVersion(0) } else { asked };
+    let (correlation_id, response) = decode_response(frame, version)?;
+    Ok((correlation_id, version, response))
 }
 
 fn check_decodable(api: ApiKey, version: ApiVersion, r: &Reader) -> Result<(), DecodeError> {

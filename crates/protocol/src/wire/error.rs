@@ -62,6 +62,9 @@ pub enum DecodeErrorKind {
     /// The marker before a nullable struct is neither -1 nor 1.
     #[error("{0} marks neither null nor a value")]
     NullMarker(i8),
+    /// A text is longer than 32,767 bytes.
+    #[error("a text of {0} bytes")]
+    StringTooLong(usize),
     /// A text is not UTF-8.
     #[error("a text that is not UTF-8")]
     NotUtf8,

@@ -14,3 +14,6 @@ pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use reader::Reader;
 pub use value::{Layout, Nullable, WireValue};
 pub use writer::{Frame, SHARED_BYTES_MIN, Writer};
+
+/// The longest text in bytes, in compact form too (Kafka's generated readers refuse more).
+const STRING_MAX: usize = i16::MAX as usize;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::STRING_MAX;
 use super::error::{DecodeError, DecodeErrorKind};
 
 /// A position in a frame. Each read moves it past what it read, or fails and says where.
@@ -219,6 +220,9 @@ impl Reader {
 
     fn text(&mut self, length: Option<usize>) -> Result<Option<&str>, DecodeError> {
         let Some(length) = length else { return Ok(None) };
+        if length > STRING_MAX {
+            return Err(self.error(DecodeErrorKind::StringTooLong(length)));
+        }
         let start = self.at;
         match std::str::from_utf8(self.slice(length)?) {
             Ok(text) => Ok(Some(text)),
@@ -470,6 +474,12 @@ mod tests {
         let bytes = Reader::new(frame.clone()).compact_bytes().unwrap();
         assert_eq!(bytes.as_ptr(), frame[1..].as_ptr());
         assert_eq!(*bytes, [10, 20, 30]);
+    }
+
+    #[test]
+    fn a_text_longer_than_kafka_takes_is_refused_in_compact_form_too() {
+        let mut r = reader(&[0x81, 0x80, 0x02]);
+        assert_eq!(kind(r.compact_string()), DecodeErrorKind::StringTooLong(32_768));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use super::STRING_MAX;
 use super::error::{EncodeError, EncodeErrorKind};
 
 /// A byte string of at least this many bytes becomes a segment of its own instead of a copy.
@@ -270,7 +271,6 @@ impl Writer {
     }
 }
 
-const STRING_MAX: usize = i16::MAX as usize;
 const LENGTH_MAX: usize = i32::MAX as usize;
 
 #[cold]
