@@ -181,7 +181,8 @@ func create(ctx context.Context, brokers, count string, arguments []string) {
 			topics = append(topics, argument)
 		}
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
+	fresh := kgo.MetadataMinAge(10 * time.Millisecond)
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), fresh)
 	fail(err)
 	defer client.Close()
 	created, err := kadm.NewClient(client).CreateTopics(ctx, int32(partitions), 1, configs, topics...)
@@ -207,7 +208,9 @@ func awaitTopics(ctx context.Context, admin *kadm.Client, topics []string, parti
 func admin(ctx context.Context, out *bufio.Writer, brokers, topic, count string) {
 	partitions, err := strconv.Atoi(count)
 	fail(err)
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
+	// What was just changed must show at once.
+	fresh := kgo.MetadataMinAge(10 * time.Millisecond)
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), fresh)
 	fail(err)
 	defer client.Close()
 	admin := kadm.NewClient(client)
