@@ -1,0 +1,6 @@
+//! Streams of gzip.
+#![no_main]
+
+use streamledger_protocol::Codec;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| streamledger_fuzz::codec(Codec::Gzip, data));

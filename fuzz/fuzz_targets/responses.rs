@@ -1,0 +1,4 @@
+//! Responses of every API and version.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| streamledger_fuzz::responses(data));
