@@ -153,6 +153,20 @@ fn a_wrong_highest_timestamp_is_told_with_the_right_one() {
     assert_eq!(valid.max_timestamp_offset(Offset(10)), Offset(12));
 }
 
+#[test]
+fn the_lowest_timestamp_is_that_of_the_records_that_have_one() {
+    let record = |timestamp| OwnedRecord::new(timestamp, Some(b"k"), None);
+    let lowest = |records: &[OwnedRecord]| {
+        let batch = seal(records, Codec::Lz4).bytes;
+        validate_for_append(&batch, &Limits::default(), &mut Decompressor::default())
+            .unwrap()
+            .min_timestamp
+    };
+    assert_eq!(lowest(&[record(50), record(-1), record(40), record(60)]), TimestampMs(40));
+    assert_eq!(lowest(&[record(-1), record(7)]), TimestampMs(7));
+    assert_eq!(lowest(&[record(-1), record(-1)]), TimestampMs::NONE);
+}
+
 /// One record's bytes with its length in front, from the deltas on.
 #[rstest]
 #[case::negative_length(&[0x01], RecordFault::Length)]

@@ -133,6 +133,9 @@ pub struct ValidatedBatch {
     /// The records' true highest timestamp. Kafka corrects a header that says otherwise instead of
     /// refusing it: see [`super::patch_max_timestamp`].
     pub max_timestamp: TimestampMs,
+    /// The lowest timestamp of those records that have one (-1 is none); -1 if no record has. It is
+    /// what `message.timestamp.before.max.ms` looks at.
+    pub min_timestamp: TimestampMs,
     /// The first record with that timestamp, relative to the base offset.
     pub max_timestamp_offset_delta: i32,
 }
@@ -219,7 +222,8 @@ fn check_records(
     let header = *batch.header();
     let mut records = batch.records(decompressor)?;
     let mut index = 0;
-    let mut max_timestamp_delta = i64::MIN;
+    let mut max_timestamp = TimestampMs(i64::MIN);
+    let mut min_timestamp = TimestampMs(i64::MAX);
     let mut max_timestamp_offset_delta = 0;
     while let Some(record) = records.next_raw() {
         let record = record?;
@@ -229,15 +233,18 @@ fn check_records(
         if limits.key_required && record.key.is_none() {
             return Err(InvalidBatch::KeyRequired { index });
         }
-        if record.timestamp_delta > max_timestamp_delta {
-            max_timestamp_delta = record.timestamp_delta;
+        let timestamp = TimestampMs(header.base_timestamp.0.wrapping_add(record.timestamp_delta));
+        if timestamp > max_timestamp || index == 0 {
+            max_timestamp = timestamp;
             max_timestamp_offset_delta = index;
+        }
+        if timestamp < min_timestamp && timestamp != TimestampMs::NONE {
+            min_timestamp = timestamp;
         }
         index += 1;
     }
-    Ok(ValidatedBatch {
-        header,
-        max_timestamp: TimestampMs(header.base_timestamp.0.wrapping_add(max_timestamp_delta)),
-        max_timestamp_offset_delta,
-    })
+    if min_timestamp == TimestampMs(i64::MAX) {
+        min_timestamp = TimestampMs::NONE;
+    }
+    Ok(ValidatedBatch { header, max_timestamp, min_timestamp, max_timestamp_offset_delta })
 }
