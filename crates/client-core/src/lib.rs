@@ -2,9 +2,11 @@
 
 pub mod accumulator;
 pub mod failure;
+pub mod idempotence;
 pub mod map;
 pub mod partitioner;
 #[cfg(feature = "planted-bugs")]
 pub mod planted_bugs;
+pub mod sender;
 pub mod serializer;
 pub mod stage;

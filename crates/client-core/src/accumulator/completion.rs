@@ -172,6 +172,14 @@ impl Delivery {
         Some(record_result(&self.completion, outcome, index, self.sizes, self.timestamp))
     }
 
+    /// The end that `outcome` would be for this record.
+    pub(crate) fn with_outcome(
+        &self,
+        outcome: &BatchOutcome,
+    ) -> Result<RecordMetadata, Arc<DeliveryFailure>> {
+        record_result(&self.completion, outcome, self.index, self.sizes, self.timestamp)
+    }
+
     /// The end, or the promise to wake the context's waker when it is there.
     pub fn poll_result(
         &self,

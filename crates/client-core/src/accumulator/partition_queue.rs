@@ -99,20 +99,21 @@ impl PartitionQueue {
         }
     }
 
-    /// Takes the oldest batch if it was created at or before `created_until`; else says when the
-    /// oldest was created.
-    pub(crate) fn take_created_until(
-        &self,
-        created_until: Instant,
-    ) -> Result<OpenBatch, Option<Instant>> {
-        let mut state = self.state.lock();
+    /// When the oldest batch was created, if there is one.
+    pub(crate) fn oldest_created(&self) -> Option<Instant> {
+        let state = self.state.lock();
         let oldest = state.closed.front().or(state.open.as_ref());
-        let Some(created) = oldest.map(|batch| batch.origin.created) else { return Err(None) };
-        if created > created_until {
-            return Err(Some(created));
+        oldest.map(|batch| batch.origin.created)
+    }
+
+    /// Takes the oldest batch if it was created at or before `created_until`.
+    pub(crate) fn take_created_until(&self, created_until: Instant) -> Option<OpenBatch> {
+        let mut state = self.state.lock();
+        let is_due = |batch: &mut OpenBatch| batch.origin.created <= created_until;
+        if state.closed.is_empty() {
+            return state.open.take_if(is_due);
         }
-        let first = state.closed.pop_front();
-        first.or_else(|| state.open.take()).ok_or(None)
+        state.closed.pop_front_if(is_due)
     }
 
     /// Takes the oldest batch, whatever its state.
@@ -120,12 +121,6 @@ impl PartitionQueue {
         let mut state = self.state.lock();
         let first = state.closed.pop_front();
         first.or_else(|| state.open.take())
-    }
-
-    /// Whether there is a batch, full or not.
-    pub(crate) fn is_empty(&self) -> bool {
-        let state = self.state.lock();
-        state.open.is_none() && state.closed.is_empty()
     }
 
     /// Whether there is a full batch.

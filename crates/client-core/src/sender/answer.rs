@@ -1,0 +1,163 @@
+//! Takes each answer to its batch, and does what the verdict says.
+
+use std::time::{Duration, Instant};
+
+use streamledger_protocol::TopicPartition;
+
+use super::batch::{BatchState, Failing};
+use super::effect::{BatchId, RequestId};
+use super::verdict::{Answer, PartitionAnswer, Verdict, VerdictContext, attempt_error, judge};
+use super::{RequestInFlight, Sender};
+use crate::failure::{FailureReason, FatalError};
+use crate::idempotence::{IdentityEvent, ResetTo};
+
+impl Sender {
+    /// A request was answered. An answer to a request that is not in flight any more is late, and
+    /// ignored: the retry decides.
+    pub(super) fn on_response(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        throttle: Duration,
+        partitions: &[(TopicPartition, PartitionAnswer)],
+    ) {
+        let Some(done) = self.take_request(request) else { return };
+        if throttle > Duration::ZERO {
+            let broker = self.brokers.entry(done.broker).or_default();
+            broker.throttled_until = broker.throttled_until.max(Some(now + throttle));
+        }
+        self.metrics.lock().count_response(now, done.sent_at, throttle);
+        for (place, &(slot, batch)) in done.batches.iter().enumerate() {
+            let Some(partition) = self.partition(slot) else { continue };
+            let is_ours = |(answered, _): &&(TopicPartition, PartitionAnswer)| {
+                *answered == partition.topic_partition
+            };
+            // Brokers answer in the request's order, but need not.
+            let in_order = partitions.get(place).filter(is_ours);
+            let answer = match in_order.or_else(|| partitions.iter().find(is_ours)) {
+                Some((_, answer)) => Answer::Broker(*answer),
+                None => Answer::LeftOut,
+            };
+            self.settle(now, slot, batch, &answer);
+        }
+    }
+
+    /// All batches of a request ended alike.
+    pub(super) fn on_all(&mut self, now: Instant, request: RequestId, answer: &Answer) {
+        let Some(done) = self.take_request(request) else { return };
+        for (slot, batch) in done.batches {
+            self.settle(now, slot, batch, answer);
+        }
+    }
+
+    fn take_request(&mut self, request: RequestId) -> Option<RequestInFlight> {
+        let done = self.requests.remove(&request)?;
+        let broker = self.brokers.entry(done.broker).or_default();
+        broker.in_flight = broker.in_flight.saturating_sub(1);
+        Some(done)
+    }
+
+    /// One batch's attempt has ended.
+    fn settle(&mut self, now: Instant, slot: usize, id: BatchId, answer: &Answer) {
+        #[cfg(feature = "planted-bugs")]
+        if self.forget_unknown(now, slot, id, answer) {
+            return;
+        }
+        let (identity, timeout) = (self.identity, self.config.delivery_timeout);
+        let retries_max = self.config.retries_max;
+        let Some(partition) = self.partition(slot) else { return };
+        let Some(place) = partition.place_of(id) else { return };
+        let broken = partition.is_broken(identity);
+        let batch = &mut partition.unresolved[place];
+        let context = VerdictContext {
+            idempotent: batch.sealed.seal.producer.is_some(),
+            record_count: batch.sealed.record_count,
+            possibly_written: batch.attempts.possibly_written,
+            earlier_unresolved: place > 0 || broken,
+            retries_left: batch.attempts.count <= retries_max,
+            expired: batch.is_reported() || batch.created + timeout <= now,
+        };
+        batch.attempts.last_error = attempt_error(answer).or(batch.attempts.last_error);
+        let verdict = judge(answer, &context);
+        self.apply(now, slot, place, verdict);
+    }
+
+    fn apply(&mut self, now: Instant, slot: usize, place: usize, verdict: Verdict) {
+        match verdict {
+            Verdict::Ack(ack) => {
+                let Some(partition) = self.partition(slot) else { return };
+                let Some(mut batch) = partition.unresolved.remove(place) else { return };
+                if let Some((identity, _)) = batch.sealed.seal.producer {
+                    partition.sequences.confirm(identity);
+                }
+                let completed = batch.complete(Ok(ack));
+                // The buffer is free before the owners hear of it.
+                drop(batch);
+                if let Some(completed) = completed {
+                    self.complete(now, completed);
+                }
+            }
+            Verdict::Retry { refresh_metadata, possibly_written } => {
+                self.metadata.wanted |= refresh_metadata;
+                self.wait_for_retry(now, slot, place, possibly_written);
+            }
+            Verdict::Requeue => {
+                self.wait_for_turn(slot, place);
+                #[cfg(feature = "planted-bugs")]
+                self.requeue_wrongly(slot, place);
+            }
+            Verdict::Split => self.split(now, slot, place),
+            Verdict::Reset(to) => {
+                self.wait_for_turn(slot, place);
+                self.lose_sequence(now, slot, to);
+            }
+            Verdict::Abort { reason, possibly_written } => {
+                self.abort(now, slot, place, reason, possibly_written);
+            }
+            Verdict::Fatal(error) => {
+                let fatal = FatalError::Broker(error);
+                self.abort(now, slot, place, FailureReason::Fatal(fatal), false);
+                self.fail_for_good(now, IdentityEvent::Refused(error), fatal);
+            }
+        }
+    }
+
+    fn wait_for_retry(&mut self, now: Instant, slot: usize, place: usize, possibly_written: bool) {
+        let backoff = self.config.retry_backoff;
+        let random = std::sync::Arc::clone(&self.random);
+        let Some(partition) = self.partition(slot) else { return };
+        let batch = &mut partition.unresolved[place];
+        batch.attempts.possibly_written |= possibly_written;
+        let not_before = Some(now + backoff.wait(batch.attempts.count, &*random));
+        batch.state = BatchState::Waiting { not_before };
+    }
+
+    fn wait_for_turn(&mut self, slot: usize, place: usize) {
+        let Some(partition) = self.partition(slot) else { return };
+        partition.unresolved[place].state = BatchState::Waiting { not_before: None };
+    }
+
+    /// Gives a batch up. A sequence goes with it, so the partition needs a new epoch.
+    pub(super) fn abort(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        place: usize,
+        reason: FailureReason,
+        possibly_written: bool,
+    ) {
+        let Some(partition) = self.partition(slot) else { return };
+        let waited_for = partition.waited_for;
+        let Some(mut batch) = partition.unresolved.remove(place) else { return };
+        batch.attempts.possibly_written |= possibly_written;
+        let completed = batch.fail(&Failing { reason, waited_for, now });
+        let idempotent = batch.sealed.seal.producer.is_some();
+        drop(batch);
+        if let Some(completed) = completed {
+            self.complete(now, completed);
+        }
+        if idempotent {
+            self.lose_sequence(now, slot, ResetTo::NextEpoch);
+        }
+    }
+}

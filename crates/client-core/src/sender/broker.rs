@@ -1,0 +1,54 @@
+//! What the sender knows of a broker: its connection, and how much is in flight to it.
+
+use std::time::Instant;
+
+/// A broker as the sender sees it.
+#[derive(Debug, Default)]
+pub(crate) struct BrokerState {
+    pub(crate) connection: Connection,
+    pub(crate) in_flight: usize,
+    pub(crate) throttled_until: Option<Instant>,
+    /// Connections in a row that could not be made or were lost.
+    pub(crate) failures: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// Not tried since the moment, or never.
+    #[default]
+    Unknown,
+    Connecting,
+    Up,
+    /// To be tried again at the moment.
+    Down(Instant),
+}
+
+/// Whether a request can go to a broker now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Open,
+    /// No connection, and it is time to make one.
+    Connect,
+    /// No connection; try at the moment, or wait for the one being made.
+    NotConnected(Option<Instant>),
+    Throttled(Instant),
+    /// As many requests in flight as may be.
+    Full,
+}
+
+impl BrokerState {
+    pub(crate) fn gate(&self, now: Instant, in_flight_max: usize) -> Gate {
+        match self.connection {
+            Connection::Unknown => return Gate::Connect,
+            Connection::Down(until) if until <= now => return Gate::Connect,
+            Connection::Down(until) => return Gate::NotConnected(Some(until)),
+            Connection::Connecting => return Gate::NotConnected(None),
+            Connection::Up => {}
+        }
+        match self.throttled_until {
+            Some(until) if until > now => Gate::Throttled(until),
+            _ if self.in_flight >= in_flight_max => Gate::Full,
+            _ => Gate::Open,
+        }
+    }
+}

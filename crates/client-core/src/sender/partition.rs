@@ -1,0 +1,219 @@
+//! One partition on the sender's side, and the rules by which its batches may be sent.
+//!
+//! 1. A batch is sent only when each earlier one of the partition is in flight at the same broker
+//!    or resolved, and no later one is in flight. So what arrives at a leader is in order, and
+//!    after a failure everything that was behind comes back before anything is sent again.
+//! 2. A new sequence is given only when nothing waits to be sent again, at most five are
+//!    unresolved, and the outcome of none that was given up is still unknown.
+//! 3. The first batch under a producer id and epoch travels alone (KAFKA-15591).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use streamledger_protocol::{
+    BrokerId, LeaderEpoch, ProducerIdentity, SequenceNumber, TopicId, TopicPartition,
+};
+
+use super::batch::{BatchState, ProducerBatch, StagedBatch};
+use super::effect::BatchId;
+use crate::accumulator::PartitionQueue;
+use crate::failure::WaitedFor;
+use crate::idempotence::Identity;
+
+/// A partition to which something was sent.
+#[derive(Debug)]
+pub(crate) struct PartitionState {
+    pub(crate) queue: Arc<PartitionQueue>,
+    pub(crate) topic_partition: TopicPartition,
+    pub(crate) topic_id: TopicId,
+    pub(crate) leader: Option<BrokerId>,
+    pub(crate) leader_epoch: LeaderEpoch,
+    /// Batches at the codec or past it, without a sequence, oldest first.
+    pub(crate) staged: VecDeque<StagedBatch>,
+    /// Sealed batches whose outcome isn't known for good, oldest first.
+    pub(crate) unresolved: VecDeque<ProducerBatch>,
+    pub(crate) sequences: Sequences,
+    /// The identity under which a sequence was lost: nothing is sent until there is another.
+    pub(crate) broken_under: Option<ProducerIdentity>,
+    /// What it waits for, for the errors that tell.
+    pub(crate) waited_for: WaitedFor,
+    /// Whether the sender looks at it each round.
+    pub(crate) active: bool,
+}
+
+/// The sequences of one partition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sequences {
+    /// Under whom they count; another identity starts at 0.
+    identity: ProducerIdentity,
+    next: SequenceNumber,
+    /// A batch was acknowledged under this identity.
+    confirmed: bool,
+}
+
+/// What may be done for a partition now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Send the unresolved batch at this place.
+    Send(usize),
+    /// Take a new batch from the accumulator.
+    Draw,
+    /// Nothing, for this reason, until the moment if there is one.
+    Wait(WaitedFor, Option<Instant>),
+}
+
+/// What bears on every partition's step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StepRules {
+    pub(crate) now: Instant,
+    pub(crate) identity: Identity,
+    pub(crate) unresolved_max: usize,
+    /// Always, but for a planted bug.
+    pub(crate) first_alone: bool,
+}
+
+impl Sequences {
+    pub(crate) const NONE: Self =
+        Self { identity: ProducerIdentity::NONE, next: SequenceNumber::ZERO, confirmed: false };
+
+    /// The sequence of the next batch of `record_count` records.
+    pub(crate) fn take(&mut self, identity: ProducerIdentity, record_count: i32) -> SequenceNumber {
+        if self.identity != identity {
+            *self = Self { identity, ..Self::NONE };
+        }
+        let sequence = self.next;
+        self.next = sequence.plus(record_count);
+        sequence
+    }
+
+    pub(crate) fn confirm(&mut self, identity: ProducerIdentity) {
+        self.confirmed |= self.identity == identity;
+    }
+
+    pub(crate) fn is_confirmed(&self, identity: ProducerIdentity) -> bool {
+        self.confirmed && self.identity == identity
+    }
+
+    /// Whether any sequence was given under this identity.
+    pub(crate) fn are_used(&self, identity: ProducerIdentity) -> bool {
+        self.identity == identity
+    }
+
+    /// Begins at `next` whatever there was: how the planted bugs go wrong, and how tests get to
+    /// the end of the number range.
+    #[cfg(any(test, feature = "planted-bugs"))]
+    pub(crate) fn jump(&mut self, next: SequenceNumber) {
+        self.next = next;
+    }
+}
+
+impl PartitionState {
+    pub(crate) fn new(queue: Arc<PartitionQueue>) -> Self {
+        Self {
+            topic_partition: queue.topic_partition(),
+            queue,
+            topic_id: TopicId::ZERO,
+            leader: None,
+            leader_epoch: LeaderEpoch::NONE,
+            staged: VecDeque::new(),
+            unresolved: VecDeque::new(),
+            sequences: Sequences::NONE,
+            broken_under: None,
+            waited_for: WaitedFor::Batch,
+            active: false,
+        }
+    }
+
+    /// What the rules allow now.
+    pub(crate) fn step(&self, rules: &StepRules) -> Step {
+        if self.is_broken(rules.identity) {
+            return Step::Wait(WaitedFor::Epoch, None);
+        }
+        let Some(leader) = self.leader else { return Step::Wait(WaitedFor::Leader, None) };
+        if self.in_flight().any(|broker| broker != leader) {
+            return Step::Wait(WaitedFor::EarlierBatch, None);
+        }
+        match self.unresolved.iter().position(ProducerBatch::is_waiting) {
+            Some(place) => self.step_of_waiting(place, rules),
+            None => self.step_of_new(leader, rules),
+        }
+    }
+
+    fn step_of_waiting(&self, place: usize, rules: &StepRules) -> Step {
+        let later_in_flight = self.unresolved.range(place + 1..).any(|batch| !batch.is_waiting());
+        if later_in_flight || self.must_be_alone(place, rules) {
+            return Step::Wait(WaitedFor::EarlierBatch, None);
+        }
+        let batch = &self.unresolved[place];
+        match batch.state {
+            // A new leader is worth trying at once.
+            BatchState::Waiting { not_before: Some(not_before) }
+                if not_before > rules.now && self.leader_epoch <= batch.attempts.leader_epoch =>
+            {
+                Step::Wait(WaitedFor::Backoff, Some(not_before))
+            }
+            _ => Step::Send(place),
+        }
+    }
+
+    fn step_of_new(&self, leader: BrokerId, rules: &StepRules) -> Step {
+        match rules.identity {
+            Identity::Off | Identity::Ready(_) => {}
+            Identity::Wanted { .. } | Identity::Asked | Identity::Failed(_) => {
+                return Step::Wait(WaitedFor::ProducerId, None);
+            }
+            Identity::Draining { .. } => return Step::Wait(WaitedFor::Epoch, None),
+        }
+        let given_up = rules.identity != Identity::Off
+            && self.unresolved.iter().any(ProducerBatch::is_reported);
+        if given_up || self.must_be_alone(self.unresolved.len(), rules) {
+            return Step::Wait(WaitedFor::EarlierBatch, None);
+        }
+        if self.unresolved.len() >= rules.unresolved_max {
+            return Step::Wait(WaitedFor::Room(leader), None);
+        }
+        Step::Draw
+    }
+
+    /// Whether a batch with `before` unresolved ones before it has to wait for the first
+    /// acknowledgement under this identity.
+    fn must_be_alone(&self, before: usize, rules: &StepRules) -> bool {
+        let unconfirmed =
+            rules.identity.current().is_some_and(|identity| !self.sequences.is_confirmed(identity));
+        rules.first_alone && unconfirmed && before > 0
+    }
+
+    /// Whether a sequence was lost under the identity that still is.
+    pub(crate) fn is_broken(&self, identity: Identity) -> bool {
+        match identity {
+            // Between two producer ids the old sequences stay broken.
+            Identity::Wanted { .. } | Identity::Asked => self.broken_under.is_some(),
+            _ => self.broken_under.is_some() && self.broken_under == identity.current(),
+        }
+    }
+
+    /// Whether nothing of it stands in the way of a new identity.
+    pub(crate) fn is_drained(&self, identity: Identity) -> bool {
+        self.in_flight().next().is_none()
+            && (self.unresolved.is_empty() || self.is_broken(identity))
+    }
+
+    /// Whether there is nothing left to send or to wait for, outside the accumulator.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.staged.is_empty() && self.unresolved.is_empty()
+    }
+
+    /// The brokers at which its batches in flight are: all the same.
+    fn in_flight(&self) -> impl Iterator<Item = BrokerId> {
+        self.unresolved.iter().filter_map(|batch| match batch.state {
+            BatchState::InFlight { broker, .. } => Some(broker),
+            BatchState::Waiting { .. } => None,
+        })
+    }
+
+    /// The place of a batch among the unresolved.
+    pub(crate) fn place_of(&self, batch: BatchId) -> Option<usize> {
+        self.unresolved.iter().position(|other| other.id == batch)
+    }
+}
