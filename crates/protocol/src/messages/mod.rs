@@ -261,13 +261,17 @@ apis! {
     DeleteGroups: DeleteGroupsRequest => DeleteGroupsResponse;
     ElectLeaders: ElectLeadersRequest => ElectLeadersResponse;
     IncrementalAlterConfigs: IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse;
-    AlterPartitionReassignments: AlterPartitionReassignmentsRequest => AlterPartitionReassignmentsResponse;
-    ListPartitionReassignments: ListPartitionReassignmentsRequest => ListPartitionReassignmentsResponse;
+    AlterPartitionReassignments: AlterPartitionReassignmentsRequest
+        => AlterPartitionReassignmentsResponse;
+    ListPartitionReassignments: ListPartitionReassignmentsRequest
+        => ListPartitionReassignmentsResponse;
     OffsetDelete: OffsetDeleteRequest => OffsetDeleteResponse;
     DescribeClientQuotas: DescribeClientQuotasRequest => DescribeClientQuotasResponse;
     AlterClientQuotas: AlterClientQuotasRequest => AlterClientQuotasResponse;
-    DescribeUserScramCredentials: DescribeUserScramCredentialsRequest => DescribeUserScramCredentialsResponse;
-    AlterUserScramCredentials: AlterUserScramCredentialsRequest => AlterUserScramCredentialsResponse;
+    DescribeUserScramCredentials: DescribeUserScramCredentialsRequest
+        => DescribeUserScramCredentialsResponse;
+    AlterUserScramCredentials: AlterUserScramCredentialsRequest
+        => AlterUserScramCredentialsResponse;
     DescribeQuorum: DescribeQuorumRequest => DescribeQuorumResponse;
     UpdateFeatures: UpdateFeaturesRequest => UpdateFeaturesResponse;
     DescribeCluster: DescribeClusterRequest => DescribeClusterResponse;

@@ -1,4 +1,4 @@
-//! Kafka's own layouts of all messages, read from `schemas/kafka-4.3.txt`, and random bytes to them.
+//! Kafka's own layouts of all messages, from `schemas/kafka-4.3.txt`, and random bytes to them.
 //!
 //! A line is `KEY NAME DIRECTION FIRST-LAST flexible|rigid TYPE`, where a type is a primitive's
 //! name, `[TYPE]` or `{FIELD,..}`, with `?` before it where it can be null, and a field is
