@@ -25,7 +25,7 @@ settings! {
     client_id: String, set by &str,
     "client.id", EVERY_CLIENT, SettingType::Text, default "", Medium;
     does "A name that the broker writes in its logs and counts quotas by.";
-    why "an empty name shares nobody's quota; give one as soon as you read broker logs.";
+    why "an empty one goes out as streamledger; give your own as soon as you read broker logs.";
 
     request_timeout: Duration, set by Duration,
     "request.timeout.ms", EVERY_CLIENT, INT_FROM_0, default "30000", Medium;

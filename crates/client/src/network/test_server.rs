@@ -1,0 +1,177 @@
+//! A broker for tests: real sockets on loopback, answers from a closure, misbehaviour on demand.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use streamledger_protocol::frame::{RequestHeader, decode_request_header};
+use streamledger_protocol::messages::api_versions::ApiVersionRange;
+use streamledger_protocol::messages::{
+    AnyRequest, AnyResponse, ApiVersionsResponse, decode_any_request,
+};
+use streamledger_protocol::wire::Writer;
+use streamledger_protocol::{ApiKey, ApiVersion, ErrorCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::NetworkConfig;
+use crate::config::{ProducerConfig, ServerAddress};
+
+/// What a fake broker does about a request.
+pub(crate) enum Answer {
+    /// The response, in the request's version.
+    Respond(AnyResponse),
+    /// The response after a while; the connection waits, as Kafka's does.
+    RespondAfter(Duration, AnyResponse),
+    /// These bytes, whatever they are.
+    Raw(Vec<u8>),
+    /// These bytes, each by itself.
+    Trickle(Vec<u8>),
+    /// No answer at all.
+    Nothing,
+    /// The end of the connection.
+    Close,
+}
+
+impl Answer {
+    /// What the broker says of its versions.
+    pub(crate) fn hello(response: ApiVersionsResponse) -> Self {
+        Self::Respond(AnyResponse::ApiVersions(response))
+    }
+}
+
+/// A broker on loopback that lives as long as the runtime of its test.
+pub(crate) struct FakeBroker {
+    pub(crate) address: Arc<ServerAddress>,
+    pub(crate) connection_count: Rc<Cell<usize>>,
+    pub(crate) requests: Rc<RefCell<Vec<(RequestHeader, AnyRequest)>>>,
+}
+
+impl FakeBroker {
+    /// Starts one that answers ApiVersions by itself and everything else by the closure.
+    pub(crate) async fn start(
+        mut answer: impl FnMut(&RequestHeader, &AnyRequest) -> Answer + 'static,
+    ) -> Self {
+        Self::start_raw(move |header, body| {
+            let Ok(request) = decode_any_request(header.api_key, header.api_version, body) else {
+                return (None, Answer::Raw(unsupported(header)));
+            };
+            let action = match &request {
+                AnyRequest::ApiVersions(_) => Answer::hello(api_versions()),
+                request => answer(header, request),
+            };
+            (Some(request), action)
+        })
+        .await
+    }
+
+    /// Starts one that answers everything by the closure, decoded or not.
+    pub(crate) async fn start_raw(
+        answer: impl FnMut(&RequestHeader, Bytes) -> (Option<AnyRequest>, Answer) + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let connection_count = Rc::new(Cell::new(0));
+        let requests = Rc::new(RefCell::new(Vec::new()));
+        let broker = Self {
+            address: Arc::new(address),
+            connection_count: Rc::clone(&connection_count),
+            requests: Rc::clone(&requests),
+        };
+        let answer = Rc::new(RefCell::new(answer));
+        tokio::task::spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                connection_count.set(connection_count.get() + 1);
+                let (answer, requests) = (Rc::clone(&answer), Rc::clone(&requests));
+                tokio::task::spawn_local(async move {
+                    let mut answer = |header: &_, body| (answer.borrow_mut())(header, body);
+                    serve(stream, &requests, &mut answer).await
+                });
+            }
+        });
+        broker
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    requests: &RefCell<Vec<(RequestHeader, AnyRequest)>>,
+    answer: &mut dyn FnMut(&RequestHeader, Bytes) -> (Option<AnyRequest>, Answer),
+) -> Option<()> {
+    loop {
+        let length = stream.read_i32().await.ok()?;
+        let mut frame = vec![0; usize::try_from(length).unwrap()];
+        stream.read_exact(&mut frame).await.ok()?;
+        let (header, rest) = decode_request_header(frame.into()).unwrap();
+        let (request, action) = answer(&header, rest.into_remaining());
+        requests.borrow_mut().extend(request.map(|request| (header.clone(), request)));
+        match action {
+            Answer::Respond(response) => {
+                stream.write_all(&encode(&header, &response)).await.ok()?;
+            }
+            Answer::RespondAfter(wait, response) => {
+                tokio::time::sleep(wait).await;
+                stream.write_all(&encode(&header, &response)).await.ok()?;
+            }
+            Answer::Raw(bytes) => stream.write_all(&bytes).await.ok()?,
+            Answer::Trickle(bytes) => {
+                stream.set_nodelay(true).ok()?;
+                for byte in bytes {
+                    stream.write_all(&[byte]).await.ok()?;
+                    tokio::task::yield_now().await;
+                }
+            }
+            Answer::Nothing => {}
+            Answer::Close => return None,
+        }
+    }
+}
+
+/// A response with length and header, in the request's version.
+pub(crate) fn encode(header: &RequestHeader, response: &AnyResponse) -> Vec<u8> {
+    let mut w = Writer::new();
+    w.put_i32(header.correlation_id.0);
+    if response.api_key().is_response_header_flexible(header.api_version) {
+        w.put_unsigned_varint(0);
+    }
+    response.encode(&mut w, header.api_version).unwrap();
+    let body = w.finish().into_bytes();
+    [&i32::try_from(body.len()).unwrap().to_be_bytes(), &*body].concat()
+}
+
+/// What a broker that knows all we know says of itself.
+pub(crate) fn api_versions() -> ApiVersionsResponse {
+    let ranges = ApiKey::ALL.iter().map(|api| ApiVersionRange {
+        api_key: api.code(),
+        min_version: ApiVersion(*api.valid_versions().start()),
+        max_version: ApiVersion(*api.valid_versions().end()),
+    });
+    ApiVersionsResponse { api_keys: ranges.collect(), ..Default::default() }
+}
+
+/// The answer to a version that the broker doesn't know: version 0, with its own versions.
+pub(crate) fn unsupported(header: &RequestHeader) -> Vec<u8> {
+    let response =
+        ApiVersionsResponse { error_code: ErrorCode::UnsupportedVersion, ..api_versions() };
+    let header = RequestHeader { api_version: ApiVersion(0), ..header.clone() };
+    encode(&header, &AnyResponse::ApiVersions(response))
+}
+
+/// Runs a test in a runtime as the I/O thread has it.
+pub(crate) fn on_io_thread<F: Future>(test: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, test)
+}
+
+/// A configuration with short waits.
+pub(crate) fn quick_config() -> NetworkConfig {
+    let config = ProducerConfig::builder()
+        .bootstrap_servers("localhost:1")
+        .request_timeout(Duration::from_secs(20))
+        .reconnect_backoff(Duration::from_millis(5))
+        .reconnect_backoff_max(Duration::from_millis(20));
+    NetworkConfig::new(config.build().unwrap().client())
+}

@@ -1,0 +1,44 @@
+//! Which responses ask the client to be quiet for a while, and from which version on that is its job.
+
+use streamledger_protocol::ApiVersion;
+use streamledger_protocol::message::Response;
+use streamledger_protocol::messages::{
+    ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse,
+    DescribeClusterResponse, DescribeConfigsResponse, DescribeTopicPartitionsResponse,
+    FetchResponse, InitProducerIdResponse, ListOffsetsResponse, MetadataResponse,
+    OffsetForLeaderEpochResponse, ProduceResponse,
+};
+
+/// A response that may say for how long the client shall send nothing (KIP-219).
+pub(crate) trait Throttled: Response {
+    /// Milliseconds; 0 where the broker has already made the client wait by answering late.
+    fn throttle_ms(&self, version: ApiVersion) -> i32;
+}
+
+/// Each with the version from which on the broker answers first and the client waits after
+/// (`AbstractResponse.shouldClientThrottle`).
+macro_rules! throttled {
+    ($($response:ty: $since:literal,)*) => {$(
+        impl Throttled for $response {
+            fn throttle_ms(&self, version: ApiVersion) -> i32 {
+                if version.0 >= $since { self.throttle_time_ms } else { 0 }
+            }
+        }
+    )*};
+}
+
+throttled! {
+    ProduceResponse: 6,
+    FetchResponse: 8,
+    ListOffsetsResponse: 3,
+    MetadataResponse: 6,
+    ApiVersionsResponse: 2,
+    CreateTopicsResponse: 3,
+    DeleteTopicsResponse: 2,
+    InitProducerIdResponse: 1,
+    OffsetForLeaderEpochResponse: 0,
+    DescribeConfigsResponse: 2,
+    CreatePartitionsResponse: 1,
+    DescribeClusterResponse: 0,
+    DescribeTopicPartitionsResponse: 0,
+}
