@@ -10,3 +10,6 @@ pub mod planted_bugs;
 pub mod sender;
 pub mod serializer;
 pub mod stage;
+
+#[cfg(test)]
+mod test_clock;

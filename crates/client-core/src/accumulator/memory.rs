@@ -99,7 +99,6 @@ impl MemoryBudget {
 
     /// A future of `bytes`, in the order of asking. More than the whole budget never comes: the
     /// accumulator refuses such a record before.
-    #[must_use]
     pub fn reserve(self: &Arc<Self>, bytes: usize) -> MemoryWait {
         let mut state = self.state.lock();
         let ticket = state.next_ticket;
@@ -367,7 +366,8 @@ mod tests {
         assert_eq!(&in_request[..], b"batch");
         drop(in_request);
         assert_eq!(budget.available_bytes(), 1000);
-        assert_eq!(budget.buffer(100).as_ptr(), address, "the buffer is used again");
+        let again = budget.buffer(100);
+        assert_eq!(again.as_ptr(), address, "the buffer is used again");
     }
 
     #[test]

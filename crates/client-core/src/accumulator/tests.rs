@@ -29,7 +29,7 @@ impl Bench {
         let accumulator = RecordAccumulator::new(config, Arc::new(SeededRandom::new(3)));
         let topic = accumulator.topic(&"clicks".into());
         topic.set_partitions(6, (0..6).map(PartitionIndex).collect());
-        Self { accumulator, topic, now: Instant::now(), asked: AtomicU32::new(0) }
+        Self { accumulator, topic, now: crate::test_clock::some_moment(), asked: AtomicU32::new(0) }
     }
 
     fn append_to(&self, target: Target, value: &[u8]) -> Result<Appended, AppendError> {

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn an_id_is_asked_for_given_and_asked_for_again_after_a_backoff() {
-        let now = Instant::now();
+        let now = crate::test_clock::some_moment();
         let asked = Identity::Wanted { not_before: None }.next(IdentityEvent::Ask);
         assert_eq!(asked, Identity::Asked);
         assert_eq!(asked.next(IdentityEvent::Given(identity(0))), Identity::Ready(identity(0)));

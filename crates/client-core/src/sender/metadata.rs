@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use streamledger_protocol::{PartitionIndex, TopicId, TopicName};
+use streamledger_protocol::{LeaderEpoch, PartitionIndex, TopicId, TopicName};
 
 use super::Sender;
 use super::config::SenderConfig;
@@ -36,8 +36,24 @@ pub(crate) struct MetadataWish {
 }
 
 impl MetadataWish {
-    /// The question was answered, or failed.
-    pub(crate) fn is_done(
+    /// The question was answered. If that doesn't end the wish, it is asked again at once, and
+    /// after that with backoff.
+    pub(crate) fn is_answered(
+        &mut self,
+        now: Instant,
+        config: &SenderConfig,
+        random: &dyn RandomSource,
+    ) {
+        if self.failures == 0 {
+            self.in_progress = false;
+            self.failures = 1;
+        } else {
+            self.has_failed(now, config, random);
+        }
+    }
+
+    /// The question was not answered: it is asked again after a backoff.
+    pub(crate) fn has_failed(
         &mut self,
         now: Instant,
         config: &SenderConfig,
@@ -47,6 +63,26 @@ impl MetadataWish {
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + config.retry_backoff.wait(self.failures, random));
     }
+}
+
+impl TopicState {
+    /// Takes what metadata says, but keeps what has a newer leader epoch (FAILURES 19).
+    fn take(&mut self, mut partitions: Vec<PartitionLeader>, recreated: bool) {
+        if !recreated {
+            for (known, told) in self.partitions.iter().zip(&mut partitions) {
+                if known.partition == told.partition && is_older(told, known.leader_epoch) {
+                    *told = *known;
+                }
+            }
+        }
+        self.partitions = partitions;
+    }
+}
+
+/// Whether what is told is out of date. Brokers before Kafka 2.1 tell no epoch: then what they say
+/// last counts.
+fn is_older(told: &PartitionLeader, known: LeaderEpoch) -> bool {
+    told.leader_epoch.0 >= 0 && told.leader_epoch < known
 }
 
 impl Sender {
@@ -71,8 +107,9 @@ impl Sender {
                 topics.push(topic.clone());
             }
         }
-        self.metadata.wanted = false;
+        // With nothing to send there is nothing to ask; the wish stays for when there is.
         if !topics.is_empty() {
+            self.metadata.wanted = false;
             self.metadata.in_progress = true;
             self.effects.push_back(Effect::RefreshMetadata(topics));
         }
@@ -80,7 +117,7 @@ impl Sender {
 
     /// Metadata has come: callers learn the partition counts, partitions their leaders.
     pub(super) fn on_metadata(&mut self, now: Instant, topics: Vec<TopicLeaders>) {
-        self.metadata.is_done(now, &self.config, &*self.random);
+        self.metadata.is_answered(now, &self.config, &*self.random);
         for topic in topics {
             self.on_topic(now, topic);
         }
@@ -104,7 +141,7 @@ impl Sender {
         if known {
             state.topic_id = topic_id;
         }
-        state.partitions = partitions;
+        state.take(partitions, recreated);
         for &slot in &state.slots {
             if let Some(partition) = &mut self.partitions[slot] {
                 partition.take_leader(state, recreated);
@@ -146,9 +183,7 @@ impl PartitionState {
             self.leader = None;
             return;
         };
-        // Brokers before Kafka 2.1 tell no epoch: what they say last counts.
-        let older = named.leader_epoch.0 >= 0 && named.leader_epoch < self.leader_epoch;
-        if recreated || !older {
+        if recreated || !is_older(named, self.leader_epoch) {
             self.leader = named.leader;
             self.leader_epoch = named.leader_epoch;
         }

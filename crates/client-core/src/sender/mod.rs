@@ -159,7 +159,7 @@ impl Sender {
         match event {
             Event::Wake => {}
             Event::Metadata(topics) => self.on_metadata(now, topics),
-            Event::MetadataFailed => self.metadata.is_done(now, &self.config, &*self.random),
+            Event::MetadataFailed => self.metadata.has_failed(now, &self.config, &*self.random),
             Event::ConnectionUp(broker) => {
                 let broker = self.brokers.entry(broker).or_default();
                 broker.connection = Connection::Up;

@@ -16,9 +16,6 @@ use crate::accumulator::{
 use crate::failure::{FailureReason, WaitedFor};
 use crate::idempotence::ResetTo;
 
-/// Bytes below which splitting does not lower the size of the topic's new batches.
-const LOWERED_BATCH_BYTES_MIN: usize = 1024;
-
 /// A part of the split batch before it is sealed.
 struct Part {
     builder: RecordBatchBuilder,
@@ -37,7 +34,7 @@ impl Sender {
         };
         let Some(origin) = batch.origin.take() else { return };
         let topic_partition = origin.completion.topic_partition();
-        let lowered = (batch.sealed.uncompressed_bytes / 2).max(LOWERED_BATCH_BYTES_MIN);
+        let lowered = batch.sealed.uncompressed_bytes / 2;
         let lower = |topic: &crate::accumulator::TopicQueues| topic.lower_batch_bytes_max(lowered);
         self.accumulator.with_topic(topic_partition.topic.as_str(), lower);
         self.accumulator.flush_tracker().split(origin.generation, 1);

@@ -1,0 +1,6 @@
+//! The sender, driven by events: what is sent when, and FAILURES.md by number.
+
+mod failures;
+mod failures_from_14;
+mod rig;
+mod sending;
