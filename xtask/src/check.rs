@@ -27,6 +27,7 @@ const STEPS: &[Step] = &[
     Step { name: "layering", carry_out: layering::check },
     Step { name: "dependencies", carry_out: dependencies::check },
     Step { name: "clippy", carry_out: clippy },
+    Step { name: "fuzz", carry_out: fuzz },
     Step { name: "test", carry_out: || cargo(&["test", "--workspace"]) },
     Step { name: "doc", carry_out: doc },
     Step { name: "compat", carry_out: || compat::run(&compat::Options::default()) },
@@ -56,6 +57,11 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 
 fn clippy() -> Outcome<()> {
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+/// The fuzz targets are outside of the workspace: they must still compile.
+fn fuzz() -> Outcome<()> {
+    cargo(&["check", "--manifest-path", "fuzz/Cargo.toml", "--locked"])
 }
 
 fn doc() -> Outcome<()> {
