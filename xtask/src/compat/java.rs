@@ -3,7 +3,7 @@
 use super::lab::{LIMIT, Trial};
 use super::peer::{Job, Peer};
 use super::record::Record;
-use super::workload::{CODECS, PARTITIONS, motley};
+use super::workload::{CODECS, PARTITIONS, motley, numbered};
 use super::{stock, workload};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process;
@@ -29,20 +29,6 @@ pub(crate) fn writes_with_each_acks(trial: &Trial) -> Outcome<String> {
     let expected: Vec<Record> = jobs.into_iter().flat_map(|job| numbered(job.records)).collect();
     let count = workload::same(&expected, Peer::FranzGo.consume(trial, &topics)?)?;
     Ok(format!("{count} records"))
-}
-
-/// The offsets of the first records of their partitions, in the order of sending.
-fn numbered(records: Vec<Record>) -> Vec<Record> {
-    let mut next = [0; PARTITIONS as usize];
-    let number = |mut record: Record| {
-        let partition = record.partition.and_then(|p| usize::try_from(p).ok());
-        if let Some(next) = partition.and_then(|p| next.get_mut(p)) {
-            record.offset = Some(*next);
-            *next += 1;
-        }
-        record
-    };
-    records.into_iter().map(number).collect()
 }
 
 /// kafka-console-producer with each codec, kafka-console-consumer by partition.
@@ -199,12 +185,5 @@ mod tests {
     fn the_first_difference_is_found() {
         assert_eq!(first_difference("a\nb\n", "a\n"), "nothing, not b");
         assert_eq!(first_difference("a\n", "a\nb\n"), "more lines than were sent");
-    }
-
-    #[test]
-    fn offsets_count_within_each_partition() {
-        let numbered = numbered(motley("t", 7));
-        let offsets: Vec<i64> = numbered.iter().filter_map(|record| record.offset).collect();
-        assert_eq!(offsets, [0, 0, 0, 1, 1, 1, 2]);
     }
 }

@@ -25,9 +25,9 @@ const fn kills(broker: Kind) -> u32 {
         Kind::Apache => 3,
     }
 }
-const PARTITIONS: i32 = 3;
+pub(crate) const PARTITIONS: i32 = 3;
 /// Records a second: load enough that every kill hits batches in flight.
-const RATE: u32 = 5_000;
+pub(crate) const RATE: u32 = 5_000;
 
 /// A producer that numbers the records of each partition from 0 on, in order, and writes each
 /// ack to a file, until it is told to stop.

@@ -94,6 +94,20 @@ pub(crate) fn placed(sent: &[Record], acks: &[Ack]) -> Outcome<Vec<Record>> {
     Ok(placed)
 }
 
+/// The offsets of the first records of their partitions, in the order of sending.
+pub(crate) fn numbered(records: Vec<Record>) -> Vec<Record> {
+    let mut next = [0; PARTITIONS as usize];
+    let number = |mut record: Record| {
+        let partition = record.partition.and_then(|p| usize::try_from(p).ok());
+        if let Some(next) = partition.and_then(|p| next.get_mut(p)) {
+            record.offset = Some(*next);
+            *next += 1;
+        }
+        record
+    };
+    records.into_iter().map(number).collect()
+}
+
 /// Fails unless the same records were read, at the same places, in order within each partition.
 /// A timestamp that was not given may be any within the last ten minutes.
 pub(crate) fn same(expected: &[Record], read: Vec<Record>) -> Outcome<usize> {
@@ -188,5 +202,12 @@ mod tests {
         assert!(records.iter().any(|r| r.value.as_deref() == Some(b"")));
         assert!(records.iter().any(|r| r.headers.iter().any(|(_, value)| value.is_none())));
         assert!(records.iter().any(|r| r.headers.len() == 3));
+    }
+
+    #[test]
+    fn offsets_count_within_each_partition() {
+        let numbered = numbered(motley("t", 7));
+        let offsets: Vec<i64> = numbered.iter().filter_map(|record| record.offset).collect();
+        assert_eq!(offsets, [0, 0, 0, 1, 1, 1, 2]);
     }
 }
