@@ -1,6 +1,7 @@
 //! The producer and consumer as pure state machines: no I/O, no clock, no chance.
 
 pub mod accumulator;
+pub mod cluster;
 pub mod failure;
 pub mod idempotence;
 pub mod map;
