@@ -65,6 +65,12 @@ pub enum NetworkErrorKind {
         /// The id of the request in line, if there is one.
         expected: Option<CorrelationId>,
     },
+    /// The broker answers, but can't be of use yet.
+    #[error("the broker is not ready: {0}")]
+    NotReady(String),
+    /// The cluster has no broker of that number now.
+    #[error("the cluster has no such broker now")]
+    UnknownBroker,
     /// The broker and we have no version of the API in common.
     #[error("the broker has no version of {0} that is known here")]
     NoCommonVersion(ApiKey),

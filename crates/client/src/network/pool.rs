@@ -88,6 +88,17 @@ impl ConnectionPool {
         }
     }
 
+    /// A connection to a broker whose number was not known turns out to be that of `known`.
+    pub(crate) fn renumber(&self, unknown: BrokerId, known: BrokerId) {
+        let mut slots = self.0.slots.borrow_mut();
+        if slots.get(&known).is_some_and(|slot| !matches!(slot.state, SlotState::Unconnected)) {
+            return;
+        }
+        if let Some(slot) = slots.remove(&unknown) {
+            slots.insert(known, slot);
+        }
+    }
+
     /// Closes the connection to a broker and forgets its failures.
     pub(crate) fn forget(&self, broker: BrokerId) {
         self.0.slots.borrow_mut().remove(&broker);
