@@ -1,0 +1,171 @@
+//! The admin client: topics and settings of a cluster, blocking and async.
+
+mod cluster;
+mod configs;
+mod error;
+mod results;
+mod retry;
+mod topics;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::rc::Rc;
+
+use streamledger_client_core::cluster::Topic;
+use streamledger_protocol::TopicName;
+
+use crate::config::{AdminConfig, ClientSettings};
+use crate::io_thread::IoThread;
+use crate::metadata::MetadataRefresher;
+use crate::network::{ConnectionPool, NetworkConfig};
+use crate::wait::wait;
+
+pub use error::AdminError;
+pub use results::Results;
+pub use types::{
+    ClusterDescription, ConfigEntry, ConfigResource, ConfigSource, CreatedTopic, NewPartitions,
+    NewTopic, TopicListing,
+};
+
+/// Manages the topics of a cluster. Cheap to clone, and to be used from any thread.
+///
+/// Each call comes twice: blocking, from any thread (inside an async runtime it holds up that
+/// thread), and as `_async`, on any executor. A call tries until `default.api.timeout.ms` is over,
+/// and again after errors that pass. Dropping the future of a call doesn't take the call back.
+///
+/// ```no_run
+/// use streamledger::{Admin, AdminConfig, NewTopic};
+///
+/// let admin = Admin::new(AdminConfig::builder().bootstrap_servers("localhost:9092").build()?)?;
+/// let clicks = NewTopic::new("clicks", 6, 1).config("retention.ms", "-1");
+/// for (topic, result) in admin.create_topics(&[clicks])? {
+///     match result {
+///         Ok(created) => println!("{topic} has the id {}", created.id),
+///         Err(error) => println!("{topic}: {error}"),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Admin {
+    thread: IoThread<Shell>,
+}
+
+/// What lives on the I/O thread.
+struct Shell {
+    settings: ClientSettings,
+    refresher: MetadataRefresher,
+}
+
+/// Declares a call twice: as it is written, async, and blocking.
+macro_rules! calls {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident, $name_async:ident ($($argument:ident: &[$type:ty])?) -> $answer:ty,
+        $work:path;
+    )*) => {
+        impl Admin {
+            $(
+                $(#[$doc])*
+                pub fn $name(&self $(, $argument: &[$type])?) -> Result<$answer, AdminError> {
+                    wait(self.$name_async($($argument)?))
+                }
+
+                #[doc = concat!("As [`", stringify!($name), "`](Self::", stringify!($name), "), async.")]
+                ///
+                /// # Errors
+                /// As the blocking call.
+                pub fn $name_async(
+                    &self $(, $argument: &[$type])?
+                ) -> impl Future<Output = Result<$answer, AdminError>> + Send + use<> {
+                    $(let $argument = $argument.to_vec();)?
+                    let answer = self.thread.run(move |shell: Rc<Shell>| async move {
+                        $work(&shell $(, &$argument)?).await
+                    });
+                    async move { answer.await? }
+                }
+            )*
+        }
+    };
+}
+
+calls! {
+    /// Creates topics; tells of each what came of it.
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    create_topics, create_topics_async(topics: &[NewTopic]) -> Results<CreatedTopic>,
+    Shell::create_topics;
+
+    /// Deletes topics; tells of each what came of it.
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    delete_topics, delete_topics_async(topics: &[TopicName]) -> Results<()>,
+    Shell::delete_topics;
+
+    /// Adds partitions to topics; tells of each what came of it.
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    create_partitions, create_partitions_async(topics: &[NewPartitions]) -> Results<()>,
+    Shell::create_partitions;
+
+    /// All topics, by name, Kafka's own included.
+    ///
+    /// # Errors
+    /// No broker could be asked, or it refused.
+    list_topics, list_topics_async() -> Vec<TopicListing>,
+    Shell::list_topics;
+
+    /// The partitions of topics, with their leaders and replicas. Never creates a topic.
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    describe_topics, describe_topics_async(topics: &[TopicName]) -> Results<Topic>,
+    Shell::describe_topics;
+
+    /// The brokers of the cluster.
+    ///
+    /// # Errors
+    /// No broker could be asked, or it refused.
+    describe_cluster, describe_cluster_async() -> ClusterDescription,
+    Shell::describe_cluster;
+
+    /// The settings of topics and brokers, all of them, with where each value comes from.
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    describe_configs, describe_configs_async(resources: &[ConfigResource])
+        -> Results<Vec<ConfigEntry>, ConfigResource>,
+    Shell::describe_configs;
+}
+
+impl Admin {
+    /// Starts an admin client. It connects when something is asked of it.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn new(config: AdminConfig) -> Result<Self, AdminError> {
+        for note in config.notes() {
+            tracing::warn!("{note}");
+        }
+        let settings = config.client().clone();
+        let make = move || {
+            let pool = ConnectionPool::new(NetworkConfig::new(&settings));
+            let refresher = MetadataRefresher::start(&settings, false, pool);
+            Shell { settings, refresher }
+        };
+        let thread = IoThread::start("streamledger-admin", make);
+        Ok(Self { thread: thread.map_err(|error| AdminError::NotStarted(error.to_string()))? })
+    }
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
