@@ -11,8 +11,7 @@ use super::prepared::{
 use super::producer_snapshot::encode_snapshot;
 use super::producer_state::{ProducerStateTable, SequenceVerdict};
 use super::read::{READ_HINTS, ReadHint};
-use super::segment::{LogSegment, SegmentIndexes};
-use super::transaction_index::encode_transaction_index;
+use super::segment::LogSegment;
 use crate::planted_bugs::PlantedBug;
 use crate::time::{MonotonicMs, Now};
 
@@ -296,19 +295,7 @@ impl PartitionLog {
     /// The content of a segment's index files; its indexes must be in memory.
     #[must_use]
     pub fn index_files(&self, segment: &LogSegment) -> IndexFiles {
-        let empty = SegmentIndexes::new(segment.base_offset());
-        let indexes = segment.indexes().unwrap_or(&empty);
-        let mut times = indexes.times.clone();
-        if let Some(largest) = segment.largest {
-            times.append(largest);
-        }
-        let transactions = self.producers.transactions();
-        let aborted = transactions.aborted_in_segment(segment.base_offset(), segment.next_offset);
-        IndexFiles {
-            offsets: indexes.offsets.encode(),
-            times: times.encode(),
-            transactions: encode_transaction_index(aborted),
-        }
+        IndexFiles::of(segment, self.producers.transactions())
     }
 
     /// The shell has begun the segment that `plan` opens.

@@ -5,6 +5,9 @@ use streamledger_protocol::record_batch::{HEADER_BYTES, RecordBatchHeader};
 use streamledger_protocol::{Offset, TimestampMs};
 
 use super::producer_state::TransactionMarker;
+use super::segment::{LogSegment, SegmentIndexes};
+use super::transaction_index::encode_transaction_index;
+use super::transactions::TransactionTable;
 
 /// What an append answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,4 +145,22 @@ pub struct IndexFiles {
     pub times: Vec<u8>,
     /// The `.txnindex` file; no file if empty.
     pub transactions: Vec<u8>,
+}
+
+impl IndexFiles {
+    /// The files of a segment whose indexes are in memory, closed as it is now.
+    pub(super) fn of(segment: &LogSegment, transactions: &TransactionTable) -> Self {
+        let empty = SegmentIndexes::new(segment.base_offset());
+        let indexes = segment.indexes().unwrap_or(&empty);
+        let mut times = indexes.times.clone();
+        if let Some(largest) = segment.largest_timestamp() {
+            times.append(largest);
+        }
+        let (from, to) = (segment.base_offset(), segment.next_offset());
+        Self {
+            offsets: indexes.offsets.encode(),
+            times: times.encode(),
+            transactions: encode_transaction_index(transactions.aborted_in_segment(from, to)),
+        }
+    }
 }

@@ -109,6 +109,13 @@ impl ReadRange {
         }
     }
 
+    /// Whether there may be another batch `bytes` further on.
+    #[must_use]
+    pub fn goes_on_after(&self, bytes: usize) -> bool {
+        let left = self.end_position.saturating_sub(self.position) as usize;
+        left.saturating_sub(bytes) >= HEADER_BYTES
+    }
+
     /// Bytes to read for `max_bytes` of batches.
     #[must_use]
     pub fn bytes_to_read(&self, max_bytes: usize) -> usize {
@@ -276,9 +283,16 @@ impl PartitionLog {
         self.segments().find(|segment| segment.base_offset() == base_offset)
     }
 
-    /// Takes the indexes of a closed segment, read from disk or rebuilt, letting go of those of
-    /// other closed segments: memory holds the active one's and one more.
+    /// Takes the indexes of a segment, read from disk or rebuilt, letting go of those of the other
+    /// closed segments: memory holds the active one's and one more.
+    ///
+    /// Those of the active segment may lack what was appended while they were rebuilt: an index is
+    /// sparse anyway.
     pub fn install_indexes(&mut self, segment: Offset, indexes: SegmentIndexes) {
+        if segment == self.active.base_offset() {
+            self.active.install_indexes(indexes);
+            return;
+        }
         for closed in &mut self.closed {
             if closed.base_offset() != segment {
                 closed.drop_indexes();

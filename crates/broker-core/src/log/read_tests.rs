@@ -173,3 +173,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn failure_34_after_a_restart_the_rebuilt_indexes_find_the_same() {
+    let disk = filled(80, 400);
+    let mut restarted = disk.restart(700, OnDamage::Refuse).unwrap();
+    for (segment, files) in &disk.indexes {
+        assert_eq!(&restarted.indexes[segment], files);
+    }
+    for from in 0..disk.log.log_end_offset().0 {
+        let read = restarted.read(Offset(from), 1, ReadLimit::HighWatermark);
+        assert_eq!(read, walked(&disk, Offset(from))[0].1, "offset {from}");
+    }
+}

@@ -15,6 +15,7 @@ use super::append::marker_of;
 use super::config::{HighWatermarkRule, LogConfig};
 use super::leader_epochs::LeaderEpochCache;
 use super::partition_log::PartitionLog;
+use super::prepared::IndexFiles;
 use super::producer_state::ProducerStateTable;
 use super::read::READ_HINTS;
 use super::scan::{BadBatch, BadStretch, Fed, ScanDepth, SegmentScan};
@@ -226,6 +227,13 @@ impl LogRecovery {
         let bytes = segment.bytes();
         self.segments.push(segment);
         Ok(SegmentVerdict::CutTo { bytes, bad })
+    }
+
+    /// The index files of the segment whose walk ended last: they may be missing or wrong on disk.
+    #[must_use]
+    pub fn index_files(&self) -> Option<IndexFiles> {
+        let segment = self.segments.last()?;
+        Some(IndexFiles::of(segment, self.producers.transactions()))
     }
 
     fn refuse_damage(

@@ -49,6 +49,16 @@ impl LogSummary {
     pub fn active_segment(&self) -> Option<&LogSegment> {
         self.segments.last()
     }
+
+    /// The same without what the active segment holds, for a log that is still written to: a start
+    /// that finds bytes in that file walks it.
+    #[must_use]
+    pub fn without_active(mut self) -> Self {
+        if let Some(active) = self.segments.pop() {
+            self.segments.push(LogSegment::new(active.base_offset(), active.created));
+        }
+        self
+    }
 }
 
 /// The summary of one partition's log in a manifest.

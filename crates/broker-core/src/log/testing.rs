@@ -190,6 +190,7 @@ impl DiskLog {
             RecoveryStart { log_start_offset: self.log.log_start_offset(), ..Default::default() };
         let mut recovery = LogRecovery::new(config, start, on_damage, self.now);
         let mut files = self.files.clone();
+        let mut indexes = BTreeMap::new();
         for (base_offset, file) in &self.files {
             match walk(&mut recovery, *base_offset, file, piece_bytes)? {
                 SegmentVerdict::Whole => {}
@@ -200,9 +201,9 @@ impl DiskLog {
                     files.remove(base_offset);
                 }
             }
+            indexes.insert(*base_offset, recovery.index_files().unwrap());
         }
         let log = recovery.finish(Offset(i64::MAX));
-        let indexes = log.segments().map(|s| (s.base_offset(), log.index_files(s))).collect();
         Ok(Self { log, files, snapshots: self.snapshots.clone(), indexes, now: self.now })
     }
 

@@ -1,0 +1,289 @@
+//! The thread that keeps house: retention, producers that expire, logs that settle, the manifest.
+//!
+//! A log settles when nothing was appended for a while: its index files and producer snapshot are
+//! written, so that even after a crash the next start need not walk it. One that stays unused is
+//! put down to its summary.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use streamledger_broker_core::log::{
+    FileKind, LogSummary, ManifestEntry, RetentionClock, encode_manifest,
+};
+use streamledger_broker_core::time::MonotonicMs;
+use streamledger_protocol::TimestampMs;
+
+use super::disk::Durability;
+use super::errors::{AppendError, StorageError};
+use super::partition::{LogState, OpenLog, Partition};
+use super::shared::Shared;
+
+/// The file in a data directory that sums up its logs.
+pub(super) const MANIFEST: &str = "manifest";
+
+/// How often it looks whether logs have settled.
+const TICK: Duration = Duration::from_secs(10);
+/// A log that was not used for this long settles.
+const SETTLES_AFTER_MS: u64 = 10_000;
+/// A settled log that was not used for this long is put down.
+const PUT_DOWN_AFTER_MS: u64 = 120_000;
+
+/// What the thread is asked for.
+#[derive(Debug, Default)]
+struct Requests {
+    doomed: Vec<PathBuf>,
+    stop: bool,
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+pub(super) struct Housekeeper {
+    requests: Arc<(Mutex<Requests>, Condvar)>,
+}
+
+impl Housekeeper {
+    /// Removes a directory that nobody looks for any more.
+    pub(super) fn remove_directory(&self, path: PathBuf) {
+        let (requests, asked) = &*self.requests;
+        requests.lock().doomed.push(path);
+        asked.notify_one();
+    }
+
+    pub(super) fn stop(&self) {
+        let (requests, asked) = &*self.requests;
+        requests.lock().stop = true;
+        asked.notify_one();
+    }
+}
+
+/// Starts the thread.
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    directory: PathBuf,
+    retention_check: Duration,
+) -> Result<(Housekeeper, JoinHandle<()>), StorageError> {
+    let requests = Arc::new((Mutex::new(Requests::default()), Condvar::new()));
+    let housekeeper = Housekeeper { requests: Arc::clone(&requests) };
+    let shared = Arc::clone(shared);
+    let run = move || keep_house(&shared, &directory, retention_check, &requests);
+    let thread = Builder::new().name("log-housekeeping".to_owned()).stack_size(256 << 10).spawn(run);
+    let thread =
+        thread.map_err(|error| StorageError::io("starting a thread for", "housekeeping".as_ref(), error))?;
+    Ok((housekeeper, thread))
+}
+
+fn keep_house(
+    shared: &Shared,
+    directory: &Path,
+    retention_check: Duration,
+    requests: &(Mutex<Requests>, Condvar),
+) {
+    let mut clock = RetentionClock::new(shared.clock.now());
+    let mut retention_due = shared.clock.now().monotonic;
+    let mut manifest = Manifest::default();
+    let tick = TICK.min(retention_check);
+    loop {
+        let doomed = {
+            let (requests, asked) = requests;
+            let mut requests = requests.lock();
+            if requests.doomed.is_empty() && !requests.stop {
+                let _ = asked.wait_for(&mut requests, tick);
+            }
+            if requests.stop {
+                return;
+            }
+            std::mem::take(&mut requests.doomed)
+        };
+        for path in doomed {
+            if let Err(error) = fs::remove_dir_all(&path) {
+                tracing::warn!(path = %path.display(), %error, "a deleted log is still there");
+            }
+        }
+        if shared.failure().is_some() {
+            continue;
+        }
+        let now = shared.clock.now();
+        if now.monotonic >= retention_due {
+            retention_due = now.monotonic.plus(retention_check.as_millis().try_into().unwrap_or(u64::MAX));
+            retain(shared, clock.read(now), now.monotonic);
+        }
+        settle_idle(shared, now.monotonic);
+        if let Err(error) = manifest.write_if_changed(shared, directory, Durability::Atomic) {
+            tracing::warn!(%error, "the manifest was not written");
+        }
+    }
+}
+
+/// One round of retention and producer expiry over all partitions.
+pub(super) fn retain(shared: &Shared, clock: TimestampMs, now: MonotonicMs) {
+    for partition in shared.all_partitions() {
+        match partition.retain(clock, now) {
+            Ok(0) => {}
+            Ok(removed) => {
+                let partition = partition.topic_partition();
+                tracing::info!(%partition, removed, "segments removed by retention");
+            }
+            Err(error) => {
+                let partition = partition.topic_partition();
+                tracing::warn!(%partition, %error, "retention failed");
+            }
+        }
+    }
+}
+
+fn settle_idle(shared: &Shared, now: MonotonicMs) {
+    for partition in shared.all_partitions() {
+        let mut state = partition.state.lock();
+        let LogState::Open(open) = &mut *state else { continue };
+        let idle_ms = now.since(open.last_used);
+        if !open.settled && idle_ms >= SETTLES_AFTER_MS {
+            drop(state);
+            partition.flush();
+            state = partition.state.lock();
+            let LogState::Open(open) = &mut *state else { continue };
+            if let Err(error) = partition.settle(open) {
+                let partition = partition.topic_partition();
+                tracing::warn!(%partition, %error, "not settled");
+            }
+        } else if open.settled && idle_ms >= PUT_DOWN_AFTER_MS {
+            *state = LogState::Cold(open.log.summary());
+        }
+    }
+}
+
+/// At the end: flushes every log, writes its files, and the manifest.
+pub(super) fn settle_all(shared: &Shared, directory: &Path) -> Result<(), StorageError> {
+    let mut outcome = Ok(());
+    for partition in shared.all_partitions() {
+        partition.flush();
+        if let LogState::Open(open) = &mut *partition.state.lock()
+            && let Err(error) = partition.settle(open)
+        {
+            let path = &partition.directory.path;
+            outcome = Err(StorageError::io("writing the files of", path, error));
+        }
+    }
+    shared.check_online()?;
+    Manifest::default().write_if_changed(shared, directory, Durability::Flushed)?;
+    outcome
+}
+
+/// What the manifest on disk says.
+#[derive(Debug, Default)]
+pub(super) struct Manifest {
+    written: Option<Vec<u8>>,
+}
+
+impl Manifest {
+    pub(super) fn write_if_changed(
+        &mut self,
+        shared: &Shared,
+        directory: &Path,
+        durability: Durability,
+    ) -> Result<(), StorageError> {
+        let entry = |partition: Arc<Partition>| {
+            Some(ManifestEntry {
+                topic_partition: partition.topic_partition().clone(),
+                topic_id: partition.topic_id(),
+                summary: partition.summary()?,
+            })
+        };
+        let entries: Vec<_> = shared.all_partitions().into_iter().filter_map(entry).collect();
+        let content = encode_manifest(&entries);
+        if self.written.as_ref() == Some(&content) {
+            return Ok(());
+        }
+        let path = directory.join(MANIFEST);
+        shared
+            .disk
+            .replace(&path, &content, durability)
+            .map_err(|error| StorageError::io("writing", &path, error))?;
+        self.written = Some(content);
+        Ok(())
+    }
+}
+
+impl Partition {
+    /// What the manifest may say of it: all of it if it has settled, else what is closed and
+    /// flushed; nothing of a log that is gone.
+    fn summary(&self) -> Option<LogSummary> {
+        match &*self.state.lock() {
+            LogState::Cold(summary) => Some(summary.clone()),
+            LogState::Open(open) if open.settled => Some(open.log.summary()),
+            LogState::Open(open) if open.unsynced.is_empty() => {
+                Some(open.log.summary().without_active())
+            }
+            LogState::Open(_) | LogState::Gone(_) => None,
+        }
+    }
+
+    /// Writes the index files of the active segment and the producer snapshot, if everything is
+    /// flushed.
+    fn settle(&self, open: &mut OpenLog) -> std::io::Result<()> {
+        if open.settled || open.log.flushed_offset() < open.log.log_end_offset() {
+            return Ok(());
+        }
+        let active = open.log.active_segment();
+        self.directory.write_indexes(active.base_offset(), &open.log.index_files(active))?;
+        let end = open.log.log_end_offset();
+        let snapshot = open.log.producer_snapshot(self.shared.clock.now().monotonic);
+        self.directory.write_snapshot(end, &snapshot)?;
+        let is_segments = |offset| open.log.segments().any(|s| s.base_offset() == offset);
+        if let Some(before) = open.settled_snapshot.filter(|o| *o != end && !is_segments(*o)) {
+            self.directory.remove(FileKind::ProducerSnapshot, before)?;
+        }
+        open.settled_snapshot = Some(end);
+        open.settled = true;
+        Ok(())
+    }
+
+    /// Removes segments by age and size, and forgets producers that were silent for too long.
+    /// Says how many segments went.
+    fn retain(&self, clock: TimestampMs, now: MonotonicMs) -> Result<usize, AppendError> {
+        if !self.may_need_retention(clock) {
+            return Ok(0);
+        }
+        let removed = self.with_open_unused(|open| {
+            if open.log.expire_producers(now) > 0 {
+                open.settled = false;
+            }
+            let mut plan = open.log.plan_retention(clock);
+            if plan.roll_first {
+                self.roll(open)?;
+                plan = open.log.plan_retention(clock);
+            }
+            if plan.segments.is_empty() {
+                return Ok::<_, AppendError>((plan, super::partition::Progress::default()));
+            }
+            open.log.segments_removed(&plan);
+            open.settled = false;
+            open.reading = None;
+            open.unsynced.retain(|file| !plan.segments.contains(&file.base_offset));
+            Ok((plan, self.publish(&open.log)))
+        })?;
+        let (plan, progress) = removed?;
+        self.wake(progress);
+        for base_offset in &plan.segments {
+            self.directory.remove_segment(*base_offset).map_err(AppendError::NotWritten)?;
+        }
+        Ok(plan.segments.len())
+    }
+
+    /// Whether a log that is put down would lose anything: else it is not opened for it.
+    fn may_need_retention(&self, clock: TimestampMs) -> bool {
+        let LogState::Cold(summary) = &*self.state.lock() else { return true };
+        let config = self.config();
+        let bytes: u64 = summary.segments.iter().map(|s| u64::from(s.bytes())).sum();
+        let oldest = summary.segments.first().map(|s| (s.retention_timestamp(), s.next_offset()));
+        let too_old = config.retention_ms.zip(oldest).is_some_and(|(keep_ms, (newest, _))| {
+            u64::try_from(clock.0.saturating_sub(newest.0)).is_ok_and(|age| age > keep_ms)
+        });
+        let before_start = oldest.is_some_and(|(_, end)| end <= summary.log_start_offset);
+        let too_much = config.retention_bytes.is_some_and(|keep| bytes > keep);
+        bytes > 0 && (too_old || too_much || before_start)
+    }
+}

@@ -1,0 +1,42 @@
+//! The logs on disk: performs what `broker-core::log` decides.
+//!
+//! 1. An append is in the page cache when `append` returns, and on disk when `wait_flushed` does.
+//!    Dispatch and acknowledgement are two stages, so a connection has many appends on their way.
+//! 2. All appends that arrive during an fsync share the next one (group commit).
+//! 3. A failed write leaves nothing; a failed fsync takes the directory offline for good.
+//! 4. Nothing is believed because it is on disk: sizes, checksums and counts are held against what
+//!    was written, and what does not fit is rebuilt from the batches.
+
+mod clock;
+mod config;
+mod directory;
+mod disk;
+mod errors;
+mod faults;
+mod flusher;
+mod housekeeping;
+mod load;
+mod lock;
+mod meta;
+mod partition;
+mod read;
+mod shared;
+mod store;
+mod wait;
+mod waiters;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{FlushPolicy, LogStoreConfig, UnknownFlushPolicy};
+pub use errors::{AppendError, ReadError, StorageError, StorageOffline};
+pub use faults::DiskFaults;
+pub use partition::Partition;
+pub use read::ReadOutcome;
+pub use store::LogStore;
+pub use wait::Reached;
+
+pub use streamledger_broker_core::log::{
+    AbortedTransaction, AppendOrigin, AppendOutcome, LogConfig, OnDamage, ReadLimit,
+    TimestampOffset,
+};

@@ -1,0 +1,327 @@
+//! Reads of a partition's log: planned under its lock, performed beside it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use streamledger_broker_core::log::{
+    AbortedTransaction, BatchSearch, FileKind, ReadLimit, ReadPlan, ReadRange, Selection,
+    TimestampOffset, TimestampPlan, TimestampScan, find_batch, first_record_at, select_batches,
+};
+use streamledger_protocol::record_batch::HEADER_BYTES;
+use streamledger_protocol::{Offset, TimestampMs};
+
+use super::directory::SegmentFile;
+use super::errors::ReadError;
+use super::load::rebuild_indexes;
+use super::partition::{OpenLog, Partition, with_decompressor};
+
+/// How much is read at once to look for a timestamp.
+const LOOKUP_BYTES: usize = 64 << 10;
+
+/// What a read gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOutcome {
+    /// Whole batches, as they are stored; empty if there is nothing to see at that offset yet.
+    pub records: Bytes,
+    /// How far a consumer sees.
+    pub high_watermark: Offset,
+    /// How far a read-committed consumer sees.
+    pub last_stable_offset: Offset,
+    /// Where the log begins.
+    pub log_start_offset: Offset,
+    /// For a read-committed consumer: the aborted transactions that reach into `records`, by
+    /// first offset.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+/// A planned read, with the file to read and what the log was like.
+#[derive(Debug)]
+struct Planned<P> {
+    plan: P,
+    file: Option<Arc<SegmentFile>>,
+}
+
+impl Partition {
+    /// Reads whole batches from the one that holds `from` on, up to `max_bytes`; the first one is
+    /// given even if it is larger (KIP-74). Batches of one segment at most.
+    ///
+    /// # Errors
+    /// The offset is not in the log, the file can't be read, or the partition is offline.
+    pub fn read(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        limit: ReadLimit,
+    ) -> Result<ReadOutcome, ReadError> {
+        let mut wanted = from;
+        let mut rebuilt = false;
+        'segment: loop {
+            let Planned { plan, file } = self.plan_read(wanted, limit)?;
+            let (ReadPlan::Range(mut range), Some(file)) = (plan, file) else {
+                return self.outcome(Bytes::new(), limit, from, from);
+            };
+            loop {
+                let (buffer, selection) = self.read_range(&file, &range, max_bytes)?;
+                let (skip, bytes, next_offset) = match selection {
+                    Selection::AtLimit => return self.outcome(Bytes::new(), limit, from, from),
+                    Selection::Beyond(further) if further > 0 && range.goes_on_after(further) => {
+                        range.go_on(further);
+                        continue;
+                    }
+                    Selection::Beyond(_) => match range.next_segment {
+                        Some(next) => {
+                            wanted = next;
+                            continue 'segment;
+                        }
+                        None => return self.outcome(Bytes::new(), limit, from, from),
+                    },
+                    // The index may have misled: once it is rebuilt, the log itself is damaged.
+                    Selection::Damaged { .. } if !rebuilt => {
+                        self.rebuild_indexes_of(range.segment)?;
+                        rebuilt = true;
+                        continue 'segment;
+                    }
+                    Selection::Damaged { at } => return Err(self.damaged(&range, at)),
+                    Selection::Longer { skip, bytes, next_offset } => (skip, bytes, next_offset),
+                    Selection::Batches { start, end, next_offset } => {
+                        (start, end - start, next_offset)
+                    }
+                };
+                let records = if skip + bytes <= buffer.len() {
+                    buffer.slice(skip..skip + bytes)
+                } else {
+                    self.read_exactly(&file, u64::from(range.position) + skip as u64, bytes)?
+                };
+                self.note_read(&range, skip + bytes, next_offset);
+                return self.outcome(records, limit, from, next_offset);
+            }
+        }
+    }
+
+    fn plan_read(&self, from: Offset, limit: ReadLimit) -> Result<Planned<ReadPlan>, ReadError> {
+        loop {
+            let planned = self.with_open(|open| {
+                let plan = open.log.plan_read(from, limit)?;
+                let file = match plan {
+                    ReadPlan::Range(range) => Some(self.file_of(open, range.segment)?),
+                    ReadPlan::Nothing | ReadPlan::LoadIndexes { .. } => None,
+                };
+                Ok::<_, ReadError>(Planned { plan, file })
+            })??;
+            match planned.plan {
+                ReadPlan::LoadIndexes { segment } => self.load_indexes(segment)?,
+                ReadPlan::Nothing | ReadPlan::Range(_) => return Ok(planned),
+            }
+        }
+    }
+
+    /// The open file of a segment; the closed one that was read last stays open.
+    fn file_of(&self, open: &mut OpenLog, segment: Offset) -> Result<Arc<SegmentFile>, ReadError> {
+        let held = [Some(&open.active), open.reading.as_ref()];
+        if let Some(file) = held.into_iter().flatten().find(|file| file.base_offset == segment) {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.directory.open_segment(segment).map_err(|source| ReadError::Io {
+            path: self.log_path(segment),
+            source,
+        })?;
+        let file = Arc::new(file);
+        open.reading = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn log_path(&self, segment: Offset) -> PathBuf {
+        self.directory.file_path(FileKind::Log, segment)
+    }
+
+    fn damaged(&self, range: &ReadRange, at: usize) -> ReadError {
+        ReadError::Damaged {
+            path: self.log_path(range.segment),
+            position: u64::from(range.position) + at as u64,
+            reason: "there is no record batch where one must be".to_owned(),
+        }
+    }
+
+    fn read_range(
+        &self,
+        file: &SegmentFile,
+        range: &ReadRange,
+        max_bytes: usize,
+    ) -> Result<(Bytes, Selection), ReadError> {
+        let position = u64::from(range.position);
+        let buffer = self.read_exactly(file, position, range.bytes_to_read(max_bytes))?;
+        let selection = select_batches(&buffer, range, max_bytes);
+        Ok((buffer, selection))
+    }
+
+    fn read_exactly(
+        &self,
+        file: &SegmentFile,
+        position: u64,
+        bytes: usize,
+    ) -> Result<Bytes, ReadError> {
+        let mut buffer = Vec::new();
+        let read = self.shared.disk.read_at(&file.file, position, bytes, &mut buffer);
+        let cut = (buffer.len() < bytes).then_some(std::io::ErrorKind::UnexpectedEof.into());
+        match (read, cut) {
+            (Ok(()), None) => Ok(Bytes::from(buffer)),
+            (Err(source), _) | (Ok(()), Some(source)) => {
+                Err(ReadError::Io { path: self.log_path(file.base_offset), source })
+            }
+        }
+    }
+
+    fn note_read(&self, range: &ReadRange, bytes: usize, next_offset: Offset) {
+        let end = u32::try_from(bytes).map_or(u32::MAX, |b| range.position.saturating_add(b));
+        // A log that went away meanwhile needs no hint.
+        let _ = self.with_open(|open| open.log.note_read(next_offset, range.segment, end));
+    }
+
+    fn outcome(
+        &self,
+        records: Bytes,
+        limit: ReadLimit,
+        from: Offset,
+        next_offset: Offset,
+    ) -> Result<ReadOutcome, ReadError> {
+        let aborted = if limit == ReadLimit::LastStable && !records.is_empty() {
+            self.with_open(|open| {
+                open.log.producers().transactions().aborted_between(from, next_offset)
+            })?
+        } else {
+            Vec::new()
+        };
+        Ok(ReadOutcome {
+            records,
+            high_watermark: self.high_watermark(),
+            last_stable_offset: self.last_stable_offset(),
+            log_start_offset: self.log_start_offset(),
+            aborted,
+        })
+    }
+
+    /// Hands the log the indexes of a closed segment, from their files or from the log itself.
+    fn load_indexes(&self, segment: Offset) -> Result<(), ReadError> {
+        let known = self.with_open(|open| open.log.segment(segment).cloned())?;
+        // A segment that retention took meanwhile is found to be gone by the next plan.
+        let Some(closed) = known else { return Ok(()) };
+        match self.directory.read_indexes(&closed) {
+            Some(indexes) => {
+                self.with_open(|open| open.log.install_indexes(segment, indexes))?;
+                Ok(())
+            }
+            None => self.rebuild_indexes_of(segment),
+        }
+    }
+
+    /// Rebuilds the indexes of a segment from the headers of its batches.
+    fn rebuild_indexes_of(&self, segment: Offset) -> Result<(), ReadError> {
+        let (known, file) = self.with_open(|open| {
+            let file = self.file_of(open, segment)?;
+            Ok::<_, ReadError>((open.log.segment(segment).cloned(), file))
+        })??;
+        let Some(known) = known else { return Ok(()) };
+        tracing::warn!(path = %self.log_path(segment).display(), "rebuilding the indexes");
+        let rebuilt = rebuild_indexes(&self.directory, &self.config(), &known, &file)
+            .map_err(|problem| problem.into_offline(self.topic_partition()))?;
+        let Some(indexes) = rebuilt else {
+            return Err(ReadError::Damaged {
+                path: self.log_path(segment),
+                position: 0,
+                reason: "its batches do not follow each other".to_owned(),
+            });
+        };
+        self.with_open(|open| open.log.install_indexes(segment, indexes))?;
+        Ok(())
+    }
+
+    /// The first record that is not older than `timestamp`, with its own timestamp (ListOffsets).
+    ///
+    /// # Errors
+    /// The file can't be read, or the partition is offline.
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: TimestampMs,
+        limit: ReadLimit,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
+        let mut from = Offset::ZERO;
+        loop {
+            let planned = self.with_open(|open| {
+                let plan = open.log.plan_timestamp(timestamp, from, limit);
+                let file = match plan {
+                    TimestampPlan::Scan(scan) => Some(self.file_of(open, scan.segment)?),
+                    TimestampPlan::Nothing | TimestampPlan::LoadIndexes { .. } => None,
+                };
+                let next = open
+                    .log
+                    .segments()
+                    .find(|segment| file.as_ref().is_some_and(|f| segment.base_offset() > f.base_offset))
+                    .map(|segment| segment.base_offset());
+                Ok::<_, ReadError>((Planned { plan, file }, next))
+            })??;
+            match planned {
+                (Planned { plan: TimestampPlan::LoadIndexes { segment }, .. }, _) => {
+                    self.load_indexes(segment)?;
+                }
+                (Planned { plan: TimestampPlan::Scan(scan), file: Some(file) }, next) => {
+                    if let Some(found) = self.scan_for_timestamp(&file, scan)? {
+                        return Ok((found.offset < scan.limit).then_some(found));
+                    }
+                    match next {
+                        Some(next) => from = next,
+                        None => return Ok(None),
+                    }
+                }
+                (Planned { .. }, _) => return Ok(None),
+            }
+        }
+    }
+
+    fn scan_for_timestamp(
+        &self,
+        file: &SegmentFile,
+        scan: TimestampScan,
+    ) -> Result<Option<TimestampOffset>, ReadError> {
+        let mut position = scan.position as usize;
+        let end = scan.end_position as usize;
+        while end.saturating_sub(position) >= HEADER_BYTES {
+            let corrupt = |at: usize| {
+                move |error| ReadError::corrupt(self.log_path(scan.segment), at as u64, &error)
+            };
+            let bytes = LOOKUP_BYTES.min(end - position);
+            let buffer = self.read_exactly(file, position as u64, bytes)?;
+            match find_batch(&buffer, &scan).map_err(corrupt(position))? {
+                BatchSearch::Beyond(0) => return Ok(None),
+                BatchSearch::Beyond(further) => position += further,
+                BatchSearch::Found { skip, bytes } => {
+                    position += skip;
+                    if bytes > end.saturating_sub(position) {
+                        return Ok(None);
+                    }
+                    let batch = self.read_exactly(file, position as u64, bytes)?;
+                    let found = with_decompressor(|decompressor| {
+                        first_record_at(&batch, scan.timestamp, scan.from, decompressor)
+                    });
+                    if let Some(found) = found.map_err(corrupt(position))? {
+                        return Ok(Some(found));
+                    }
+                    position += bytes;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record that carries the largest timestamp (ListOffsets with -3, KIP-734).
+    ///
+    /// # Errors
+    /// The file can't be read, or the partition is offline.
+    pub fn max_timestamp(&self, limit: ReadLimit) -> Result<Option<TimestampOffset>, ReadError> {
+        let largest = self.with_open(|open| open.log.largest_timestamp())?;
+        match largest {
+            Some(largest) => self.offset_for_timestamp(largest.timestamp, limit),
+            None => Ok(None),
+        }
+    }
+}

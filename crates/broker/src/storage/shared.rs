@@ -1,0 +1,130 @@
+//! What all partitions of a store have in common: disk, clock, flush queue, and whether it is over.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, RwLock};
+use streamledger_broker_core::log::OnDamage;
+use streamledger_broker_core::map::Map;
+use streamledger_protocol::TopicPartition;
+
+use super::clock::Clock;
+use super::config::FlushPolicy;
+use super::disk::Disk;
+use super::errors::StorageOffline;
+use super::partition::Partition;
+
+/// What all partitions of a store have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) disk: Disk,
+    pub(super) clock: Clock,
+    pub(super) flush: FlushPolicy,
+    pub(super) on_damage: OnDamage,
+    pub(super) queue: FlushQueue,
+    /// Emptied when the store closes; until then the partitions and this hold each other.
+    pub(super) partitions: RwLock<Map<TopicPartition, Arc<Partition>>>,
+    failed: OnceLock<Arc<str>>,
+    closed: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(disk: Disk, flush: FlushPolicy, on_damage: OnDamage) -> Self {
+        Self {
+            disk,
+            clock: Clock::new(),
+            flush,
+            on_damage,
+            queue: FlushQueue::default(),
+            partitions: RwLock::default(),
+            failed: OnceLock::new(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether anything may still be read and appended.
+    pub(super) fn check_online(&self) -> Result<(), StorageOffline> {
+        if let Some(reason) = self.failed.get() {
+            return Err(StorageOffline::Failed(Arc::clone(reason)));
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StorageOffline::Closed);
+        }
+        Ok(())
+    }
+
+    /// Why the directory is offline, if it is because something failed.
+    pub(super) fn failure(&self) -> Option<&Arc<str>> {
+        self.failed.get()
+    }
+
+    /// All partitions, by name.
+    pub(super) fn all_partitions(&self) -> Vec<Arc<Partition>> {
+        let mut all: Vec<_> = self.partitions.read().values().cloned().collect();
+        all.sort_unstable_by(|a, b| a.topic_partition().cmp(b.topic_partition()));
+        all
+    }
+
+    /// Takes the directory offline for good, and tells everyone who waits: after a failed fsync
+    /// nobody knows what is on disk, and a second one would lie.
+    pub(super) fn fail(&self, reason: &str) {
+        if self.failed.set(reason.into()).is_ok() {
+            tracing::error!(reason, "the data directory is offline");
+        }
+        for partition in self.all_partitions() {
+            partition.wake_all();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+}
+
+/// Partitions with appends to flush, in the order they came.
+#[derive(Debug, Default)]
+pub(super) struct FlushQueue {
+    state: Mutex<QueueState>,
+    filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    partitions: VecDeque<Arc<Partition>>,
+    closed: bool,
+}
+
+impl FlushQueue {
+    pub(super) fn push(&self, partition: Arc<Partition>) {
+        self.state.lock().partitions.push_back(partition);
+        self.filled.notify_one();
+    }
+
+    /// The next partition to flush; waits for one. None once the queue is closed.
+    pub(super) fn pop(&self) -> Option<Arc<Partition>> {
+        let mut state = self.state.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(partition) = state.partitions.pop_front() {
+                return Some(partition);
+            }
+            self.filled.wait(&mut state);
+        }
+    }
+
+    /// Waits that long, then gives all partitions there are to flush. None once it is closed.
+    pub(super) fn pop_all_after(&self, wait: Duration) -> Option<VecDeque<Arc<Partition>>> {
+        let mut state = self.state.lock();
+        let _ = self.filled.wait_while_for(&mut state, |state| !state.closed, wait);
+        if state.closed { None } else { Some(std::mem::take(&mut state.partitions)) }
+    }
+
+    pub(super) fn close(&self) {
+        self.state.lock().closed = true;
+        self.filled.notify_all();
+    }
+}

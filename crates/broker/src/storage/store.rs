@@ -1,0 +1,341 @@
+//! All partitions of a data directory: opened together, found by name, closed together.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use streamledger_broker_core::log::{
+    LogConfig, LogSummary, ManifestEntry, PartitionLog, TEMPORARY_SUFFIX, decode_manifest,
+    parse_directory_name,
+};
+use streamledger_broker_core::map::Map;
+use streamledger_protocol::{LeaderEpoch, Offset, TopicId, TopicPartition};
+
+use super::config::LogStoreConfig;
+use super::directory::{DELETED_EXTENSION, PartitionDirectory, is_deleted_directory};
+use super::disk::Disk;
+use super::errors::{StorageError, StorageOffline};
+use super::housekeeping::{self, Housekeeper};
+use super::load::{is_as_summarised, recover};
+use super::lock::DirectoryLock;
+use super::partition::{LogState, OpenLog, Partition};
+use super::shared::Shared;
+use super::{flusher, meta};
+
+/// All partitions of a data directory. Clones are the same store; it closes with the last.
+#[derive(Debug, Clone)]
+pub struct LogStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    directory: PathBuf,
+    cluster_id: String,
+    shared: Arc<Shared>,
+    lock: DirectoryLock,
+    housekeeper: Housekeeper,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl LogStore {
+    /// Opens the data directory, or makes an empty or missing one ours. Logs that a clean stop left
+    /// are opened when they are first used; the others are recovered now.
+    ///
+    /// # Errors
+    /// The directory is in use, not ours, of a newer format, or can't be read or written. A single
+    /// damaged log is no error here: it stays offline, see `offline_partitions`.
+    pub fn open(directory: &Path, config: LogStoreConfig) -> Result<Self, StorageError> {
+        fs::create_dir_all(directory)
+            .map_err(|error| StorageError::io("creating", directory, error))?;
+        let lock = DirectoryLock::acquire(directory)?;
+        let disk = Disk::new(config.faults);
+        let cluster_id = meta::open_or_format(&disk, directory, config.cluster_id.as_deref())?;
+        let shared = Arc::new(Shared::new(disk, config.flush, config.on_damage));
+        let log_config = LogConfig { watermark: config.flush.watermark(), ..config.log };
+        for partition in load_all(directory, &shared, &log_config)? {
+            shared.partitions.write().insert(partition.topic_partition().clone(), partition);
+        }
+        let mut threads = flusher::start(&shared, config.flush_threads)?;
+        let (housekeeper, thread) =
+            housekeeping::start(&shared, directory.to_owned(), config.retention_check)?;
+        threads.push(thread);
+        let threads = Mutex::new(threads);
+        let directory = directory.to_owned();
+        let inner = Inner { directory, cluster_id, shared, lock, housekeeper, threads };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Tells whoever wants the directory next where this broker listens.
+    ///
+    /// # Errors
+    /// The lock file can't be written.
+    pub fn announce(&self, address: &str) -> Result<(), StorageError> {
+        self.inner.lock.announce(address)
+    }
+
+    /// The cluster that the directory belongs to.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.inner.cluster_id
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.inner.directory
+    }
+
+    /// Why the whole directory is offline, if it is.
+    #[must_use]
+    pub fn failure(&self) -> Option<Arc<str>> {
+        self.inner.shared.failure().cloned()
+    }
+
+    /// The partition of that name.
+    #[must_use]
+    pub fn partition(&self, topic_partition: &TopicPartition) -> Option<Arc<Partition>> {
+        self.inner.shared.partitions.read().get(topic_partition).cloned()
+    }
+
+    /// All partitions, by name.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<Arc<Partition>> {
+        let mut all: Vec<_> = self.inner.shared.partitions.read().values().cloned().collect();
+        all.sort_unstable_by(|a, b| a.topic_partition().cmp(b.topic_partition()));
+        all
+    }
+
+    /// The partitions whose logs are damaged, and how.
+    #[must_use]
+    pub fn offline_partitions(&self) -> Vec<(TopicPartition, StorageOffline)> {
+        let offline = |partition: Arc<Partition>| match &*partition.state.lock() {
+            LogState::Gone(offline) => {
+                Some((partition.topic_partition().clone(), offline.clone()))
+            }
+            LogState::Cold(_) | LogState::Open(_) => None,
+        };
+        self.partitions().into_iter().filter_map(offline).collect()
+    }
+
+    /// Makes a partition with an empty log, appended to under `leader_epoch`.
+    ///
+    /// It is on disk for good with the first flush of its records.
+    ///
+    /// # Errors
+    /// It is there already, or can't be written.
+    pub fn create_partition(
+        &self,
+        topic_partition: &TopicPartition,
+        topic_id: TopicId,
+        config: &LogConfig,
+        leader_epoch: LeaderEpoch,
+    ) -> Result<Arc<Partition>, StorageError> {
+        let shared = &self.inner.shared;
+        shared.check_online()?;
+        let path = self.inner.directory.join(topic_partition.to_string());
+        let failed = |error: io::Error| StorageError::io("creating", &path, error);
+        let mut partitions = shared.partitions.write();
+        if partitions.contains_key(topic_partition) || path.exists() {
+            return Err(StorageError::PartitionExists(topic_partition.clone()));
+        }
+        let config = LogConfig { watermark: shared.flush.watermark(), ..config.clone() };
+        let directory = PartitionDirectory { path: path.clone(), disk: shared.disk.clone() };
+        let made = directory.create(topic_id).and_then(|()| directory.create_segment(Offset::ZERO));
+        let active = match made {
+            Ok(active) => Arc::new(active),
+            Err(error) => {
+                // What is half made would be taken for a partition by the next start.
+                let _ = fs::remove_dir_all(&path);
+                return Err(failed(error));
+            }
+        };
+        let now = shared.clock.now();
+        let open = OpenLog {
+            log: PartitionLog::new(config.clone(), now.wall),
+            active,
+            unsynced: Vec::new(),
+            directory_unsynced: true,
+            reading: None,
+            settled: false,
+            settled_snapshot: None,
+            last_used: now.monotonic,
+        };
+        let state = LogState::Open(Box::new(open));
+        let partition = Partition::new(
+            topic_partition.clone(),
+            topic_id,
+            directory,
+            Arc::clone(shared),
+            config,
+            state,
+        );
+        partition.become_leader(leader_epoch);
+        let partition = Arc::new(partition);
+        partitions.insert(topic_partition.clone(), Arc::clone(&partition));
+        Ok(partition)
+    }
+
+    /// Removes a partition. Whoever reads it reads on; everyone who waits is told.
+    ///
+    /// # Errors
+    /// The directory can't be renamed; then the partition stays.
+    pub fn delete_partition(&self, topic_partition: &TopicPartition) -> Result<(), StorageError> {
+        static DELETED: AtomicUsize = AtomicUsize::new(0);
+        let mut partitions = self.inner.shared.partitions.write();
+        let Some(partition) = partitions.get(topic_partition).cloned() else { return Ok(()) };
+        let number = DELETED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}.{DELETED_EXTENSION}", std::process::id());
+        let doomed = self.inner.directory.join(name);
+        let path = &partition.directory.path;
+        fs::rename(path, &doomed).map_err(|error| StorageError::io("renaming", path, error))?;
+        partitions.remove(topic_partition);
+        drop(partitions);
+        let offline = StorageOffline::Deleted(topic_partition.clone());
+        *partition.state.lock() = LogState::Gone(offline);
+        partition.wake_all();
+        self.inner.housekeeper.remove_directory(doomed);
+        Ok(())
+    }
+
+    /// Flushes everything, leaves what the next start needs, and takes nothing more.
+    ///
+    /// # Errors
+    /// Something could not be flushed or written: the next start recovers the logs.
+    pub fn close(&self) -> Result<(), StorageError> {
+        self.inner.close()
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<(), StorageError> {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        if threads.is_empty() {
+            return Ok(());
+        }
+        self.housekeeper.stop();
+        self.shared.queue.close();
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the log store panicked");
+            }
+        }
+        let closed = housekeeping::settle_all(&self.shared, &self.directory);
+        self.shared.close();
+        let partitions = std::mem::take(&mut *self.shared.partitions.write());
+        for partition in partitions.into_values() {
+            partition.wake_all();
+        }
+        closed
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the log store was not closed cleanly");
+        }
+    }
+}
+
+/// Finds and opens all partitions of the directory, the work shared by two threads.
+fn load_all(
+    directory: &Path,
+    shared: &Arc<Shared>,
+    config: &LogConfig,
+) -> Result<Vec<Arc<Partition>>, StorageError> {
+    let mut summaries = read_manifest(directory);
+    let mut found = Vec::new();
+    for (name, topic_partition) in find_partitions(directory)? {
+        let summary = summaries.remove(&topic_partition);
+        found.push((directory.join(name), topic_partition, summary));
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut loaded = Vec::new();
+        while let Some((path, topic_partition, summary)) =
+            found.get(next.fetch_add(1, Ordering::Relaxed))
+        {
+            loaded.push(load_one(path, topic_partition, summary.as_ref(), shared, config));
+        }
+        loaded
+    };
+    let loaded = std::thread::scope(|scope| {
+        let other = scope.spawn(work);
+        let mut loaded = work();
+        match other.join() {
+            Ok(others) => loaded.extend(others),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        loaded
+    });
+    loaded.into_iter().collect()
+}
+
+fn read_manifest(directory: &Path) -> Map<TopicPartition, (TopicId, LogSummary)> {
+    let file = fs::read(directory.join(housekeeping::MANIFEST)).unwrap_or_default();
+    let entries = decode_manifest(&file).unwrap_or_else(|| {
+        if !file.is_empty() {
+            tracing::warn!("the manifest of the last stop is corrupt: recovering all logs");
+        }
+        Vec::new()
+    });
+    let by_name = |entry: ManifestEntry| (entry.topic_partition, (entry.topic_id, entry.summary));
+    entries.into_iter().map(by_name).collect()
+}
+
+/// The partitions' directories, by name. What a deletion or a crash left is removed.
+fn find_partitions(directory: &Path) -> Result<Vec<(OsString, TopicPartition)>, StorageError> {
+    let failed = |error| StorageError::io("listing", directory, error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (name, path) = (entry.file_name(), entry.path());
+        let is_directory = entry.file_type().map_err(failed)?.is_dir();
+        if is_deleted_directory(&name) && is_directory {
+            fs::remove_dir_all(&path).map_err(|e| StorageError::io("removing", &path, e))?;
+        } else if let Some(text) = name.to_str() {
+            if !is_directory && text.ends_with(TEMPORARY_SUFFIX) {
+                fs::remove_file(&path).map_err(|e| StorageError::io("removing", &path, e))?;
+            } else if let Some(partition) = parse_directory_name(text).filter(|_| is_directory) {
+                found.push((name, partition));
+            }
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn load_one(
+    path: &Path,
+    topic_partition: &TopicPartition,
+    summary: Option<&(TopicId, LogSummary)>,
+    shared: &Arc<Shared>,
+    config: &LogConfig,
+) -> Result<Arc<Partition>, StorageError> {
+    let failed = |error: io::Error| StorageError::io("opening", path, error);
+    let directory = PartitionDirectory { path: path.to_owned(), disk: shared.disk.clone() };
+    let topic_id = directory.read_topic_id().map_err(failed)?.unwrap_or(TopicId::ZERO);
+    let summary = summary.filter(|(of, _)| *of == topic_id).map(|(_, summary)| summary);
+    let listing = directory.list().map_err(failed)?;
+    let state = match summary {
+        Some(summary) if is_as_summarised(&listing, summary) => LogState::Cold(summary.clone()),
+        _ => match recover(&directory, shared, config, &listing, summary) {
+            Ok(open) => LogState::Open(Box::new(open)),
+            Err(problem) => LogState::Gone(problem.into_offline(topic_partition)),
+        },
+    };
+    Ok(Arc::new(Partition::new(
+        topic_partition.clone(),
+        topic_id,
+        directory,
+        Arc::clone(shared),
+        config.clone(),
+        state,
+    )))
+}

@@ -1,0 +1,1 @@
+//! The log store against a real directory.
