@@ -5,10 +5,22 @@ pub mod config;
 mod io_thread;
 mod metadata;
 mod network;
+pub mod producer;
 mod wait;
 
 pub use admin::{Admin, AdminError, NewPartitions, NewTopic};
 pub use config::{AdminConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties};
 pub use metadata::Unreachable;
 pub use network::{NetworkError, NetworkErrorKind};
+pub use producer::{
+    DeliveryFuture, JsonSerializer, ProduceError, Producer, ProducerRecord, TrySendError,
+    TypedProducer, TypedRecord,
+};
+pub use streamledger_client_core::accumulator::RecordMetadata;
+pub use streamledger_client_core::partitioner::{PartitionInput, Partitioner, Target};
+pub use streamledger_client_core::serializer::{
+    BytesSerializer, Nullable, SerializeError, Serializer, StringSerializer,
+};
+pub use streamledger_client_core::stage::Stage;
+pub use streamledger_protocol::record_batch::Header;
 pub use streamledger_protocol::{Acks, Codec, IsolationLevel};

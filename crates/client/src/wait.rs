@@ -19,12 +19,17 @@ impl Wake for Unpark {
     }
 }
 
+thread_local! {
+    /// One waker a thread, so that waiting allocates nothing.
+    static WAKER: Waker = Waker::from(Arc::new(Unpark(thread::current())));
+}
+
 /// Blocks this thread until the future is done. The work must go on elsewhere: on the I/O thread.
 ///
 /// Unlike a runtime's `block_on` it works inside a runtime too, where it holds up its thread.
 pub(crate) fn wait<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let waker = WAKER.with(Clone::clone);
     let mut cx = Context::from_waker(&waker);
     loop {
         match future.as_mut().poll(&mut cx) {

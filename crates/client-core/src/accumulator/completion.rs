@@ -159,10 +159,38 @@ impl Delivery {
         self.completion.topic_partition()
     }
 
+    /// The partition the record goes to.
+    #[inline]
+    #[must_use]
+    pub fn partition(&self) -> PartitionIndex {
+        self.completion.partition
+    }
+
     /// Whether the end is known, without waiting and without making the metadata.
+    #[inline]
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.look().is_some()
+    }
+
+    /// The failure, if the end is known and it is one, without making the metadata.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Arc<DeliveryFailure>> {
+        self.look()?.0.as_ref().err()
+    }
+
+    /// The delivery of the record that is `records` behind this one in the same batch. Sizes and
+    /// timestamp stay this one's.
+    #[must_use]
+    pub fn nth(&self, records: u32) -> Self {
+        Self { index: self.index.saturating_add(records), ..self.clone() }
+    }
+
+    /// Whether `next` is the record `records` behind this one in the same batch.
+    #[inline]
+    #[must_use]
+    pub fn is_followed_by(&self, next: &Self, records: u32) -> bool {
+        Arc::ptr_eq(&self.completion, &next.completion) && next.index == self.index + records
     }
 
     /// The end, if it is known.

@@ -135,6 +135,18 @@ impl MetadataRefresher {
         }
     }
 
+    /// The first view that is newer than `generation`, whoever asked for it.
+    pub(crate) async fn newer_than(&self, generation: u64) -> Arc<ClusterSnapshot> {
+        loop {
+            let passed = self.0.passed.notified();
+            let snapshot = self.snapshot();
+            if snapshot.generation() > generation {
+                return snapshot;
+            }
+            passed.await;
+        }
+    }
+
     /// Keeps only the topics for which `keep` holds in the view and in what is asked for.
     pub(crate) fn retain_topics(&self, mut keep: impl FnMut(&TopicName) -> bool) {
         self.0.topics.borrow_mut().retain(|topic| keep(topic));

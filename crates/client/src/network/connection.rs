@@ -200,14 +200,15 @@ impl BrokerConnection {
         }
     }
 
-    /// Queues a request that the broker doesn't answer: a Produce with acks=0. The future ends when
-    /// its last byte is with the system.
+    /// Queues a request that the broker doesn't answer: a Produce with acks=0, in a version no higher
+    /// than the common one. The future ends when its last byte is with the system.
     pub(crate) fn send_only<R: Request>(
         &self,
+        version: Option<ApiVersion>,
         request: &R,
     ) -> impl Future<Output = Result<(), NetworkError>> + use<R> {
         let shared = &self.0.0;
-        let queued = self.encode(self.version_for(R::API_KEY), request).map(|(_, id, frame)| {
+        let queued = self.encode(version, request).map(|(_, id, frame)| {
             let written = shared.state.borrow_mut().queues.push_unanswered(id, frame);
             shared.wake_driver();
             written

@@ -210,7 +210,8 @@ fn an_unanswered_request_is_done_when_it_is_written() {
         })
         .await;
         let connection = connect(&broker).await.unwrap();
-        connection.send_only(&ProduceRequest::default()).await.unwrap();
+        let version = connection.version_for(ApiKey::Produce);
+        connection.send_only(version, &ProduceRequest::default()).await.unwrap();
         assert_eq!(ask(&connection, LONG).await, Ok(7));
         assert_eq!(broker.requests.borrow()[1].0.api_key, ApiKey::Produce.code());
     });

@@ -1,0 +1,302 @@
+//! What can go wrong with a record, and what its sender may do about it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use streamledger_client_core::failure::{
+    AttemptError, DeliveryFailure, FailureReason, FatalError, WaitedFor,
+};
+use streamledger_client_core::stage::Stage;
+use streamledger_protocol::{
+    ErrorCode, InvalidTopicName, PartitionIndex, TopicName, TopicPartition,
+};
+
+use super::ProducerRecord;
+
+/// Why a record was not sent, or not delivered.
+///
+/// Printed, it is one sentence of what happened; [`ProduceError::next_action`] says what to do.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ProduceError {
+    /// The record alone is more than a request, or the whole buffer, may be. It was not sent.
+    RecordTooLarge {
+        /// The topic it was for.
+        topic: TopicName,
+        /// Bytes of a batch with this record alone.
+        record_bytes: usize,
+        /// The limit: the smaller of `max.request.size` and `buffer.memory`.
+        bytes_max: usize,
+    },
+    /// The topic's name is none. It was not sent.
+    InvalidTopic(InvalidTopicName),
+    /// A broker says that the topic can't be written to. It was not sent.
+    TopicRefused {
+        /// The topic.
+        topic: TopicName,
+        /// What the broker says.
+        error: ErrorCode,
+    },
+    /// Metadata of the topic did not come within `max.block.ms`. It was not sent.
+    MetadataTimeout {
+        /// The topic.
+        topic: TopicName,
+        /// What the brokers said last, or why none could be asked.
+        cause: Option<Arc<str>>,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The topic has no such partition. It was not sent.
+    NoSuchPartition {
+        /// The topic.
+        topic: TopicName,
+        /// The partition that the record, or the partitioner, named.
+        partition: PartitionIndex,
+        /// How many partitions there are.
+        partition_count: i32,
+    },
+    /// `buffer.memory` was used up for all of `max.block.ms`. It was not sent.
+    MemoryFull {
+        /// The topic.
+        topic: TopicName,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// Key or value could not be made into bytes. It was not sent.
+    NotSerialized {
+        /// The topic.
+        topic: TopicName,
+        /// `key` or `value`.
+        field: &'static str,
+        /// What the serializer said.
+        cause: Arc<str>,
+    },
+    /// It was sent, or waited to be, and was not acknowledged.
+    NotDelivered(Arc<DeliveryFailure>),
+    /// The producer as a whole can't go on. It was not sent.
+    Fatal(FatalError),
+    /// The producer is closed. It was not sent.
+    Closed,
+    /// A callback asked for something that waits for the thread it runs on. Nothing was done.
+    WouldDeadlock,
+}
+
+impl ProduceError {
+    /// How far the record had come.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self {
+            Self::NotSerialized { .. } => Stage::Serialized,
+            Self::InvalidTopic(_)
+            | Self::TopicRefused { .. }
+            | Self::MetadataTimeout { .. }
+            | Self::NoSuchPartition { .. } => Stage::Partitioned,
+            Self::RecordTooLarge { .. }
+            | Self::MemoryFull { .. }
+            | Self::Fatal(_)
+            | Self::Closed
+            | Self::WouldDeadlock => Stage::Accumulated,
+            Self::NotDelivered(failure) => failure.stage,
+        }
+    }
+
+    /// Where it was to go, if a partition had been chosen.
+    #[must_use]
+    pub fn topic_partition(&self) -> Option<&TopicPartition> {
+        self.failure().map(|failure| &failure.topic_partition)
+    }
+
+    /// How often it was sent.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.failure().map_or(0, |failure| failure.attempts)
+    }
+
+    /// The last error that a broker gave for it, if any did.
+    #[must_use]
+    pub fn last_broker_error(&self) -> Option<ErrorCode> {
+        match self {
+            Self::TopicRefused { error, .. } | Self::Fatal(FatalError::Broker(error)) => {
+                Some(*error)
+            }
+            Self::NotDelivered(failure) => match (failure.last_error, &failure.reason) {
+                (Some(AttemptError::Broker(error)), _) => Some(error),
+                (_, FailureReason::Rejected(error)) => Some(*error),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// How long it had waited in all.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        match self {
+            Self::MetadataTimeout { waited, .. } | Self::MemoryFull { waited, .. } => *waited,
+            _ => self.failure().map_or(Duration::ZERO, |failure| failure.waited),
+        }
+    }
+
+    /// What it waited for at the end, if it had been accepted.
+    #[must_use]
+    pub fn waited_for(&self) -> Option<WaitedFor> {
+        self.failure().map(|failure| failure.waited_for)
+    }
+
+    /// Whether it may be in the log all the same. If not, it surely is not.
+    #[must_use]
+    pub fn possibly_written(&self) -> bool {
+        self.failure().is_some_and(|failure| failure.possibly_written)
+    }
+
+    /// What the caller may do: one sentence.
+    #[must_use]
+    pub fn next_action(&self) -> &'static str {
+        match self {
+            Self::RecordTooLarge { .. } => "Make the record smaller, or raise max.request.size.",
+            Self::InvalidTopic(_) => "Give the topic another name.",
+            Self::TopicRefused { .. } => "Remove the cause at the cluster, then send again.",
+            Self::MetadataTimeout { .. } => {
+                "Check that the brokers can be reached and that the topic exists, then send again."
+            }
+            Self::NoSuchPartition { .. } => {
+                "Name another partition, or add partitions to the topic."
+            }
+            Self::MemoryFull { .. } => {
+                "Send again later, send less, or raise buffer.memory or max.block.ms."
+            }
+            Self::NotSerialized { .. } => "Correct the value, or use another serializer.",
+            Self::NotDelivered(failure) => failure.next_action(),
+            Self::Fatal(_) => "Remove the cause, then begin with a new producer.",
+            Self::Closed => "Send with a producer that is open.",
+            Self::WouldDeadlock => {
+                "Do it on another thread: callbacks run on the producer's own, which must not wait."
+            }
+        }
+    }
+
+    /// All that is known of a record that was accepted.
+    #[must_use]
+    pub fn failure(&self) -> Option<&DeliveryFailure> {
+        match self {
+            Self::NotDelivered(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ProduceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RecordTooLarge { topic, record_bytes, bytes_max } => write!(
+                f,
+                "{topic}: a record of {record_bytes} bytes is over the limit of {bytes_max} bytes"
+            ),
+            Self::InvalidTopic(error) => fmt::Display::fmt(error, f),
+            Self::TopicRefused { topic, error } => write!(f, "{topic}: {error}"),
+            Self::MetadataTimeout { topic, cause, waited } => {
+                write!(f, "{topic}: no metadata within {} ms", waited.as_millis())?;
+                cause.as_ref().map_or(Ok(()), |cause| write!(f, " ({cause})"))
+            }
+            Self::NoSuchPartition { topic, partition, partition_count } => write!(
+                f,
+                "{topic}: there is no partition {partition}, only {partition_count} partitions"
+            ),
+            Self::MemoryFull { topic, waited } => {
+                write!(f, "{topic}: the buffer memory stayed used up for {} ms", waited.as_millis())
+            }
+            Self::NotSerialized { topic, field, cause } => {
+                write!(f, "{topic}: the {field} can't be serialized: {cause}")
+            }
+            Self::NotDelivered(failure) => fmt::Display::fmt(failure, f),
+            Self::Fatal(error) => write!(f, "the producer can't go on: {error}"),
+            Self::Closed => f.write_str("the producer is closed"),
+            Self::WouldDeadlock => {
+                f.write_str("a callback can't wait for the thread that it runs on")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ProduceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::InvalidTopic(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Arc<DeliveryFailure>> for ProduceError {
+    fn from(failure: Arc<DeliveryFailure>) -> Self {
+        Self::NotDelivered(failure)
+    }
+}
+
+/// Why [`super::Producer::try_send`] did not take a record.
+#[derive(Debug, Clone)]
+pub enum TrySendError<'a> {
+    /// It would have to wait, for memory or for the topic's metadata. The record comes back.
+    Full(ProducerRecord<'a>),
+    /// Waiting would not help.
+    Failed(ProduceError),
+}
+
+impl fmt::Display for TrySendError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(record) => {
+                write!(f, "{}: there is no room for a record at the moment", record.topic)
+            }
+            Self::Failed(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl std::error::Error for TrySendError<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_says_what_happened_and_what_to_do_in_one_sentence_each() {
+        let topic = || TopicName::from("clicks");
+        let waited = Duration::from_millis(60_000);
+        let errors = [
+            ProduceError::RecordTooLarge { topic: topic(), record_bytes: 9, bytes_max: 5 },
+            ProduceError::TopicRefused {
+                topic: topic(),
+                error: ErrorCode::TopicAuthorizationFailed,
+            },
+            ProduceError::MetadataTimeout {
+                topic: topic(),
+                cause: Some("localhost:9092: can't connect".into()),
+                waited,
+            },
+            ProduceError::NoSuchPartition {
+                topic: topic(),
+                partition: PartitionIndex(9),
+                partition_count: 6,
+            },
+            ProduceError::MemoryFull { topic: topic(), waited },
+            ProduceError::Closed,
+            ProduceError::WouldDeadlock,
+        ];
+        for error in errors {
+            assert!(!error.possibly_written() && error.attempts() == 0, "{error}");
+            assert!(error.next_action().ends_with('.') && !error.to_string().ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn what_the_broker_said_last_is_found_wherever_it_is_kept() {
+        let refused = ErrorCode::TopicAuthorizationFailed;
+        let error = ProduceError::TopicRefused { topic: "t".into(), error: refused };
+        assert_eq!(error.last_broker_error(), Some(refused));
+        let fenced = ErrorCode::ProducerFenced;
+        let error = ProduceError::Fatal(FatalError::Broker(fenced));
+        assert_eq!(error.last_broker_error(), Some(fenced));
+    }
+}
