@@ -30,10 +30,7 @@ impl Clock {
         let passed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let shifted = self.shifted_ms.load(Ordering::Relaxed);
         let monotonic = MONOTONIC_START_MS.saturating_add(passed).saturating_add_signed(shifted);
-        Now {
-            wall: TimestampMs(wall.saturating_add(shifted)),
-            monotonic: MonotonicMs(monotonic),
-        }
+        Now { wall: TimestampMs(wall.saturating_add(shifted)), monotonic: MonotonicMs(monotonic) }
     }
 
     /// Lets time pass at once, for a test.

@@ -5,11 +5,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use streamledger_broker_core::log::AbortedTransaction;
 use streamledger_broker_core::log::{
     FileKind, IndexFiles, LEADER_EPOCH_CHECKPOINT, LeaderEpochCache, LogSegment,
     PARTITION_METADATA, SegmentIndexes, TEMPORARY_SUFFIX, decode_transaction_index,
 };
-use streamledger_broker_core::log::AbortedTransaction;
 use streamledger_protocol::{Offset, TimestampMs, TopicId};
 
 use super::disk::{Disk, Durability};
@@ -178,7 +178,8 @@ impl PartitionDirectory {
 }
 
 fn modified(metadata: &fs::Metadata) -> TimestampMs {
-    let since = metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let since =
+        metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     since.map_or(TimestampMs::NONE, |since| {
         TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     })

@@ -57,7 +57,8 @@ impl Disk {
         let mut rest = pieces;
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            let written = self.write_some(file, position, rest.get(..PIECES_MAX).unwrap_or(rest))?;
+            let written =
+                self.write_some(file, position, rest.get(..PIECES_MAX).unwrap_or(rest))?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }

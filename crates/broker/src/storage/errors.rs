@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use streamledger_broker_core::log::{AppendRefusal, LogDamage, OffsetOutOfRange};
+use streamledger_broker_core::log::{AppendRefusal, OffsetOutOfRange};
 use streamledger_protocol::record_batch::CorruptBatch;
 use streamledger_protocol::{ErrorCode, TopicPartition};
 
@@ -35,7 +35,9 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// The directory was written by a newer version of this program.
-    #[error("{path} has format version {found}, and this program knows up to {known}; use a newer one")]
+    #[error(
+        "{path} has format version {found}, and this program knows up to {known}; use a newer one"
+    )]
     NewerFormat {
         /// The data directory.
         path: PathBuf,
@@ -123,11 +125,6 @@ pub enum StorageOffline {
 }
 
 impl StorageOffline {
-    pub(super) fn damaged(topic_partition: &TopicPartition, damage: &LogDamage) -> Self {
-        let damage = damage.to_string().into();
-        Self::Damaged { topic_partition: topic_partition.clone(), damage }
-    }
-
     /// The error code that answers it, as Kafka's broker would.
     #[must_use]
     pub const fn error_code(&self) -> ErrorCode {

@@ -70,7 +70,8 @@ impl DiskFaults {
     pub(super) fn admit_write(&self, bytes: usize) -> io::Result<usize> {
         let mut state = self.state.lock();
         self.thawed.wait_while(&mut state, |state| state.frozen);
-        let free = state.free_bytes.map_or(usize::MAX, |f| usize::try_from(f).unwrap_or(usize::MAX));
+        let free =
+            state.free_bytes.map_or(usize::MAX, |f| usize::try_from(f).unwrap_or(usize::MAX));
         if free == 0 && bytes > 0 {
             return Err(io::Error::from(rustix::io::Errno::NOSPC));
         }

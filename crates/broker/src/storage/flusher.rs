@@ -15,7 +15,10 @@ use super::partition::{LogState, OpenLog, Partition, flush_state};
 use super::shared::Shared;
 
 /// Starts the threads that the policy needs.
-pub(super) fn start(shared: &Arc<Shared>, threads: usize) -> Result<Vec<JoinHandle<()>>, StorageError> {
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    threads: usize,
+) -> Result<Vec<JoinHandle<()>>, StorageError> {
     let (count, interval) = match shared.flush {
         FlushPolicy::Commit | FlushPolicy::Os => (threads.max(1), None),
         FlushPolicy::Interval(interval) => (1, Some(interval)),
@@ -59,7 +62,7 @@ impl Partition {
 
     /// Flushes everything that was appended before the call, and wakes who waited for it.
     pub(super) fn flush(&self) {
-        if self.check_online().is_err() {
+        if self.check_alive().is_err() {
             self.wake_all();
             return;
         }
@@ -94,7 +97,8 @@ impl Partition {
 
     fn take_unsynced(
         &self,
-    ) -> Option<(Vec<Arc<super::directory::SegmentFile>>, bool, streamledger_protocol::Offset)> {
+    ) -> Option<(Vec<Arc<super::directory::SegmentFile>>, bool, streamledger_protocol::Offset)>
+    {
         let mut state = self.state.lock();
         let LogState::Open(open) = &mut *state else { return None };
         let OpenLog { log, active, unsynced, directory_unsynced, .. } = &mut **open;

@@ -70,9 +70,11 @@ pub(super) fn start(
     let housekeeper = Housekeeper { requests: Arc::clone(&requests) };
     let shared = Arc::clone(shared);
     let run = move || keep_house(&shared, &directory, retention_check, &requests);
-    let thread = Builder::new().name("log-housekeeping".to_owned()).stack_size(256 << 10).spawn(run);
     let thread =
-        thread.map_err(|error| StorageError::io("starting a thread for", "housekeeping".as_ref(), error))?;
+        Builder::new().name("log-housekeeping".to_owned()).stack_size(256 << 10).spawn(run);
+    let thread = thread.map_err(|error| {
+        StorageError::io("starting a thread for", "housekeeping".as_ref(), error)
+    })?;
     Ok((housekeeper, thread))
 }
 
@@ -108,7 +110,8 @@ fn keep_house(
         }
         let now = shared.clock.now();
         if now.monotonic >= retention_due {
-            retention_due = now.monotonic.plus(retention_check.as_millis().try_into().unwrap_or(u64::MAX));
+            retention_due =
+                now.monotonic.plus(retention_check.as_millis().try_into().unwrap_or(u64::MAX));
             retain(shared, clock.read(now), now.monotonic);
         }
         settle_idle(shared, now.monotonic);
@@ -167,7 +170,7 @@ pub(super) fn settle_all(shared: &Shared, directory: &Path) -> Result<(), Storag
             outcome = Err(StorageError::io("writing the files of", path, error));
         }
     }
-    shared.check_online()?;
+    shared.check_alive()?;
     Manifest::default().write_if_changed(shared, directory, Durability::Flushed)?;
     outcome
 }

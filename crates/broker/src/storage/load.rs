@@ -65,8 +65,7 @@ pub(super) fn open_cold(
     match read_state(directory, shared, config, &summary)? {
         Some((producers, aborted, indexes, active)) => {
             let settled_snapshot = summary.has_producers.then(|| summary.log_end_offset());
-            let log =
-                PartitionLog::reopen(config.clone(), summary, producers, aborted, indexes);
+            let log = PartitionLog::reopen(config.clone(), summary, producers, aborted, indexes);
             Ok(OpenLog {
                 log,
                 active,
@@ -89,8 +88,7 @@ pub(super) fn open_cold(
     }
 }
 
-type ReadState =
-    (ProducerStateTable, Vec<AbortedTransaction>, SegmentIndexes, Arc<SegmentFile>);
+type ReadState = (ProducerStateTable, Vec<AbortedTransaction>, SegmentIndexes, Arc<SegmentFile>);
 
 /// What a clean stop wrote beside the log; none if anything of it is missing or wrong.
 fn read_state(

@@ -24,12 +24,8 @@ pub(super) struct DirectoryLock {
 impl DirectoryLock {
     pub(super) fn acquire(directory: &Path) -> Result<Self, StorageError> {
         let path = directory.join(LOCK_FILE);
-        let open = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.map_err(|error| StorageError::io("opening", &path, error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -48,6 +44,12 @@ impl DirectoryLock {
     /// Writes down where this broker listens.
     pub(super) fn announce(&self, address: &str) -> Result<(), StorageError> {
         self.write_holder(Some(address))
+    }
+
+    /// Lets the next one in.
+    pub(super) fn release(&self) {
+        // Closing the file, at the latest, does it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 
     fn write_holder(&self, address: Option<&str>) -> Result<(), StorageError> {

@@ -30,7 +30,9 @@ pub(super) fn open_or_format(
             }
             let cluster_id = match cluster_id {
                 Some(given) => given.to_owned(),
-                None => made_up_id().map_err(|e| StorageError::io("reading", Path::new(RANDOM), e))?,
+                None => {
+                    made_up_id().map_err(|e| StorageError::io("reading", Path::new(RANDOM), e))?
+                }
             };
             let text = format!("format.version={FORMAT_VERSION}\ncluster.id={cluster_id}\n");
             disk.replace(&path, text.as_bytes(), Durability::Flushed)

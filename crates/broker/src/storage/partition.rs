@@ -237,9 +237,12 @@ impl Partition {
     fn publish_summary(&self, summary: &LogSummary) {
         let end = summary.log_end_offset().0;
         self.log_start_offset.store(summary.log_start_offset.0, Ordering::Release);
-        for published in
-            [&self.last_stable_offset, &self.high_watermark, &self.flushed_offset, &self.log_end_offset]
-        {
+        for published in [
+            &self.last_stable_offset,
+            &self.high_watermark,
+            &self.flushed_offset,
+            &self.log_end_offset,
+        ] {
             published.store(end, Ordering::Release);
         }
     }
@@ -265,7 +268,11 @@ impl Partition {
     }
 
     /// Why it gives and takes nothing any more, if so.
-    pub(super) fn check_online(&self) -> Result<(), StorageOffline> {
+    pub(super) fn check_alive(&self) -> Result<(), StorageOffline> {
+        self.shared.check_alive()
+    }
+
+    fn check_online(&self) -> Result<(), StorageOffline> {
         self.shared.check_online()
     }
 
@@ -288,8 +295,9 @@ impl Partition {
         &self,
         work: impl FnOnce(&mut OpenLog) -> T,
     ) -> Result<T, StorageOffline> {
-        self.check_online()?;
         let mut state = self.state.lock();
+        // Under the lock: a store that closes has not been through this log yet, or it is refused.
+        self.check_online()?;
         if let LogState::Cold(summary) = &*state {
             let config = self.config();
             let opened = load::open_cold(&self.directory, &self.shared, &config, summary.clone());

@@ -122,10 +122,10 @@ impl Partition {
         if let Some(file) = held.into_iter().flatten().find(|file| file.base_offset == segment) {
             return Ok(Arc::clone(file));
         }
-        let file = self.directory.open_segment(segment).map_err(|source| ReadError::Io {
-            path: self.log_path(segment),
-            source,
-        })?;
+        let file = self
+            .directory
+            .open_segment(segment)
+            .map_err(|source| ReadError::Io { path: self.log_path(segment), source })?;
         let file = Arc::new(file);
         open.reading = Some(Arc::clone(&file));
         Ok(file)
@@ -256,7 +256,9 @@ impl Partition {
                 let next = open
                     .log
                     .segments()
-                    .find(|segment| file.as_ref().is_some_and(|f| segment.base_offset() > f.base_offset))
+                    .find(|segment| {
+                        file.as_ref().is_some_and(|f| segment.base_offset() > f.base_offset)
+                    })
                     .map(|segment| segment.base_offset());
                 Ok::<_, ReadError>((Planned { plan, file }, next))
             })??;

@@ -27,6 +27,7 @@ pub(super) struct Shared {
     /// Emptied when the store closes; until then the partitions and this hold each other.
     pub(super) partitions: RwLock<Map<TopicPartition, Arc<Partition>>>,
     failed: OnceLock<Arc<str>>,
+    closing: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -40,19 +41,29 @@ impl Shared {
             queue: FlushQueue::default(),
             partitions: RwLock::default(),
             failed: OnceLock::new(),
+            closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         }
     }
 
     /// Whether anything may still be read and appended.
     pub(super) fn check_online(&self) -> Result<(), StorageOffline> {
+        self.check_alive()?;
+        match self.closing.load(Ordering::Acquire) {
+            true => Err(StorageOffline::Closed),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether what was appended may still be flushed: while it closes, too.
+    pub(super) fn check_alive(&self) -> Result<(), StorageOffline> {
         if let Some(reason) = self.failed.get() {
             return Err(StorageOffline::Failed(Arc::clone(reason)));
         }
-        if self.closed.load(Ordering::Acquire) {
-            return Err(StorageOffline::Closed);
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(StorageOffline::Closed),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Why the directory is offline, if it is because something failed.
@@ -78,6 +89,12 @@ impl Shared {
         }
     }
 
+    /// Takes nothing new; what is on its way is still flushed.
+    pub(super) fn begin_to_close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    /// It is over.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
     }

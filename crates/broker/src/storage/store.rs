@@ -115,9 +115,7 @@ impl LogStore {
     #[must_use]
     pub fn offline_partitions(&self) -> Vec<(TopicPartition, StorageOffline)> {
         let offline = |partition: Arc<Partition>| match &*partition.state.lock() {
-            LogState::Gone(offline) => {
-                Some((partition.topic_partition().clone(), offline.clone()))
-            }
+            LogState::Gone(offline) => Some((partition.topic_partition().clone(), offline.clone())),
             LogState::Cold(_) | LogState::Open(_) => None,
         };
         self.partitions().into_iter().filter_map(offline).collect()
@@ -218,6 +216,7 @@ impl Inner {
         if threads.is_empty() {
             return Ok(());
         }
+        self.shared.begin_to_close();
         self.housekeeper.stop();
         self.shared.queue.close();
         for thread in threads {
@@ -231,6 +230,7 @@ impl Inner {
         for partition in partitions.into_values() {
             partition.wake_all();
         }
+        self.lock.release();
         closed
     }
 }

@@ -54,7 +54,7 @@ impl Partition {
     }
 
     fn check_not_gone(&self) -> Result<(), StorageOffline> {
-        self.check_online()?;
+        self.check_alive()?;
         match &*self.state.lock() {
             LogState::Gone(offline) => Err(offline.clone()),
             LogState::Cold(_) | LogState::Open(_) => Ok(()),

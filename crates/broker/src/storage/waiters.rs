@@ -31,7 +31,12 @@ pub(super) struct OffsetWaiters {
 impl OffsetWaiters {
     /// Waits until more than `above` is reached. The caller looks again after this: what was
     /// reached in between would not wake it.
-    pub(super) fn register(&self, key: Option<WaiterKey>, above: Offset, waker: &Waker) -> WaiterKey {
+    pub(super) fn register(
+        &self,
+        key: Option<WaiterKey>,
+        above: Offset,
+        waker: &Waker,
+    ) -> WaiterKey {
         let mut waiting = self.waiting.lock();
         if let Some(known) = waiting.iter_mut().find(|waiter| Some(waiter.key) == key) {
             known.waker.clone_from(waker);
