@@ -13,8 +13,8 @@ pub use config::{AdminConfig, ConfigError, ConsumerConfig, ProducerConfig, Prope
 pub use metadata::Unreachable;
 pub use network::{NetworkError, NetworkErrorKind};
 pub use producer::{
-    DeliveryFuture, JsonSerializer, ProduceError, Producer, ProducerRecord, TrySendError,
-    TypedProducer, TypedRecord,
+    BatchReport, CloseReport, DeliveryFuture, JsonSerializer, ProduceError, Producer,
+    ProducerRecord, TrySendError, TypedProducer, TypedRecord,
 };
 pub use streamledger_client_core::accumulator::RecordMetadata;
 pub use streamledger_client_core::partitioner::{PartitionInput, Partitioner, Target};
@@ -23,4 +23,7 @@ pub use streamledger_client_core::serializer::{
 };
 pub use streamledger_client_core::stage::Stage;
 pub use streamledger_protocol::record_batch::Header;
-pub use streamledger_protocol::{Acks, Codec, IsolationLevel};
+pub use streamledger_protocol::{
+    Acks, BrokerId, Codec, ErrorCode, IsolationLevel, Offset, PartitionIndex, TimestampMs,
+    TimestampType, TopicId, TopicName, TopicPartition,
+};
