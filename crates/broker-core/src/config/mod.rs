@@ -7,8 +7,8 @@ mod topic;
 
 pub use broker::{BROKER_CONFIGS, broker_config, check_broker_config, is_dynamic};
 pub use resolve::{
-    BrokerConfigs, CleanupPolicy, ConfigEntry, ConfigSource, ConfigSynonym, TopicSettings,
-    resolve_topic_config, resolve_topic_configs,
+    BrokerConfigs, ConfigEntry, ConfigSource, ConfigSynonym, resolve_log_config,
+    resolve_min_insync_replicas, resolve_topic_config, resolve_topic_configs,
 };
 pub use spec::{ConfigError, ConfigKind, ConfigSpec, nearest_name};
 pub use topic::{

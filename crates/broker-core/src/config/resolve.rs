@@ -7,6 +7,7 @@ use streamledger_protocol::TimestampType;
 use super::broker::{BROKER_CONFIGS, is_dynamic};
 use super::spec::{ConfigKind, parse_boolean, words};
 use super::topic::{TOPIC_CONFIGS, TopicConfigSpec};
+use crate::log::{CleanupPolicy, HighWatermarkRule, LogConfig};
 
 /// Where a setting's value comes from (Kafka's `DescribeConfigsResponse.ConfigSource`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,84 +166,67 @@ fn scaled(value: &str, factor: i64) -> String {
     }
 }
 
-/// What happens to old segments of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CleanupPolicy {
-    /// Segments past the retention are deleted.
-    pub deletes: bool,
-    /// Only the latest record of each key is kept.
-    pub compacts: bool,
-}
-
-/// The topic settings the broker acts on, parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicSettings {
-    /// cleanup.policy.
-    pub cleanup_policy: CleanupPolicy,
-    /// index.interval.bytes.
-    pub index_interval_bytes: i32,
-    /// max.message.bytes.
-    pub max_message_bytes: i32,
-    /// message.timestamp.after.max.ms.
-    pub timestamp_after_max_ms: i64,
-    /// message.timestamp.before.max.ms.
-    pub timestamp_before_max_ms: i64,
-    /// message.timestamp.type.
-    pub timestamp_type: TimestampType,
-    /// min.insync.replicas.
-    pub min_insync_replicas: i32,
-    /// retention.bytes; `None` is no limit.
-    pub retention_bytes: Option<i64>,
-    /// retention.ms; `None` is for ever.
-    pub retention_ms: Option<i64>,
-    /// segment.bytes.
-    pub segment_bytes: i32,
-    /// segment.ms.
-    pub segment_ms: i64,
-}
-
-impl TopicSettings {
-    /// The settings in force for a topic with these overrides, all of them checked before.
-    ///
-    /// A value that does not parse can only come from a metadata log of another version; its
-    /// default is used then.
-    #[must_use]
-    pub fn resolve(overrides: &BTreeMap<String, String>, broker: &BrokerConfigs) -> Self {
-        let text = |name: &str| {
-            super::topic_config(name)
-                .and_then(|row| resolve_topic_config(row, overrides, broker).value)
-                .unwrap_or_default()
-        };
-        let long = |name: &str| {
-            let default = || {
-                let row = super::topic_config(name)?;
-                row.spec.default?.parse::<i64>().ok()
-            };
-            text(name).parse::<i64>().ok().or_else(default).unwrap_or(0)
-        };
-        let int = |name: &str| i32::try_from(long(name)).unwrap_or(i32::MAX);
-        let limit = |name: &str| Some(long(name)).filter(|&limit| limit >= 0);
-        let policy = text("cleanup.policy");
-        Self {
-            cleanup_policy: CleanupPolicy {
-                deletes: words(&policy).any(|word| word == "delete"),
-                compacts: words(&policy).any(|word| word == "compact"),
-            },
-            index_interval_bytes: int("index.interval.bytes"),
-            max_message_bytes: int("max.message.bytes"),
-            timestamp_after_max_ms: long("message.timestamp.after.max.ms"),
-            timestamp_before_max_ms: long("message.timestamp.before.max.ms"),
-            timestamp_type: match text("message.timestamp.type").as_str() {
-                "LogAppendTime" => TimestampType::LogAppendTime,
-                _ => TimestampType::CreateTime,
-            },
-            min_insync_replicas: int("min.insync.replicas"),
-            retention_bytes: limit("retention.bytes"),
-            retention_ms: limit("retention.ms"),
-            segment_bytes: int("segment.bytes"),
-            segment_ms: long("segment.ms"),
-        }
+/// The settings of a topic's logs, with these overrides, all of them checked before.
+///
+/// A value that does not parse can only come from a metadata log of another version; its default
+/// is used then.
+#[must_use]
+pub fn resolve_log_config(
+    overrides: &BTreeMap<String, String>,
+    broker: &BrokerConfigs,
+    watermark: HighWatermarkRule,
+) -> LogConfig {
+    let text = |name: &str| topic_value(name, overrides, broker);
+    let long = |name: &str| topic_number(name, overrides, broker);
+    let unsigned = |name: &str| u64::try_from(long(name)).unwrap_or(0);
+    let u32_of = |name: &str| u32::try_from(long(name)).unwrap_or(0);
+    let limit = |name: &str| u64::try_from(long(name)).ok();
+    let distance = |name: &str| limit(name).filter(|&distance| distance < i64::MAX as u64);
+    let policy = text("cleanup.policy");
+    let has = |word: &str| words(&policy).any(|own| own == word);
+    LogConfig {
+        segment_bytes: u32_of("segment.bytes"),
+        segment_ms: unsigned("segment.ms"),
+        segment_index_bytes: u32_of("segment.index.bytes"),
+        index_interval_bytes: u32_of("index.interval.bytes"),
+        retention_ms: limit("retention.ms"),
+        retention_bytes: limit("retention.bytes"),
+        cleanup: match (has("compact"), has("delete")) {
+            (true, true) => CleanupPolicy::CompactAndDelete,
+            (true, false) => CleanupPolicy::Compact,
+            (false, _) => CleanupPolicy::Delete,
+        },
+        message_bytes_max: u32_of("max.message.bytes"),
+        timestamp_type: match text("message.timestamp.type").as_str() {
+            "LogAppendTime" => TimestampType::LogAppendTime,
+            _ => TimestampType::CreateTime,
+        },
+        timestamp_before_ms_max: distance("message.timestamp.before.max.ms"),
+        timestamp_after_ms_max: distance("message.timestamp.after.max.ms"),
+        producer_expiration_ms: broker.number("producer.id.expiration.ms").unsigned_abs(),
+        watermark,
+        ..LogConfig::default()
     }
+}
+
+/// min.insync.replicas in force for a topic with these overrides.
+#[must_use]
+pub fn resolve_min_insync_replicas(
+    overrides: &BTreeMap<String, String>,
+    broker: &BrokerConfigs,
+) -> usize {
+    usize::try_from(topic_number("min.insync.replicas", overrides, broker)).unwrap_or(1)
+}
+
+fn topic_value(name: &str, overrides: &BTreeMap<String, String>, broker: &BrokerConfigs) -> String {
+    super::topic_config(name)
+        .and_then(|row| resolve_topic_config(row, overrides, broker).value)
+        .unwrap_or_default()
+}
+
+fn topic_number(name: &str, overrides: &BTreeMap<String, String>, broker: &BrokerConfigs) -> i64 {
+    let default = || super::topic_config(name)?.spec.default?.parse().ok();
+    topic_value(name, overrides, broker).parse().ok().or_else(default).unwrap_or(0)
 }
 
 impl BrokerConfigs {
@@ -312,20 +296,33 @@ mod tests {
         let hours = [("log.retention.hours", "-1")];
         assert_eq!(entry("retention.ms", &[], &hours, &[]).value.as_deref(), Some("-1"));
         let broker = BrokerConfigs { at_start: map(&hours), dynamic: BTreeMap::new() };
-        assert_eq!(TopicSettings::resolve(&BTreeMap::new(), &broker).retention_ms, None);
+        let config = resolve_log_config(&BTreeMap::new(), &broker, HighWatermarkRule::Flushed);
+        assert_eq!(config.retention_ms, None);
     }
 
     #[test]
-    fn settings_parse_to_kafkas_defaults() {
-        let settings = TopicSettings::resolve(&BTreeMap::new(), &BrokerConfigs::default());
-        assert_eq!(settings.retention_ms, Some(604_800_000));
-        assert_eq!(settings.retention_bytes, None);
-        assert_eq!(settings.segment_bytes, 1 << 30);
-        assert_eq!(settings.segment_ms, 604_800_000);
-        assert_eq!(settings.max_message_bytes, 1_048_588);
-        assert_eq!(settings.timestamp_type, TimestampType::CreateTime);
-        assert_eq!(settings.cleanup_policy, CleanupPolicy { deletes: true, compacts: false });
-        assert_eq!(settings.min_insync_replicas, 1);
+    fn with_nothing_given_a_log_has_kafkas_defaults() {
+        let (none, broker) = (BTreeMap::new(), BrokerConfigs::default());
+        let config = resolve_log_config(&none, &broker, HighWatermarkRule::Flushed);
+        assert_eq!(config, LogConfig::default());
+        assert_eq!(resolve_min_insync_replicas(&none, &broker), 1);
+    }
+
+    #[test]
+    fn a_log_gets_what_its_topic_says() {
+        let own = map(&[
+            ("cleanup.policy", "compact,delete"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("min.insync.replicas", "2"),
+            ("segment.bytes", "1048576"),
+        ]);
+        let broker = BrokerConfigs::default();
+        let config = resolve_log_config(&own, &broker, HighWatermarkRule::Written);
+        assert_eq!(config.cleanup, CleanupPolicy::CompactAndDelete);
+        assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);
+        assert_eq!(config.segment_bytes, 1 << 20);
+        assert_eq!(config.watermark, HighWatermarkRule::Written);
+        assert_eq!(resolve_min_insync_replicas(&own, &broker), 2);
     }
 
     #[test]

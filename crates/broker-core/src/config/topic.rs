@@ -325,9 +325,9 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "segment.index.bytes",
         ConfigKind::int_from(4),
         "10485760",
-        Support::Kept("an index grows with its segment"),
+        Support::Honoured,
         ["log.index.size.max.bytes"],
-        "The most bytes an index file takes.",
+        "The most bytes an index file takes; a full one closes its segment.",
         "Kafka's."
     ),
     topic_config!(
