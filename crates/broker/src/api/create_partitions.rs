@@ -1,0 +1,54 @@
+//! CreatePartitions (37): more partitions for topics; or only a check whether that would go.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use streamledger_broker_core::controller::{NewPartitions, Refusal};
+use streamledger_protocol::messages::create_partitions::{
+    CreatePartitionsTopic, CreatePartitionsTopicResult,
+};
+use streamledger_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
+use streamledger_protocol::{ErrorCode, TopicName};
+
+use super::{Answer, Api, Call};
+
+impl Api for CreatePartitionsRequest {
+    const SERVED_VERSIONS: RangeInclusive<i16> = 0..=3;
+
+    fn refused(&self, error: ErrorCode) -> CreatePartitionsResponse {
+        let refuse = |topic: &CreatePartitionsTopic| {
+            answer(topic.name.clone(), Err(Refusal::new(error, "")))
+        };
+        let results = self.topics.iter().map(refuse).collect();
+        CreatePartitionsResponse { results, ..Default::default() }
+    }
+
+    async fn handle(self, call: &Arc<Call>) -> Answer<CreatePartitionsResponse> {
+        let failed = self.refused(ErrorCode::UnknownServerError);
+        let added = call.blocking(move |node| {
+            let results = self.topics.into_iter().map(|topic| {
+                let name = topic.name.clone();
+                answer(name, node.add_partitions(&new_partitions(topic), self.validate_only))
+            });
+            CreatePartitionsResponse { results: results.collect(), ..Default::default() }
+        });
+        added.await.unwrap_or(failed).into()
+    }
+}
+
+fn new_partitions(topic: CreatePartitionsTopic) -> NewPartitions {
+    let by_hand = topic.assignments;
+    NewPartitions {
+        topic: topic.name,
+        partition_count: topic.count,
+        assignments: by_hand.map(|all| all.into_iter().map(|own| own.broker_ids).collect()),
+    }
+}
+
+fn answer(name: TopicName, added: Result<(), Refusal>) -> CreatePartitionsTopicResult {
+    let (error_code, error_message) = match added {
+        Ok(()) => (ErrorCode::None, None),
+        Err(refusal) => (refusal.error, Some(refusal.message).filter(|text| !text.is_empty())),
+    };
+    CreatePartitionsTopicResult { name, error_code, error_message }
+}

@@ -1,0 +1,74 @@
+//! DeleteTopics (20): by name, or from version 6 on by id as well.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use streamledger_broker_core::controller::Refusal;
+use streamledger_protocol::messages::delete_topics::{DeletableTopicResult, DeleteTopicState};
+use streamledger_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
+use streamledger_protocol::{ErrorCode, TopicId, TopicName};
+
+use super::{Answer, Api, Call};
+use crate::node::Node;
+
+impl Api for DeleteTopicsRequest {
+    const SERVED_VERSIONS: RangeInclusive<i16> = 1..=6;
+
+    fn refused(&self, error: ErrorCode) -> DeleteTopicsResponse {
+        let refuse = |wanted: DeleteTopicState| refused(wanted, Refusal::new(error, ""));
+        let responses = self.wanted().into_iter().map(refuse).collect();
+        DeleteTopicsResponse { responses, ..Default::default() }
+    }
+
+    async fn handle(self, call: &Arc<Call>) -> Answer<DeleteTopicsResponse> {
+        let failed = self.refused(ErrorCode::UnknownServerError);
+        let deleted = call.blocking(move |node| {
+            let delete = |wanted| delete(node, wanted);
+            let responses = self.wanted().into_iter().map(delete).collect();
+            DeleteTopicsResponse { responses, ..Default::default() }
+        });
+        deleted.await.unwrap_or(failed).into()
+    }
+}
+
+trait Wanted {
+    fn wanted(&self) -> Vec<DeleteTopicState>;
+}
+
+impl Wanted for DeleteTopicsRequest {
+    /// What is to be deleted, in either form of the request.
+    fn wanted(&self) -> Vec<DeleteTopicState> {
+        let by_name = self
+            .topic_names
+            .iter()
+            .map(|name| DeleteTopicState { name: Some(name.clone()), topic_id: TopicId::ZERO });
+        self.topics.iter().cloned().chain(by_name).collect()
+    }
+}
+
+fn delete(node: &Node, wanted: DeleteTopicState) -> DeletableTopicResult {
+    // Either a name or an id, not both and not neither.
+    if wanted.name.is_some() != wanted.topic_id.is_zero() {
+        let message = "A topic is deleted by its name or by its id, not by both.";
+        return refused(wanted, Refusal::new(ErrorCode::InvalidRequest, message));
+    }
+    let name = wanted.name.clone().unwrap_or_else(|| TopicName::new(""));
+    match node.delete_topic(&name, wanted.topic_id) {
+        Ok(topic) => DeletableTopicResult {
+            name: Some(topic.name.clone()),
+            topic_id: topic.id,
+            error_code: ErrorCode::None,
+            error_message: None,
+        },
+        Err(refusal) => refused(wanted, refusal),
+    }
+}
+
+fn refused(wanted: DeleteTopicState, refusal: Refusal) -> DeletableTopicResult {
+    DeletableTopicResult {
+        name: wanted.name,
+        topic_id: wanted.topic_id,
+        error_code: refusal.error,
+        error_message: Some(refusal.message).filter(|message| !message.is_empty()),
+    }
+}

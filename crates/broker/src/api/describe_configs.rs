@@ -1,0 +1,96 @@
+//! DescribeConfigs (32): settings of topics and of the broker, and who gave each.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use streamledger_broker_core::config::{ConfigEntry, resolve_topic_configs};
+use streamledger_broker_core::controller::Refusal;
+use streamledger_protocol::ErrorCode;
+use streamledger_protocol::messages::describe_configs::{
+    DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
+    DescribeConfigsSynonym,
+};
+use streamledger_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+
+use super::resource::Resource;
+use super::{Answer, Api, Call};
+use crate::node::Node;
+
+impl Api for DescribeConfigsRequest {
+    const SERVED_VERSIONS: RangeInclusive<i16> = 1..=4;
+
+    fn refused(&self, error: ErrorCode) -> DescribeConfigsResponse {
+        let refuse =
+            |resource: &DescribeConfigsResource| answer(resource, Err(Refusal::new(error, "")));
+        let results = self.resources.iter().map(refuse).collect();
+        DescribeConfigsResponse { results, ..Default::default() }
+    }
+
+    async fn handle(self, call: &Arc<Call>) -> Answer<DescribeConfigsResponse> {
+        let results = self.resources.iter().map(|resource| {
+            let described = entries(&call.node, resource).map(|entries| {
+                let wanted = entries.into_iter().filter(|entry| is_wanted(resource, entry.name));
+                wanted.map(|entry| config(entry, &self)).collect()
+            });
+            answer(resource, described)
+        });
+        DescribeConfigsResponse { results: results.collect(), ..Default::default() }.into()
+    }
+}
+
+fn entries(node: &Node, resource: &DescribeConfigsResource) -> Result<Vec<ConfigEntry>, Refusal> {
+    let configs = node.controller.broker_configs();
+    match Resource::parse(resource.resource_type, &resource.resource_name, node.id())? {
+        Resource::Broker => Ok(configs.entries()),
+        Resource::Topic(name) => match node.topic(&name) {
+            Some(topic) => Ok(resolve_topic_configs(&topic.configs, &configs)),
+            None => {
+                let message = "This server does not host this topic.";
+                Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message))
+            }
+        },
+    }
+}
+
+/// No list of names asks for all; so does an empty one.
+fn is_wanted(resource: &DescribeConfigsResource, name: &str) -> bool {
+    match &resource.configuration_keys {
+        Some(names) if !names.is_empty() => names.iter().any(|wanted| wanted == name),
+        Some(_) | None => true,
+    }
+}
+
+fn config(entry: ConfigEntry, request: &DescribeConfigsRequest) -> DescribeConfigsResourceResult {
+    let synonyms = entry.synonyms.into_iter().map(|synonym| DescribeConfigsSynonym {
+        name: synonym.name.to_owned(),
+        value: Some(synonym.value),
+        source: synonym.source.wire_code(),
+    });
+    DescribeConfigsResourceResult {
+        name: entry.name.to_owned(),
+        value: entry.value,
+        read_only: entry.is_read_only,
+        config_source: entry.source.wire_code(),
+        is_sensitive: false,
+        synonyms: if request.include_synonyms { synonyms.collect() } else { Vec::new() },
+        config_type: entry.kind.wire_code(),
+        documentation: request.include_documentation.then(|| entry.doc.to_owned()),
+    }
+}
+
+fn answer(
+    resource: &DescribeConfigsResource,
+    described: Result<Vec<DescribeConfigsResourceResult>, Refusal>,
+) -> DescribeConfigsResult {
+    let (error_code, error_message, configs) = match described {
+        Ok(configs) => (ErrorCode::None, None, configs),
+        Err(refusal) => (refusal.error, Some(refusal.message), Vec::new()),
+    };
+    DescribeConfigsResult {
+        error_code,
+        error_message,
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        configs,
+    }
+}

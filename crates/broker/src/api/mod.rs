@@ -1,0 +1,302 @@
+//! What the broker answers: one file per API, each declaring the versions it serves.
+//!
+//! 1. [`SERVED`] is the whole list; `ApiVersions` advertises exactly it.
+//! 2. A handler's future is awaited before the next request of its connection is looked at, so
+//!    requests take effect in the order they came. What must be waited for after that (a flush,
+//!    a long poll) is [`Answer::Later`]; answers still leave in order.
+//! 3. A handler never fails: what is wrong goes into its answer, per topic and partition.
+
+mod api_versions;
+mod authorized;
+mod create_partitions;
+mod create_topics;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_topic_partitions;
+mod fetch;
+mod find_coordinator;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod leadership;
+mod list_config_resources;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+mod resource;
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use streamledger_protocol::frame::{decode_request, decode_request_header, encode_response};
+use streamledger_protocol::message::{Request, Response};
+use streamledger_protocol::messages::{
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest, FetchRequest,
+    FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    ListConfigResourcesRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest,
+};
+use streamledger_protocol::wire::{DecodeError, EncodeError, Frame, Reader};
+use streamledger_protocol::{ApiKey, ApiVersion, CorrelationId, ErrorCode};
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::faults::Fault;
+use crate::node::{Endpoint, Node};
+use crate::server::BytePermit;
+
+/// Every API the broker serves, in order of key.
+pub(crate) static SERVED: &[ServedApi] = &[
+    ServedApi::of::<ProduceRequest>(),
+    ServedApi::of::<FetchRequest>(),
+    ServedApi::of::<ListOffsetsRequest>(),
+    ServedApi::of::<MetadataRequest>(),
+    ServedApi::of::<FindCoordinatorRequest>(),
+    ServedApi::of::<ApiVersionsRequest>(),
+    ServedApi::of::<CreateTopicsRequest>(),
+    ServedApi::of::<DeleteTopicsRequest>(),
+    ServedApi::of::<InitProducerIdRequest>(),
+    ServedApi::of::<OffsetForLeaderEpochRequest>(),
+    ServedApi::of::<DescribeConfigsRequest>(),
+    ServedApi::of::<CreatePartitionsRequest>(),
+    ServedApi::of::<IncrementalAlterConfigsRequest>(),
+    ServedApi::of::<DescribeClusterRequest>(),
+    ServedApi::of::<ListConfigResourcesRequest>(),
+    ServedApi::of::<DescribeTopicPartitionsRequest>(),
+];
+
+/// A request the broker serves.
+pub(crate) trait Api: Request + Send + 'static {
+    /// The versions that are served.
+    const SERVED_VERSIONS: RangeInclusive<i16>;
+    /// The least version that is advertised; below the served ones only for PROTOCOL.md's trap 1.
+    const ADVERTISED_FROM: i16 = *Self::SERVED_VERSIONS.start();
+
+    /// The answer that refuses all of it with one error.
+    fn refused(&self, error: ErrorCode) -> Self::Response;
+
+    /// Does what is asked.
+    fn handle(self, call: &Arc<Call>) -> impl Future<Output = Answer<Self::Response>> + Send;
+}
+
+/// How a request is answered.
+pub(crate) enum Answer<R> {
+    /// With this, now.
+    Now(R),
+    /// With what this gives, once it does.
+    Later(BoxFuture<'static, Held<R>>),
+    /// Not at all (`acks=0`).
+    Nothing,
+    /// By closing the connection.
+    Close(CloseReason),
+}
+
+impl<R> From<R> for Answer<R> {
+    fn from(response: R) -> Self {
+        Self::Now(response)
+    }
+}
+
+/// A response, and what memory it is charged for.
+pub(crate) struct Held<R> {
+    pub(crate) response: R,
+    pub(crate) permit: Option<BytePermit>,
+}
+
+/// A response's bytes, and what memory they are charged for until they are sent.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) frame: Frame,
+    pub(crate) _charged: Option<BytePermit>,
+}
+
+/// What a connection does about a request.
+pub(crate) enum Reply {
+    /// Send this.
+    Ready(Outgoing),
+    /// Send what this gives, once it does.
+    Later(BoxFuture<'static, Result<Outgoing, CloseReason>>),
+    /// Send nothing.
+    Nothing,
+}
+
+/// Why a connection is closed by the broker.
+#[derive(Debug, Error)]
+pub(crate) enum CloseReason {
+    #[error("a request of unknown API {0}")]
+    UnknownApi(i16),
+    #[error("{} in version {version}, which is not served", .api.name())]
+    UnservedVersion { api: ApiKey, version: ApiVersion },
+    #[error("a request that cannot be read: {0}")]
+    Undecodable(#[from] DecodeError),
+    #[error("an answer that cannot be written: {0}")]
+    Unencodable(#[from] EncodeError),
+    #[error("a produce request with acks=0 failed: {0}")]
+    FailedWithoutAck(ErrorCode),
+    #[error("a fault on purpose")]
+    Fault,
+}
+
+/// What is known of the connection a request came on.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
+    /// What clients that reached this listener are told to connect to.
+    pub(crate) endpoint: Endpoint,
+    /// Turns true when waiting on is pointless: the client is gone, or the broker is stopping.
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+impl Connection {
+    /// Whether waiting on is pointless.
+    pub(crate) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Resolves when waiting on becomes pointless.
+    pub(crate) async fn closed(&self) {
+        // A sender that is gone closed the connection too.
+        let _ = self.closing.clone().wait_for(|&closing| closing).await;
+    }
+}
+
+/// A request's circumstances.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) node: Arc<Node>,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) version: ApiVersion,
+    correlation_id: CorrelationId,
+}
+
+impl Call {
+    fn encode<R: Response>(&self, held: &Held<R>) -> Result<Frame, CloseReason> {
+        Ok(encode_response(self.correlation_id, self.version, &held.response)?)
+    }
+
+    fn outgoing<R: Response>(&self, held: Held<R>) -> Result<Outgoing, CloseReason> {
+        let frame = self.encode(&held)?;
+        Ok(Outgoing { frame, _charged: held.permit })
+    }
+
+    /// Runs what blocks on the disk outside of the threads that serve connections.
+    pub(crate) async fn blocking<R: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Node) -> R + Send + 'static,
+    ) -> Option<R> {
+        let node = Arc::clone(&self.node);
+        tokio::task::spawn_blocking(move || work(&node)).await.ok()
+    }
+}
+
+type ServeFuture = BoxFuture<'static, Result<Reply, CloseReason>>;
+
+/// One row of the list of served APIs.
+pub(crate) struct ServedApi {
+    pub(crate) key: ApiKey,
+    pub(crate) versions: RangeInclusive<i16>,
+    pub(crate) advertised_from: i16,
+    serve: fn(Arc<Call>, Reader) -> ServeFuture,
+}
+
+impl ServedApi {
+    const fn of<R: Api>() -> Self {
+        Self {
+            key: R::API_KEY,
+            versions: R::SERVED_VERSIONS,
+            advertised_from: R::ADVERTISED_FROM,
+            serve: |call, body| Box::pin(serve::<R>(call, body)),
+        }
+    }
+}
+
+/// Looks at one request, up to where its effects are in place.
+pub(crate) async fn dispatch(
+    node: &Arc<Node>,
+    connection: &Arc<Connection>,
+    frame: Bytes,
+) -> Result<Reply, CloseReason> {
+    let (header, body) = decode_request_header(frame)?;
+    let served = SERVED.iter().find(|served| served.key.code() == header.api_key);
+    let served = served.ok_or(CloseReason::UnknownApi(header.api_key))?;
+    let mut call = Call {
+        node: Arc::clone(node),
+        connection: Arc::clone(connection),
+        version: header.api_version,
+        correlation_id: header.correlation_id,
+    };
+    if served.versions.contains(&header.api_version.0) {
+        return (served.serve)(Arc::new(call), body).await;
+    }
+    if served.key == ApiKey::ApiVersions {
+        // KIP-511: told in version 0, which every client reads, it learns what is served.
+        call.version = ApiVersion(0);
+        let response = api_versions::unsupported_version();
+        return Ok(Reply::Ready(call.outgoing(Held { response, permit: None })?));
+    }
+    Err(CloseReason::UnservedVersion { api: served.key, version: header.api_version })
+}
+
+async fn serve<R: Api>(call: Arc<Call>, body: Reader) -> Result<Reply, CloseReason> {
+    let request: R = decode_request(body, call.version)?;
+    let fault = call.node.faults.strike(R::API_KEY);
+    match fault {
+        Some(Fault::DropConnection) => return Err(CloseReason::Fault),
+        Some(Fault::DelayRequest(delay)) => tokio::time::sleep(delay).await,
+        Some(Fault::Hold) => call.node.faults.released().await,
+        Some(Fault::AnswerWith(error)) => {
+            let response = request.refused(error);
+            return Ok(Reply::Ready(call.outgoing(Held { response, permit: None })?));
+        }
+        Some(Fault::DropResponse | Fault::DelayResponse(_)) | None => {}
+    }
+    let reply = match request.handle(&call).await {
+        Answer::Now(response) => Reply::Ready(call.outgoing(Held { response, permit: None })?),
+        Answer::Later(response) => {
+            Reply::Later(Box::pin(async move { call.outgoing(response.await) }))
+        }
+        Answer::Nothing => Reply::Nothing,
+        Answer::Close(reason) => return Err(reason),
+    };
+    match fault {
+        Some(Fault::DropResponse) => Err(CloseReason::Fault),
+        Some(Fault::DelayResponse(delay)) => Ok(delayed(reply, delay)),
+        _ => Ok(reply),
+    }
+}
+
+fn delayed(reply: Reply, delay: Duration) -> Reply {
+    let due = Instant::now() + delay;
+    Reply::Later(Box::pin(async move {
+        let outgoing = match reply {
+            Reply::Ready(outgoing) => outgoing,
+            Reply::Later(outgoing) => outgoing.await?,
+            Reply::Nothing => return Err(CloseReason::Fault),
+        };
+        tokio::time::sleep_until(due).await;
+        Ok(outgoing)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn served_apis_are_in_order_and_within_what_can_be_decoded() {
+        assert!(SERVED.is_sorted_by(|a, b| a.key.code() < b.key.code()));
+        for served in SERVED {
+            for version in served.versions.clone() {
+                assert!(served.key.supports(ApiVersion(version)), "{:?} {version}", served.key);
+            }
+        }
+    }
+}

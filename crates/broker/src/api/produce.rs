@@ -1,0 +1,178 @@
+//! Produce (0): appends record batches. Done when they are in the page cache, in the order of the
+//! requests; answered when they are flushed as the policy asks, whatever acks says: an ack is a
+//! promise, also with acks=1.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use streamledger_broker_core::controller::Topic;
+use streamledger_broker_core::log::{AppendOrigin, AppendOutcome};
+use streamledger_protocol::messages::produce::{
+    PartitionProduceData, PartitionProduceResponse, TopicProduceResponse,
+};
+use streamledger_protocol::messages::{ProduceRequest, ProduceResponse};
+use streamledger_protocol::record_batch::RecordBatchHeader;
+use streamledger_protocol::{Acks, ApiVersion, Codec, ErrorCode, Offset, PartitionIndex};
+use tracing::debug;
+
+use super::{Answer, Api, Call, CloseReason, Held};
+use crate::node::Node;
+use crate::storage::{AppendError, Partition};
+
+/// The first version in which a batch may be compressed with zstd (KIP-110).
+const ZSTD_FROM: ApiVersion = ApiVersion(7);
+
+impl Api for ProduceRequest {
+    const SERVED_VERSIONS: RangeInclusive<i16> = 3..=13;
+    // librdkafka drops gzip, snappy and lz4 without a word where 0 is missing (KAFKA-18659).
+    const ADVERTISED_FROM: i16 = 0;
+
+    fn refused(&self, error: ErrorCode) -> ProduceResponse {
+        let refuse = |data: &PartitionProduceData| Refusal::of(error).answer(data.index);
+        let responses = self.topic_data.iter().map(|topic| TopicProduceResponse {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partition_responses: topic.partition_data.iter().map(refuse).collect(),
+        });
+        ProduceResponse { responses: responses.collect(), ..Default::default() }
+    }
+
+    async fn handle(self, call: &Arc<Call>) -> Answer<ProduceResponse> {
+        let Some(acks) = Acks::from_code(self.acks) else {
+            return self.refused(ErrorCode::InvalidRequiredAcks).into();
+        };
+        if self.transactional_id.is_some() {
+            // There is no transaction coordinator that could know this producer.
+            return self.refused(ErrorCode::InvalidTxnState).into();
+        }
+        let mut response = ProduceResponse::default();
+        let mut unflushed = Vec::new();
+        for (topic_position, data) in self.topic_data.into_iter().enumerate() {
+            let topic = call.node.topic_named(&data.name, data.topic_id);
+            let mut partition_responses = Vec::with_capacity(data.partition_data.len());
+            for (position, partition) in data.partition_data.into_iter().enumerate() {
+                let index = partition.index;
+                let appended = topic
+                    .as_ref()
+                    .map_err(|&error| Refusal::of(error))
+                    .and_then(|topic| append(call, topic, index, partition.records, acks));
+                partition_responses.push(match appended {
+                    Err(refusal) => refusal.answer(index),
+                    Ok((log, outcome)) => {
+                        let last_offset = outcome.last_offset;
+                        let place = (topic_position, position);
+                        unflushed.push(Unflushed { place, log, last_offset });
+                        answer_of(index, &outcome)
+                    }
+                });
+            }
+            let (name, topic_id) = (data.name, data.topic_id);
+            response.responses.push(TopicProduceResponse { name, topic_id, partition_responses });
+        }
+        if acks == Acks::None {
+            return without_answer(&response);
+        }
+        Answer::Later(Box::pin(once_flushed(response, unflushed)))
+    }
+}
+
+/// An append whose flush is to be waited for, and where in the response its answer is.
+struct Unflushed {
+    place: (usize, usize),
+    log: Arc<Partition>,
+    last_offset: Offset,
+}
+
+/// Why a partition's records were not appended.
+struct Refusal {
+    error: ErrorCode,
+    message: Option<String>,
+}
+
+impl Refusal {
+    const fn of(error: ErrorCode) -> Self {
+        Self { error, message: None }
+    }
+
+    fn answer(self, index: PartitionIndex) -> PartitionProduceResponse {
+        PartitionProduceResponse {
+            index,
+            error_code: self.error,
+            base_offset: Offset::NONE,
+            error_message: self.message,
+            ..Default::default()
+        }
+    }
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        Self { error: error.error_code(), message: Some(error.to_string()) }
+    }
+}
+
+fn append(
+    call: &Call,
+    topic: &Topic,
+    index: PartitionIndex,
+    records: Option<Bytes>,
+    acks: Acks,
+) -> Result<(Arc<Partition>, AppendOutcome), Refusal> {
+    let node: &Node = &call.node;
+    let log = node.partition(topic, index).map_err(Refusal::of)?;
+    if acks == Acks::All && !node.has_enough_replicas(topic, index) {
+        return Err(Refusal::of(ErrorCode::NotEnoughReplicas));
+    }
+    let records = records.unwrap_or_default();
+    if let Ok(header) = RecordBatchHeader::parse(&records) {
+        if header.attributes.is_transactional() {
+            return Err(Refusal::of(ErrorCode::InvalidTxnState));
+        }
+        if call.version < ZSTD_FROM
+            && header.attributes.codec().is_ok_and(|codec| codec == Codec::Zstd)
+        {
+            return Err(Refusal::of(ErrorCode::UnsupportedCompressionType));
+        }
+    }
+    let outcome = log.append(records, AppendOrigin::Client)?;
+    Ok((log, outcome))
+}
+
+fn answer_of(index: PartitionIndex, outcome: &AppendOutcome) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: ErrorCode::None,
+        base_offset: outcome.base_offset,
+        log_append_time_ms: outcome.log_append_time,
+        log_start_offset: outcome.log_start_offset,
+        ..Default::default()
+    }
+}
+
+/// The response, once all that it acknowledges is flushed. Each wait costs nothing once a later
+/// one's flush is done, so they are taken one after the other.
+async fn once_flushed(
+    mut response: ProduceResponse,
+    unflushed: Vec<Unflushed>,
+) -> Held<ProduceResponse> {
+    for wait in unflushed {
+        let Err(offline) = wait.log.wait_flushed(wait.last_offset).await else { continue };
+        let (topic, partition) = wait.place;
+        let answer = &mut response.responses[topic].partition_responses[partition];
+        let message = Some(offline.to_string());
+        *answer = Refusal { error: offline.error_code(), message }.answer(answer.index);
+    }
+    Held { response, permit: None }
+}
+
+/// With acks=0 nothing is answered; an error can only be told by closing the connection, so that
+/// the client refreshes what it believes (Kafka's `KafkaApis.handleProduceRequest`).
+fn without_answer(response: &ProduceResponse) -> Answer<ProduceResponse> {
+    let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let Some(failed) = answers.into_iter().find(|one| one.error_code != ErrorCode::None) else {
+        return Answer::Nothing;
+    };
+    debug!(partition = %failed.index, error = %failed.error_code, "acks=0: not appended");
+    Answer::Close(CloseReason::FailedWithoutAck(failed.error_code))
+}

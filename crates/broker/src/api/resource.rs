@@ -1,0 +1,47 @@
+//! What settings can belong to (Kafka's `ConfigResource.Type`): here topics and the broker.
+
+use streamledger_broker_core::controller::Refusal;
+use streamledger_protocol::{BrokerId, ErrorCode, TopicName};
+
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+/// The code of topics in requests and answers.
+pub(super) const TOPIC_TYPE: i8 = TOPIC;
+/// The code of brokers in requests and answers.
+pub(super) const BROKER_TYPE: i8 = BROKER;
+
+/// What settings are asked of.
+pub(super) enum Resource {
+    /// A topic.
+    Topic(TopicName),
+    /// This broker, or (with an empty name) all brokers of the cluster, which is the same.
+    Broker,
+}
+
+impl Resource {
+    /// Reads a resource; one that cannot be here is refused with a sentence.
+    pub(super) fn parse(kind: i8, name: &str, own: BrokerId) -> Result<Self, Refusal> {
+        match kind {
+            TOPIC => {
+                let topic = TopicName::new(name);
+                match topic.validate() {
+                    Ok(()) => Ok(Self::Topic(topic)),
+                    Err(invalid) => {
+                        let error = ErrorCode::InvalidTopicException;
+                        Err(Refusal::new(error, invalid.to_string()))
+                    }
+                }
+            }
+            BROKER if name.is_empty() || name.parse() == Ok(own.0) => Ok(Self::Broker),
+            BROKER => {
+                let message = format!("There is no broker {name:.20}; this is broker {own}.");
+                Err(Refusal::new(ErrorCode::InvalidRequest, message))
+            }
+            _ => {
+                let message = format!("Settings of resources of type {kind} are not kept here.");
+                Err(Refusal::new(ErrorCode::InvalidRequest, message))
+            }
+        }
+    }
+}

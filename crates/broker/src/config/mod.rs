@@ -1,0 +1,188 @@
+//! How a broker is configured: a builder with Kafka's setting names, checked as a whole.
+
+mod listener;
+mod settings;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use streamledger_broker_core::config::{BrokerConfigs, ConfigError, check_broker_config};
+
+use crate::storage::FlushPolicy;
+
+pub(crate) use listener::ListenAddress;
+pub(crate) use settings::{NetworkSettings, Settings};
+
+/// What a broker is started with. [`BrokerConfig::default`] is a broker for a test: loopback, a
+/// free port, a temporary directory.
+///
+/// ```
+/// use streamledger_broker::BrokerConfig;
+///
+/// let config = BrokerConfig::builder()
+///     .listen("127.0.0.1:0")
+///     .property("num.partitions", "6")
+///     .build()?;
+/// # Ok::<(), streamledger_broker::ConfigError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct BrokerConfig {
+    pub(crate) settings: Settings,
+    pub(crate) configs: BrokerConfigs,
+}
+
+impl BrokerConfig {
+    /// A builder with every setting at its default.
+    #[must_use]
+    pub fn builder() -> BrokerConfigBuilder {
+        BrokerConfigBuilder::default()
+    }
+
+    /// The data directory; `None` is a temporary one.
+    #[must_use]
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.settings.data_dir.as_deref()
+    }
+
+    /// Every setting in force that has a value: name, value, and whether it was given.
+    #[must_use]
+    pub fn effective(&self) -> Vec<(&'static str, String, bool)> {
+        let entries = self.configs.entries().into_iter();
+        entries
+            .filter_map(|entry| {
+                let is_given = self.configs.at_start.contains_key(entry.name);
+                entry.value.map(|value| (entry.name, value, is_given))
+            })
+            .collect()
+    }
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        let configs = BrokerConfigs::default();
+        Self { settings: Settings::from_checked(&configs), configs }
+    }
+}
+
+/// Collects settings; [`build`](Self::build) checks them.
+#[derive(Debug, Clone, Default)]
+pub struct BrokerConfigBuilder {
+    properties: BTreeMap<String, String>,
+    data_dir: Option<PathBuf>,
+    allows_insecure_listen: bool,
+}
+
+impl BrokerConfigBuilder {
+    /// Where everything is kept (`log.dirs`). Without it: a temporary directory, removed when the
+    /// broker stops.
+    #[must_use]
+    pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(directory.into());
+        self
+    }
+
+    /// The address to listen on (`listeners`), such as `127.0.0.1:9092`; port 0 is a free port.
+    /// Several are separated by commas.
+    #[must_use]
+    pub fn listen(self, addresses: impl Into<String>) -> Self {
+        self.property("listeners", addresses)
+    }
+
+    /// When appended bytes are forced to disk (`streamledger.flush`).
+    #[must_use]
+    pub fn flush(self, policy: FlushPolicy) -> Self {
+        self.property("streamledger.flush", policy.to_string())
+    }
+
+    /// A setting by its name; a later one replaces an earlier one.
+    #[must_use]
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.properties.insert(name.into(), value.into());
+        self
+    }
+
+    /// Several settings by their names.
+    #[must_use]
+    pub fn properties<N: Into<String>, V: Into<String>>(
+        mut self,
+        properties: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let pairs = properties.into_iter().map(|(name, value)| (name.into(), value.into()));
+        self.properties.extend(pairs);
+        self
+    }
+
+    /// Allows addresses that other machines can reach. Listeners are plaintext and know no
+    /// users: whoever reaches one reads and writes everything.
+    #[must_use]
+    pub fn allow_insecure_listen(mut self) -> Self {
+        self.allows_insecure_listen = true;
+        self
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the setting, and the nearest known name of an unknown one.
+    pub fn build(mut self) -> Result<BrokerConfig, ConfigError> {
+        if let Some(directory) = &self.data_dir {
+            let text = directory.to_string_lossy().into_owned();
+            self.properties.insert("log.dirs".to_owned(), text);
+        }
+        for (name, value) in &self.properties {
+            check_broker_config(name, value)?;
+        }
+        let configs = BrokerConfigs { at_start: self.properties, dynamic: BTreeMap::new() };
+        let mut settings = Settings::parse(&configs)?;
+        if let Some(directory) = self.data_dir {
+            settings.data_dir = Some(directory);
+        }
+        settings.allows_insecure_listen = self.allows_insecure_listen;
+        Ok(BrokerConfig { settings, configs })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_unknown_setting_is_named_with_its_nearest() {
+        let error = BrokerConfig::builder().property("num.partition", "3").build().unwrap_err();
+        assert!(error.to_string().contains("did you mean num.partitions?"), "{error}");
+    }
+
+    #[test]
+    fn settings_come_from_properties_and_typed_methods_alike() {
+        let config = BrokerConfig::builder()
+            .listen("127.0.0.1:9092")
+            .flush(FlushPolicy::Interval(Duration::from_millis(50)))
+            .properties([("num.partitions", "6")])
+            .data_dir("/tmp/somewhere")
+            .build()
+            .unwrap();
+        assert_eq!(config.settings.flush, FlushPolicy::Interval(Duration::from_millis(50)));
+        assert_eq!(config.data_dir(), Some(Path::new("/tmp/somewhere")));
+        assert!(config.effective().contains(&("num.partitions", "6".to_owned(), true)));
+        assert!(config.effective().contains(&("min.insync.replicas", "1".to_owned(), false)));
+    }
+
+    #[test]
+    fn a_contradiction_is_named() {
+        let build = |name: &str, value: &str| {
+            BrokerConfig::builder()
+                .listen("127.0.0.1:0,127.0.0.1:0")
+                .property(name, value)
+                .build()
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(build("advertised.listeners", "a:1").contains("2 listeners"));
+        assert!(build("streamledger.flush", "sometimes").contains("interval:MS"));
+        assert!(build("log.dirs", "/a,/b").contains("one directory"));
+        assert!(build("listeners", "SSL://:9093").contains("PLAINTEXT"));
+        assert!(build("max.connections.per.ip", "2000").contains("max.connections"));
+    }
+}

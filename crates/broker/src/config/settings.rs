@@ -1,0 +1,164 @@
+//! The broker's settings, parsed once.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use streamledger_broker_core::config::{BrokerConfigs, ConfigError};
+use streamledger_protocol::BrokerId;
+
+use super::listener::ListenAddress;
+use crate::storage::{FlushPolicy, UnknownFlushPolicy};
+
+/// What the broker acts on. Each field names the setting it carries.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// node.id.
+    pub(crate) node_id: BrokerId,
+    /// broker.rack.
+    pub(crate) rack: Option<String>,
+    /// log.dirs; none is a temporary directory.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// streamledger.flush.
+    pub(crate) flush: FlushPolicy,
+    /// listeners.
+    pub(crate) listeners: Vec<ListenAddress>,
+    /// advertised.listeners; none or one for each listener.
+    pub(crate) advertised: Vec<ListenAddress>,
+    /// Whether a listener may be reached from other machines.
+    pub(crate) allows_insecure_listen: bool,
+    /// streamledger.worker.threads.
+    pub(crate) worker_threads: usize,
+    /// auto.create.topics.enable.
+    pub(crate) auto_creates_topics: bool,
+    /// delete.topic.enable.
+    pub(crate) deletes_topics: bool,
+    /// num.partitions.
+    pub(crate) default_partition_count: i32,
+    /// default.replication.factor.
+    pub(crate) default_replication_factor: i16,
+    /// streamledger.partitions.max.
+    pub(crate) partitions_max: usize,
+    /// max.request.partition.size.limit.
+    pub(crate) described_partitions_max: usize,
+    /// fetch.max.bytes.
+    pub(crate) fetch_bytes_max: usize,
+    /// log.retention.check.interval.ms.
+    pub(crate) retention_check_interval: Duration,
+    /// streamledger.shutdown.timeout.ms.
+    pub(crate) shutdown_timeout: Duration,
+    /// What connections may use.
+    pub(crate) network: NetworkSettings,
+}
+
+/// Caps and deadlines of connections.
+#[derive(Debug, Clone)]
+pub(crate) struct NetworkSettings {
+    /// socket.listen.backlog.size.
+    pub(crate) backlog: u32,
+    /// max.connections.
+    pub(crate) connections_max: usize,
+    /// max.connections.per.ip.
+    pub(crate) connections_per_address_max: usize,
+    /// connections.max.idle.ms.
+    pub(crate) idle_max: Duration,
+    /// streamledger.first.request.timeout.ms.
+    pub(crate) first_request_timeout: Duration,
+    /// streamledger.request.read.timeout.ms, before what the length adds.
+    pub(crate) request_read_timeout: Duration,
+    /// streamledger.response.write.timeout.ms, before what the length adds.
+    pub(crate) response_write_timeout: Duration,
+    /// socket.request.max.bytes.
+    pub(crate) request_bytes_max: u32,
+    /// streamledger.connection.requests.max.
+    pub(crate) requests_in_flight_max: usize,
+    /// queued.max.request.bytes, all connections together.
+    pub(crate) queued_request_bytes_max: usize,
+    /// streamledger.response.max.bytes, all connections together.
+    pub(crate) queued_response_bytes_max: usize,
+}
+
+impl Settings {
+    /// Parses settings that were each checked before.
+    pub(crate) fn parse(configs: &BrokerConfigs) -> Result<Self, ConfigError> {
+        let mut settings = Self::from_checked(configs);
+        if let Some(policy) = configs.value("streamledger.flush") {
+            settings.flush = policy.parse().map_err(|UnknownFlushPolicy(value)| {
+                let (name, expected) =
+                    ("streamledger.flush", "commit, interval:MS or os".to_owned());
+                ConfigError::Malformed { name, value, expected }
+            })?;
+        }
+        if let Some(list) = configs.value("listeners") {
+            settings.listeners = ListenAddress::parse_list("listeners", list)?;
+        }
+        if let Some(list) = configs.value("advertised.listeners") {
+            settings.advertised = ListenAddress::parse_list("advertised.listeners", list)?;
+        }
+        settings.check(configs)?;
+        Ok(settings)
+    }
+
+    fn check(&self, configs: &BrokerConfigs) -> Result<(), ConfigError> {
+        let contradiction = |text: String| Err(ConfigError::Contradiction(text));
+        if !self.advertised.is_empty() && self.advertised.len() != self.listeners.len() {
+            return contradiction(format!(
+                "there are {} listeners, and {} addresses in advertised.listeners: one for each \
+                 is needed",
+                self.listeners.len(),
+                self.advertised.len()
+            ));
+        }
+        if self.data_dir.as_ref().is_some_and(|dirs| dirs.to_string_lossy().contains(',')) {
+            return contradiction("log.dirs must be one directory".to_owned());
+        }
+        let network = &self.network;
+        let is_given = configs.at_start.contains_key("max.connections.per.ip");
+        if is_given && network.connections_per_address_max > network.connections_max {
+            return contradiction(format!(
+                "max.connections.per.ip ({}) is more than max.connections ({})",
+                network.connections_per_address_max, network.connections_max
+            ));
+        }
+        Ok(())
+    }
+
+    /// The settings that need no further parsing; the rest at their defaults.
+    pub(crate) fn from_checked(configs: &BrokerConfigs) -> Self {
+        let count = |name| usize::try_from(configs.number(name)).unwrap_or(0);
+        let ms = |name| Duration::from_millis(configs.number(name).unsigned_abs());
+        let int = |name| i32::try_from(configs.number(name)).unwrap_or(i32::MAX);
+        Self {
+            node_id: BrokerId(int("node.id")),
+            rack: configs.value("broker.rack").map(str::to_owned),
+            data_dir: configs.value("log.dirs").map(PathBuf::from),
+            flush: FlushPolicy::Commit,
+            listeners: vec![ListenAddress { host: "127.0.0.1".to_owned(), port: 0 }],
+            advertised: Vec::new(),
+            allows_insecure_listen: false,
+            worker_threads: count("streamledger.worker.threads"),
+            auto_creates_topics: configs.is_true("auto.create.topics.enable"),
+            deletes_topics: configs.is_true("delete.topic.enable"),
+            default_partition_count: int("num.partitions"),
+            default_replication_factor: i16::try_from(int("default.replication.factor"))
+                .unwrap_or(1),
+            partitions_max: count("streamledger.partitions.max"),
+            described_partitions_max: count("max.request.partition.size.limit"),
+            fetch_bytes_max: count("fetch.max.bytes"),
+            retention_check_interval: ms("log.retention.check.interval.ms"),
+            shutdown_timeout: ms("streamledger.shutdown.timeout.ms"),
+            network: NetworkSettings {
+                backlog: int("socket.listen.backlog.size").unsigned_abs(),
+                connections_max: count("max.connections"),
+                connections_per_address_max: count("max.connections.per.ip"),
+                idle_max: ms("connections.max.idle.ms"),
+                first_request_timeout: ms("streamledger.first.request.timeout.ms"),
+                request_read_timeout: ms("streamledger.request.read.timeout.ms"),
+                response_write_timeout: ms("streamledger.response.write.timeout.ms"),
+                request_bytes_max: int("socket.request.max.bytes").unsigned_abs(),
+                requests_in_flight_max: count("streamledger.connection.requests.max"),
+                queued_request_bytes_max: count("queued.max.request.bytes"),
+                queued_response_bytes_max: count("streamledger.response.max.bytes"),
+            },
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Listeners: accept connections, count them, and let them finish when the broker stops.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use super::admission::Admission;
+use super::connection;
+use super::frame_reader::ReadBudgets;
+use crate::config::{ListenAddress, Settings};
+use crate::node::{Endpoint, Node};
+
+/// How long nothing is accepted after the system refused (no file descriptors left, usually).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener with its port, on which nothing is accepted yet.
+#[derive(Debug)]
+pub(crate) struct BoundListener {
+    listener: TcpListener,
+    address: SocketAddr,
+    advertised: Option<Endpoint>,
+}
+
+impl BoundListener {
+    /// Binds an address, also one on which a broker ran a moment ago.
+    pub(crate) fn bind(
+        wanted: &ListenAddress,
+        advertised: Option<&ListenAddress>,
+        backlog: u32,
+    ) -> io::Result<Self> {
+        let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in (wanted.bind_host(), wanted.port).to_socket_addrs()? {
+            match Self::bind_one(address, backlog) {
+                Ok(listener) => {
+                    let address = listener.local_addr()?;
+                    let advertised = advertised.map(|own| Endpoint {
+                        host: own.host.clone(),
+                        // Port 0 in the setting is the port that was bound.
+                        port: i32::from(if own.port == 0 { address.port() } else { own.port }),
+                    });
+                    return Ok(Self { listener, address, advertised });
+                }
+                Err(error) => last_error = error,
+            }
+        }
+        Err(last_error)
+    }
+
+    fn bind_one(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(backlog)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What clients on this connection are told to connect to: what the user said, or else the
+    /// address they reached.
+    fn endpoint(&self, stream: &TcpStream) -> Endpoint {
+        if let Some(advertised) = &self.advertised {
+            return advertised.clone();
+        }
+        let reached = stream.local_addr().unwrap_or(self.address);
+        let host = match reached.ip() {
+            // A client that came over IPv4 to a socket for both knows only the IPv4 address.
+            IpAddr::V6(six) => six.to_ipv4_mapped().map_or(reached.ip(), IpAddr::V4),
+            four @ IpAddr::V4(_) => four,
+        };
+        Endpoint { host: host.to_string(), port: i32::from(reached.port()) }
+    }
+}
+
+/// What all listeners share while the broker runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Serving {
+    node: Arc<Node>,
+    admission: Arc<Admission>,
+    budgets: ReadBudgets,
+    stopping: watch::Receiver<bool>,
+    /// Held by every connection; the other end sees when the last is gone.
+    alive: mpsc::Sender<()>,
+}
+
+impl Serving {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        settings: &Settings,
+        stopping: watch::Receiver<bool>,
+        alive: mpsc::Sender<()>,
+    ) -> Self {
+        let network = &settings.network;
+        Self {
+            node,
+            admission: Admission::new(network.connections_max, network.connections_per_address_max),
+            budgets: ReadBudgets::new(network.queued_request_bytes_max),
+            stopping,
+            alive,
+        }
+    }
+
+    /// Accepts connections until the broker stops.
+    pub(crate) async fn accept(self, listener: BoundListener) {
+        let mut stopping = self.stopping.clone();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = stopping.wait_for(|&stopping| stopping) => return,
+                accepted = listener.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.admit(&listener, stream, peer),
+                Err(error) => {
+                    warn!(address = %listener.address, %error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, listener: &BoundListener, stream: TcpStream, peer: SocketAddr) {
+        let ticket = match self.admission.admit(peer.ip().to_canonical()) {
+            Ok(ticket) => ticket,
+            Err(refused) => {
+                warn!(%peer, ?refused, "a connection was refused");
+                return;
+            }
+        };
+        debug!(%peer, connections = self.admission.connection_count(), "connection opened");
+        let endpoint = listener.endpoint(&stream);
+        let (node, alive) = (Arc::clone(&self.node), self.alive.clone());
+        let serving =
+            connection::serve(node, stream, endpoint, self.budgets.clone(), self.stopping.clone());
+        tokio::spawn(async move {
+            serving.await;
+            drop((ticket, alive));
+        });
+    }
+}

@@ -1,0 +1,11 @@
+//! The network side: listeners, connections, frames.
+
+mod admission;
+mod budget;
+mod connection;
+mod frame_reader;
+mod listener;
+mod response_writer;
+
+pub(crate) use budget::{ByteBudget, BytePermit};
+pub(crate) use listener::{BoundListener, Serving};
