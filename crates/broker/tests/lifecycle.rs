@@ -1,0 +1,222 @@
+//! Starting, stopping, starting again: what is kept, who is refused, how soon.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::{RawClient, batch_of, fetch, only_fetched, only_partition, produce, records_of};
+use streamledger_broker::{ApiKey, Broker, BrokerConfig, Fault, RunningBroker, StartError};
+use streamledger_protocol::messages::metadata::MetadataRequestTopic;
+use streamledger_protocol::messages::{FetchRequest, MetadataRequest, ProduceResponse};
+use streamledger_protocol::{ErrorCode, LeaderEpoch, TopicName};
+
+fn start_in(directory: &Path) -> RunningBroker {
+    let config = BrokerConfig::builder().data_dir(directory).build().unwrap();
+    Broker::start(config).unwrap()
+}
+
+fn describe(
+    client: &mut RawClient,
+    name: &str,
+) -> streamledger_protocol::messages::MetadataResponse {
+    let topic = MetadataRequestTopic { name: Some(TopicName::new(name)), ..Default::default() };
+    client.call(
+        12,
+        &MetadataRequest {
+            topics: Some(vec![topic]),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        },
+    )
+}
+
+#[test]
+fn a_restart_keeps_topics_ids_settings_records_and_producer_ids() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = start_in(directory.path());
+    let mut client = RawClient::connect(&broker);
+    let id = client.create_topic("t", 2, &[("retention.ms", "-1")]);
+    client.create_topic("gone", 1, &[]);
+    let identity = client.producer_identity();
+    let batch = batch_of(&["a", "b"], Some((identity, 0)));
+    assert_eq!(client.produce("t", 1, batch.clone()).error_code, ErrorCode::None);
+    let delete = streamledger_protocol::messages::DeleteTopicsRequest {
+        topic_names: vec![TopicName::new("gone")],
+        ..Default::default()
+    };
+    client.call(5, &delete);
+    let before = describe(&mut client, "t");
+    broker.shutdown().unwrap();
+
+    let broker = start_in(directory.path());
+    let mut client = RawClient::connect(&broker);
+    let after = describe(&mut client, "t");
+    assert_eq!(after.cluster_id, before.cluster_id);
+    assert_eq!((after.topics[0].topic_id, after.topics[0].partitions.len()), (id, 2));
+    assert_eq!(after.topics[0].partitions[1].leader_epoch, LeaderEpoch(1));
+    assert_eq!(records_of(&client.fetch("t", 1, 0)).len(), 2);
+    assert_eq!(
+        describe(&mut client, "gone").topics[0].error_code,
+        ErrorCode::UnknownTopicOrPartition
+    );
+    assert!(client.producer_identity().id > identity.id);
+    // The retry of a batch from before is known as one.
+    assert_eq!(client.produce("t", 1, batch).base_offset.0, 0);
+    assert_eq!(client.fetch("t", 1, 0).high_watermark.0, 2);
+    // A client that believes in the former leader learns that there is a new one.
+    let mut stale = fetch("t", 1, 0);
+    stale.topics[0].partitions[0].current_leader_epoch = LeaderEpoch(0);
+    let error = only_fetched(client.call(11, &stale)).error_code;
+    assert_eq!(error, ErrorCode::FencedLeaderEpoch);
+}
+
+#[test]
+fn a_second_broker_is_told_where_the_first_one_listens() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = start_in(directory.path());
+    let config = BrokerConfig::builder().data_dir(directory.path()).build().unwrap();
+    let Err(StartError::Locked { listening_at, .. }) = Broker::start(config) else {
+        panic!("two brokers in one directory");
+    };
+    assert_eq!(listening_at, Some(broker.bootstrap_servers()));
+}
+
+#[test]
+fn what_cannot_be_started_says_why() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let config = BrokerConfig::builder().listen(&address).build().unwrap();
+    let error = Broker::start(config).unwrap_err();
+    assert!(
+        matches!(&error, StartError::AddressInUse { address: at } if *at == address),
+        "{error}"
+    );
+
+    let config = BrokerConfig::builder().listen("0.0.0.0:0").build().unwrap();
+    let error = Broker::start(config).unwrap_err();
+    assert!(error.to_string().contains("--insecure-listen"), "{error}");
+    let allowed = BrokerConfig::builder().listen("0.0.0.0:0").allow_insecure_listen();
+    Broker::start(allowed.build().unwrap()).unwrap().shutdown().unwrap();
+
+    let foreign = tempfile::tempdir().unwrap();
+    std::fs::write(foreign.path().join("thesis.txt"), "years of work").unwrap();
+    let config = BrokerConfig::builder().data_dir(foreign.path()).build().unwrap();
+    let error = Broker::start(config).unwrap_err();
+    assert!(matches!(error, StartError::Storage(_)), "{error}");
+    let left: Vec<_> = std::fs::read_dir(foreign.path()).unwrap().collect();
+    assert!(left.iter().any(|entry| entry.as_ref().unwrap().file_name() == "thesis.txt"));
+}
+
+#[test]
+fn a_damaged_metadata_log_stops_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = start_in(directory.path());
+    RawClient::connect(&broker).create_topic("t", 1, &[]);
+    RawClient::connect(&broker).create_topic("u", 1, &[]);
+    broker.shutdown().unwrap();
+    let path = directory.path().join("metadata.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[20] ^= 0xFF;
+    std::fs::write(&path, &bytes).unwrap();
+    let config = BrokerConfig::builder().data_dir(directory.path()).build().unwrap();
+    let error = Broker::start(config).unwrap_err();
+    assert!(matches!(error, StartError::Metadata(_)), "{error}");
+}
+
+#[test]
+fn a_topic_whose_logs_a_crash_left_behind_or_took_is_put_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = start_in(directory.path());
+    let mut client = RawClient::connect(&broker);
+    client.create_topic("kept", 2, &[("retention.ms", "-1")]);
+    client.produce("kept", 0, batch_of(&["x"], None));
+    broker.shutdown().unwrap();
+    let copy = |from: &str, to: &str| {
+        let (from, to) = (directory.path().join(from), directory.path().join(to));
+        std::fs::create_dir(&to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    };
+    // A topic whose creation was not kept, and a partition whose directory is missing.
+    copy("kept-0", "stray-0");
+    std::fs::remove_dir_all(directory.path().join("kept-1")).unwrap();
+    let broker = start_in(directory.path());
+    let mut client = RawClient::connect(&broker);
+    assert_eq!(client.produce("kept", 1, batch_of(&["y"], None)).error_code, ErrorCode::None);
+    let kept = client.fetch("kept", 0, 0);
+    assert_eq!((kept.error_code, records_of(&kept).len()), (ErrorCode::None, 1));
+    assert_eq!(
+        describe(&mut client, "stray").topics[0].error_code,
+        ErrorCode::UnknownTopicOrPartition
+    );
+    broker.shutdown().unwrap();
+    assert!(!directory.path().join("stray-0").exists());
+}
+
+#[test]
+fn failures_49_a_stop_answers_what_is_in_flight_and_cuts_long_polls_short() {
+    let broker = common::broker_with(&[]);
+    let mut poller = RawClient::connect(&broker);
+    poller.create_topic("t", 1, &[]);
+    poller.send(11, &FetchRequest { max_wait_ms: i32::MAX, ..fetch("t", 0, 0) });
+    let mut producer = RawClient::connect(&broker);
+    broker.faults().inject(ApiKey::Produce, Fault::DelayResponse(Duration::from_millis(300)), 1);
+    producer.send(9, &produce("t", 0, -1, batch_of(&["x"], None)));
+    // Seen by the broker before the stop.
+    while broker.faults().strikes() == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let started = Instant::now();
+    broker.shutdown().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(10));
+    let (_, response) = producer.receive::<ProduceResponse>(9);
+    assert_eq!(only_partition(&response).error_code, ErrorCode::None);
+    assert!(poller.receive_frame().is_some());
+    assert!(poller.is_closed_by_broker());
+}
+
+#[test]
+fn a_stopper_stops_it_from_another_thread_and_frees_the_port() {
+    let broker = common::broker_with(&[]);
+    let address = broker.addresses()[0];
+    let stopper = broker.stopper();
+    let stopping = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        stopper.stop();
+    });
+    broker.wait().unwrap();
+    stopping.join().unwrap();
+    TcpListener::bind(address).unwrap();
+}
+
+#[tokio::test]
+async fn it_starts_serves_and_stops_inside_of_another_runtime() {
+    let broker = common::broker_with(&[]);
+    let directory = broker.data_dir().to_owned();
+    let asking = tokio::task::spawn_blocking({
+        let address = broker.addresses()[0];
+        move || std::net::TcpStream::connect(address).is_ok()
+    });
+    assert!(asking.await.unwrap());
+    drop(broker);
+    assert!(!directory.exists(), "the temporary directory is still there");
+}
+
+#[test]
+fn it_is_ready_at_once() {
+    let best = (0..5)
+        .map(|_| {
+            let started = Instant::now();
+            let broker = common::broker_with(&[]);
+            RawClient::connect(&broker).call(9, &MetadataRequest::default());
+            started.elapsed()
+        })
+        .min();
+    assert!(best < Some(Duration::from_secs(5)), "{best:?}");
+}
