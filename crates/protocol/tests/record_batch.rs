@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use streamledger_protocol::compression::{Compression, CompressionScratch, Decompressor};
 use streamledger_protocol::record_batch::{
     BatchSeal, Limits, RecordBatchRef, SealError, batches, patch_base_offset, patch_leader_epoch,
-    patch_log_append_time, patch_max_timestamp, validate_for_append,
+    patch_log_append_time, patch_max_timestamp, records_of, validate_for_append,
 };
 use streamledger_protocol::{
     Codec, LeaderEpoch, Offset, ProducerEpoch, ProducerId, ProducerIdentity, SequenceNumber,
@@ -196,4 +196,22 @@ fn one_scratch_serves_many_batches_of_every_codec_and_size() {
         }
     }
     assert_eq!(compared, 55);
+}
+
+#[test]
+fn a_reader_goes_on_where_another_was() {
+    let records: Vec<_> =
+        (0..20).map(|at| OwnedRecord::new(at, Some(b"k"), Some(b"value"))).collect();
+    let sealed =
+        build(&records).seal(&BatchSeal::default(), &mut CompressionScratch::new()).unwrap();
+    let (batch, _) = RecordBatchRef::parse(&sealed.bytes).unwrap();
+    let all = || records_of(batch.header(), batch.stored_records()).unwrap();
+    for stop in 0..=20 {
+        let mut first = all();
+        assert_eq!(first.by_ref().take(stop).count(), stop);
+        let rest: Vec<_> =
+            all().resume(first.mark()).map(|record| record.unwrap().offset).collect();
+        let expected: Vec<_> = all().skip(stop).map(|record| record.unwrap().offset).collect();
+        assert_eq!(rest, expected);
+    }
 }

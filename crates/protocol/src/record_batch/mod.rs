@@ -25,7 +25,8 @@ pub use header::{
     patch_max_timestamp,
 };
 pub use reader::{
-    Batches, HeaderRef, Headers, RecordBatchRef, RecordRef, Records, batches, records_of,
+    Batches, HeaderRef, Headers, RecordBatchRef, RecordRef, Records, RecordsMark, batches,
+    records_of,
 };
 pub use seal::{BatchSeal, SealError, SealedBatch};
 pub use validate::{InvalidBatch, Limits, ValidatedBatch, validate_for_append};

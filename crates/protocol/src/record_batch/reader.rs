@@ -175,7 +175,28 @@ pub struct Records<'a> {
     append_time: Option<TimestampMs>,
 }
 
+/// How far a reader of a batch's records is, so that another can go on from there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RecordsMark {
+    position: usize,
+    index: i32,
+}
+
 impl<'a> Records<'a> {
+    /// How far this is.
+    #[must_use]
+    pub fn mark(&self) -> RecordsMark {
+        RecordsMark { position: self.position, index: self.index }
+    }
+
+    /// Goes on where a reader of the same records was.
+    #[must_use]
+    pub fn resume(mut self, mark: RecordsMark) -> Self {
+        self.position = mark.position.min(self.bytes.len());
+        self.index = mark.index.clamp(0, self.record_count);
+        self
+    }
+
     /// The next record as it is encoded, with deltas.
     pub(super) fn next_raw(&mut self) -> Option<Result<RawRecord<'a>, CorruptBatch>> {
         if self.index == self.record_count {
