@@ -1,16 +1,31 @@
 //! The client's promises against a real broker: Apache Kafka, or our own.
 //!
-//! Runs where `STREAMLEDGER_TEST_BOOTSTRAP` names one (`cargo xtask compat` does so), else passes
-//! without a word said to anyone.
+//! Against the brokers that `STREAMLEDGER_TEST_BOOTSTRAP` names, else against an embedded one.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::time::{Duration, Instant};
 
 use streamledger::admin::{ConfigResource, ConfigSource};
 use streamledger::{Admin, AdminConfig, AdminError, NewPartitions, NewTopic};
+use streamledger_broker::{Broker, BrokerConfig, RunningBroker};
 use streamledger_protocol::ErrorCode;
 
-fn bootstrap() -> Option<String> {
-    std::env::var("STREAMLEDGER_TEST_BOOTSTRAP").ok()
+/// The embedded broker that serves a test, where no other is named.
+struct Served {
+    bootstrap: String,
+    _embedded: Option<RunningBroker>,
+}
+
+impl Served {
+    fn start() -> Self {
+        if let Ok(bootstrap) = std::env::var("STREAMLEDGER_TEST_BOOTSTRAP") {
+            return Self { bootstrap, _embedded: None };
+        }
+        let config = BrokerConfig::builder().listen("127.0.0.1:0").build().unwrap();
+        let broker = Broker::start(config).unwrap();
+        Self { bootstrap: broker.bootstrap_servers(), _embedded: Some(broker) }
+    }
 }
 
 fn admin(bootstrap: &str) -> Admin {
@@ -34,11 +49,12 @@ fn eventually(mut check: impl FnMut() -> bool) {
 
 #[test]
 fn a_topic_lives_its_life() {
-    let Some(bootstrap) = bootstrap() else { return };
-    let admin = admin(&bootstrap);
+    let served = Served::start();
+    let bootstrap = &served.bootstrap;
+    let admin = admin(bootstrap);
     let name = fresh("life");
     let topic = NewTopic::new(&*name, 3, 1).config("retention.ms", "123456789");
-    let created = admin.create_topics(&[topic.clone()]).unwrap().only().unwrap();
+    let created = admin.create_topics(std::slice::from_ref(&topic)).unwrap().only().unwrap();
     assert_eq!(created.partition_count, Some(3));
     assert!(!created.id.is_zero());
 
@@ -71,8 +87,9 @@ fn a_topic_lives_its_life() {
 
 #[test]
 fn the_cluster_tells_of_itself() {
-    let Some(bootstrap) = bootstrap() else { return };
-    let admin = admin(&bootstrap);
+    let served = Served::start();
+    let bootstrap = &served.bootstrap;
+    let admin = admin(bootstrap);
     let cluster = admin.describe_cluster().unwrap();
     assert!(!cluster.brokers.is_empty());
     assert!(cluster.cluster_id.is_some() && cluster.controller.is_some());
@@ -85,8 +102,9 @@ fn the_cluster_tells_of_itself() {
 
 #[test]
 fn defaults_are_the_brokers() {
-    let Some(bootstrap) = bootstrap() else { return };
-    let admin = admin(&bootstrap);
+    let served = Served::start();
+    let bootstrap = &served.bootstrap;
+    let admin = admin(bootstrap);
     let name = fresh("defaults");
     let topic = NewTopic::with_broker_defaults(&*name);
     let created = admin.create_topics(&[topic]).unwrap().only().unwrap();

@@ -149,6 +149,7 @@ impl Admin {
     ///
     /// # Errors
     /// The system has no thread to give.
+    #[expect(clippy::needless_pass_by_value, reason = "as the other handles take their config")]
     pub fn new(config: AdminConfig) -> Result<Self, AdminError> {
         for note in config.notes() {
             tracing::warn!("{note}");

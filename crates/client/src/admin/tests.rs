@@ -68,7 +68,7 @@ fn metadata(host: &str, port: u16, request: &MetadataRequest) -> MetadataRespons
     }
 }
 
-fn admin(servers: impl ToString, api_timeout: Duration) -> Admin {
+fn admin(servers: &impl ToString, api_timeout: Duration) -> Admin {
     let config = AdminConfig::builder()
         .bootstrap_servers(&servers.to_string())
         .request_timeout(api_timeout)
@@ -127,7 +127,7 @@ fn each_topic_has_its_own_result_in_the_order_of_the_call() {
 
 #[test]
 fn a_name_no_broker_takes_is_refused_before_anything_is_asked() {
-    let admin = admin("localhost:1", LONG);
+    let admin = admin(&"localhost:1", LONG);
     let error = admin.create_topics(&[NewTopic::new("a/b", 1, 1)]).unwrap_err();
     assert!(matches!(error, AdminError::InvalidTopicName(_)), "{error}");
 }
@@ -306,7 +306,7 @@ fn a_broker_that_never_answers_is_a_time_out() {
 
 #[test]
 fn a_blocking_call_works_inside_anothers_runtime() {
-    let admin = admin("127.0.0.1:1", Duration::from_millis(100));
+    let admin = admin(&"127.0.0.1:1", Duration::from_millis(100));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     assert!(runtime.block_on(async { admin.list_topics() }).is_err());
 }

@@ -36,11 +36,6 @@ impl BrokerVersions {
         let common = max.0.min(*ours.end());
         (common >= min.0 && common >= *ours.start()).then_some(ApiVersion(common))
     }
-
-    /// The level of a feature that the cluster has agreed on (KIP-584).
-    pub(crate) fn finalized_feature(&self, name: &str) -> Option<i16> {
-        self.finalized_features.get(name).copied()
-    }
 }
 
 /// Asks in the given version, and again in one that the broker names if it doesn't know that one.

@@ -143,6 +143,7 @@ impl BrokerConnection {
     }
 
     /// Until when the broker asked to be left alone; requests are queued till then.
+    #[cfg(test)]
     pub(crate) fn muted_until(&self) -> Option<std::time::Instant> {
         let until = self.0.0.state.borrow().muted_until;
         until.filter(|until| *until > Instant::now()).map(Instant::into_std)

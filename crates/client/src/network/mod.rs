@@ -23,12 +23,10 @@ mod transport;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use api_versions::BrokerVersions;
 pub(crate) use backoff::{ExponentialBackoff, Jitter};
 pub(crate) use connection::BrokerConnection;
 pub use error::{NetworkError, NetworkErrorKind};
 pub(crate) use pool::ConnectionPool;
-pub(crate) use throttle::Throttled;
 
 use crate::config::ClientSettings;
 

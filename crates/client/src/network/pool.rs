@@ -64,6 +64,7 @@ impl ConnectionPool {
     }
 
     /// When a broker that can't be connected to may be tried again; nothing if it may be at once.
+    #[cfg(test)]
     pub(crate) fn retry_at(&self, broker: BrokerId) -> Option<std::time::Instant> {
         let not_before = self.0.slots.borrow().get(&broker)?.not_before;
         (not_before > Instant::now()).then(|| not_before.into_std())
@@ -97,11 +98,6 @@ impl ConnectionPool {
         if let Some(slot) = slots.remove(&unknown) {
             slots.insert(known, slot);
         }
-    }
-
-    /// Closes the connection to a broker and forgets its failures.
-    pub(crate) fn forget(&self, broker: BrokerId) {
-        self.0.slots.borrow_mut().remove(&broker);
     }
 
     /// Closes all connections; those who wait for responses are told so.

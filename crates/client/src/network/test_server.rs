@@ -96,10 +96,12 @@ impl FakeBroker {
     }
 }
 
+type Answering<'a> = dyn FnMut(&RequestHeader, Bytes) -> (Option<AnyRequest>, Answer) + 'a;
+
 async fn serve(
     mut stream: TcpStream,
     requests: &RefCell<Vec<(RequestHeader, AnyRequest)>>,
-    answer: &mut dyn FnMut(&RequestHeader, Bytes) -> (Option<AnyRequest>, Answer),
+    answer: &mut Answering<'_>,
 ) -> Option<()> {
     loop {
         let length = stream.read_i32().await.ok()?;

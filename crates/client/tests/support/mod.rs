@@ -34,16 +34,16 @@ use streamledger_protocol::{
 
 /// A record as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    pub timestamp: i64,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+pub(crate) struct Stored {
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 /// What to do with one produce request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Answer with this error and keep nothing.
     Error(ErrorCode),
     /// Keep the records and close the connection without an answer.
@@ -54,33 +54,33 @@ pub enum Fault {
 
 /// The broker's state, seen by the test.
 #[derive(Debug, Default)]
-pub struct State {
-    pub partition_count: Mutex<i32>,
-    pub logs: Mutex<BTreeMap<(TopicName, i32), Vec<Stored>>>,
+pub(crate) struct State {
+    pub(crate) partition_count: Mutex<i32>,
+    pub(crate) logs: Mutex<BTreeMap<(TopicName, i32), Vec<Stored>>>,
     last_batches: Mutex<BTreeMap<(i64, TopicName, i32), LastBatches>>,
-    pub faults: Mutex<VecDeque<Fault>>,
-    pub topic_error: Mutex<Option<ErrorCode>>,
+    pub(crate) faults: Mutex<VecDeque<Fault>>,
+    pub(crate) topic_error: Mutex<Option<ErrorCode>>,
     /// Only count records, by the headers of their batches.
-    pub counting_only: AtomicBool,
+    pub(crate) counting_only: AtomicBool,
     /// Answer no produce request at all.
-    pub silent: AtomicBool,
-    pub records: AtomicU64,
-    pub requests: AtomicU64,
-    pub batches: AtomicU64,
+    pub(crate) silent: AtomicBool,
+    pub(crate) records: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    pub(crate) batches: AtomicU64,
 }
 
 /// Base sequence, records and base offset of a producer's last five batches.
 type LastBatches = VecDeque<(i32, i32, i64)>;
 
 /// A broker on loopback. Its threads end with the process.
-pub struct FakeCluster {
-    pub address: SocketAddr,
-    pub state: Arc<State>,
+pub(crate) struct FakeCluster {
+    pub(crate) address: SocketAddr,
+    pub(crate) state: Arc<State>,
 }
 
 impl FakeCluster {
     /// Starts a broker that has every topic, with so many partitions.
-    pub fn start(partition_count: i32) -> Self {
+    pub(crate) fn start(partition_count: i32) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State::default());
@@ -99,7 +99,7 @@ impl FakeCluster {
     }
 
     /// A configuration for this broker, with these settings beside.
-    pub fn config(&self, settings: &[(&str, &str)]) -> ProducerConfig {
+    pub(crate) fn config(&self, settings: &[(&str, &str)]) -> ProducerConfig {
         let bootstrap = ("bootstrap.servers", self.address.to_string());
         let mut properties = Properties::new().with(bootstrap.0, bootstrap.1);
         for (name, value) in settings {
@@ -108,17 +108,17 @@ impl FakeCluster {
         ProducerConfig::from_properties(&properties).unwrap()
     }
 
-    pub fn stored(&self, topic: &str, partition: i32) -> Vec<Stored> {
+    pub(crate) fn stored(&self, topic: &str, partition: i32) -> Vec<Stored> {
         let logs = self.state.logs.lock().unwrap();
         logs.get(&(topic.into(), partition)).cloned().unwrap_or_default()
     }
 
-    pub fn values(&self, topic: &str, partition: i32) -> Vec<String> {
+    pub(crate) fn values(&self, topic: &str, partition: i32) -> Vec<String> {
         let text = |stored: Stored| String::from_utf8(stored.value.unwrap_or_default()).unwrap();
         self.stored(topic, partition).into_iter().map(text).collect()
     }
 
-    pub fn fault(&self, fault: Fault) {
+    pub(crate) fn fault(&self, fault: Fault) {
         self.state.faults.lock().unwrap().push_back(fault);
     }
 }
