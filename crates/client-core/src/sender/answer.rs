@@ -86,7 +86,7 @@ impl Sender {
         match verdict {
             Verdict::Ack(ack) => {
                 let Some(partition) = self.partition(slot) else { return };
-                let Some(mut batch) = partition.unresolved.remove(place) else { return };
+                let Some(mut batch) = partition.take_acked(place) else { return };
                 if let Some((identity, _)) = batch.sealed.seal.producer {
                     partition.sequences.confirm(identity);
                 }

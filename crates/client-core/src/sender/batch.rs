@@ -23,6 +23,8 @@ pub(crate) struct ProducerBatch {
     pub(crate) sealed: SealedBatch,
     pub(crate) state: BatchState,
     pub(crate) attempts: Attempts,
+    /// Batches acknowledged that lay between this one and the next unresolved one.
+    pub(crate) acked_behind: usize,
 }
 
 /// What the attempts to send a batch have come to.

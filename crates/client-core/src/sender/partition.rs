@@ -3,8 +3,9 @@
 //! 1. A batch is sent only when each earlier one of the partition is in flight at the same broker
 //!    or resolved, and no later one is in flight. So what arrives at a leader is in order, and
 //!    after a failure everything that was behind comes back before anything is sent again.
-//! 2. A new sequence is given only when nothing waits to be sent again, at most five are
-//!    unresolved, and the outcome of none that was given up is still unknown.
+//! 2. A new sequence is given only when nothing waits to be sent again, at most five batches lie
+//!    behind the oldest unresolved one, itself and acknowledged ones counted (a broker remembers
+//!    the last five), and the outcome of none that was given up is still unknown.
 //! 3. The first batch under a producer id and epoch travels alone (KAFKA-15591).
 
 use std::collections::VecDeque;
@@ -20,6 +21,9 @@ use super::effect::BatchId;
 use crate::accumulator::PartitionQueue;
 use crate::failure::WaitedFor;
 use crate::idempotence::Identity;
+
+/// How many batches of a producer a broker can tell from new ones (KIP-98).
+const REMEMBERED_BATCHES: usize = 5;
 
 /// A partition to which something was sent.
 #[derive(Debug)]
@@ -173,7 +177,26 @@ impl PartitionState {
         if self.unresolved.len() >= rules.unresolved_max {
             return Step::Wait(WaitedFor::Room(leader), None);
         }
+        if rules.identity != Identity::Off && self.span() >= REMEMBERED_BATCHES {
+            return Step::Wait(WaitedFor::EarlierBatch, None);
+        }
         Step::Draw
+    }
+
+    /// Batches from the oldest unresolved one to the newest, acknowledged ones included.
+    fn span(&self) -> usize {
+        self.unresolved.iter().map(|batch| 1 + batch.acked_behind).sum()
+    }
+
+    /// Takes out a batch that was acknowledged, and remembers where it was.
+    pub(crate) fn take_acked(&mut self, place: usize) -> Option<ProducerBatch> {
+        let batch = self.unresolved.remove(place)?;
+        if let Some(before) =
+            place.checked_sub(1).and_then(|before| self.unresolved.get_mut(before))
+        {
+            before.acked_behind += 1 + batch.acked_behind;
+        }
+        Some(batch)
     }
 
     /// Whether a batch with `before` unresolved ones before it has to wait for the first

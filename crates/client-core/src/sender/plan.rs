@@ -284,6 +284,7 @@ impl Sender {
             sealed,
             state: BatchState::Waiting { not_before: None },
             attempts: Attempts::default(),
+            acked_behind: 0,
         });
         Drawn::Batch
     }
@@ -338,6 +339,7 @@ impl Sender {
                     sealed,
                     state,
                     attempts,
+                    acked_behind: 0,
                 });
                 Drawn::Batch
             }

@@ -59,7 +59,8 @@ impl Sender {
     pub(super) fn lose_sequence(&mut self, now: Instant, slot: usize, to: ResetTo) {
         let identity = self.identity;
         let Some(partition) = self.partition(slot) else { return };
-        partition.broken_under = partition.broken_under.or(identity.current());
+        // An idle partition may still have the mark of an earlier identity: the present one counts.
+        partition.broken_under = identity.current().or(partition.broken_under);
         self.identity = identity.next(IdentityEvent::Lost(to));
         #[cfg(feature = "planted-bugs")]
         self.bump_at_once(now);

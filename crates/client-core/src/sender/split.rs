@@ -66,6 +66,8 @@ impl Sender {
                 sealed,
                 state: BatchState::Waiting { not_before: None },
                 attempts: batch.attempts,
+                // What lay behind the whole batch lies behind its second part.
+                acked_behind: if number == 0 { 0 } else { batch.acked_behind },
             };
             let Some(partition) = self.partition(slot) else { return };
             partition.unresolved.insert(place + number, part);

@@ -190,8 +190,11 @@ fn classify_answer(answer: &PartitionAnswer, idempotent: bool) -> Class {
         ErrorCode::RequestTimedOut
         | ErrorCode::NotEnoughReplicasAfterAppend
         | ErrorCode::NetworkException => Class::Unknown { refresh_metadata: false },
-        // The disk failed, before the append or in it.
-        ErrorCode::KafkaStorageError => Class::Unknown { refresh_metadata: true },
+        // The disk failed, before the append or in it. A leader that steps down answers so too for
+        // batches that it has appended and that its followers may have (Kafka's `DelayedProduce`).
+        ErrorCode::KafkaStorageError | ErrorCode::NotLeaderOrFollower => {
+            Class::Unknown { refresh_metadata: true }
+        }
         ErrorCode::UnknownServerError => Class::Broken(error),
         ErrorCode::ProducerFenced
         | ErrorCode::ClusterAuthorizationFailed
@@ -292,7 +295,6 @@ mod tests {
     #[test]
     fn failures_5_a_moved_leader_is_looked_up_and_nothing_was_written() {
         for moved in [
-            ErrorCode::NotLeaderOrFollower,
             ErrorCode::UnknownTopicOrPartition,
             ErrorCode::LeaderNotAvailable,
             ErrorCode::FencedLeaderEpoch,
@@ -308,6 +310,7 @@ mod tests {
             assert_eq!(judge(&answer(unknown), &FRESH), retry(false, true), "{unknown}");
         }
         assert_eq!(judge(&answer(ErrorCode::KafkaStorageError), &FRESH), retry(true, true));
+        assert_eq!(judge(&answer(ErrorCode::NotLeaderOrFollower), &FRESH), retry(true, true));
     }
 
     #[test]
@@ -397,7 +400,7 @@ mod tests {
     fn failures_13_after_the_delivery_timeout_nothing_is_sent_again() {
         let gone = |possibly_written| abort(FailureReason::DeliveryTimeout, possibly_written);
         assert_eq!(judge(&Answer::None, &EXPIRED), gone(true));
-        assert_eq!(judge(&answer(ErrorCode::NotLeaderOrFollower), &EXPIRED), gone(false));
+        assert_eq!(judge(&answer(ErrorCode::LeaderNotAvailable), &EXPIRED), gone(false));
         assert_eq!(judge(&answer(ErrorCode::OutOfOrderSequenceNumber), &EXPIRED), gone(false));
         assert_eq!(judge(&ok(1), &EXPIRED), acked(Some(1)));
     }
@@ -406,7 +409,7 @@ mod tests {
     fn when_retries_are_used_up_the_batch_is_given_up() {
         let last = VerdictContext { retries_left: false, ..FRESH };
         let exhausted = |possibly_written| abort(FailureReason::RetriesExhausted, possibly_written);
-        assert_eq!(judge(&answer(ErrorCode::NotLeaderOrFollower), &last), exhausted(false));
+        assert_eq!(judge(&answer(ErrorCode::LeaderNotAvailable), &last), exhausted(false));
         assert_eq!(judge(&Answer::None, &last), exhausted(true));
     }
 }
