@@ -114,15 +114,16 @@ pub fn decode_request_header(frame: Bytes) -> Result<(RequestHeader, Reader), De
     Ok((RequestHeader { api_key, api_version, correlation_id, client_id }, r))
 }
 
-/// Reads the body of a request, from where [`decode_request_header`] stopped to the end.
+/// Reads the body of a request, from where [`decode_request_header`] stopped.
+///
+/// Bytes after the body are ignored, as Apache Kafka does: librdkafka 2.16 sends three of them
+/// when it asks for the metadata of all topics.
 ///
 /// # Errors
 /// The version is not known here, or the bytes are not such a request.
 pub fn decode_request<R: Request>(mut r: Reader, version: ApiVersion) -> Result<R, DecodeError> {
     check_decodable(R::API_KEY, version, &r)?;
-    let request = R::decode(&mut r, version)?;
-    r.finish()?;
-    Ok(request)
+    R::decode(&mut r, version)
 }
 
 /// Reads a response from a frame without its length.

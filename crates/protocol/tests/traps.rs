@@ -279,8 +279,18 @@ fn an_unknown_api_or_version_is_named() {
     assert_eq!(error.unwrap_err().kind(), &kind);
 }
 
+/// librdkafka 2.16 asks for the metadata of all topics so: null topics in a count of four bytes.
 #[test]
-fn bytes_after_a_message_are_an_error() {
+fn bytes_after_a_request_are_ignored() {
+    let header = [0, 3, 0, 13, 0, 0, 0, 3, 0, 7, 114, 100, 107, 97, 102, 107, 97, 0];
+    let frame = [&header[..], &[0, 0, 0, 0, 1, 0, 0]].concat();
+    let (header, reader) = decode_request_header(frame.into()).unwrap();
+    let request: MetadataRequest = decode_request(reader, header.api_version).unwrap();
+    assert_eq!(request.topics, None);
+}
+
+#[test]
+fn bytes_after_a_response_are_an_error() {
     let mut frame = body(&ApiVersionsResponse::default(), 0).to_vec();
     frame.splice(..0, [0, 0, 0, 7]);
     frame.push(0);
