@@ -159,7 +159,7 @@ fn the_planted_bug_misses_a_duplicate_of_an_earlier_batch() {
 }
 
 proptest! {
-    /// Whatever is retried, swapped or lost on the way in, the log holds each sequence once, in order.
+    /// Whatever is retried, swapped or lost: each sequence is in the log once, in order.
     #[test]
     fn what_is_let_in_is_each_sequence_once_and_in_order(
         tries in proptest::collection::vec((0_i32..12, 1_i32..4), 1..200),

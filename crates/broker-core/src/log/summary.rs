@@ -50,12 +50,15 @@ impl LogSummary {
         self.segments.last()
     }
 
-    /// The same without what the active segment holds, for a log that is still written to: a start
-    /// that finds bytes in that file walks it.
+    /// The same as far as it is surely on disk, for a log that is still written to: the segments
+    /// from `base_offset` on are left to be walked by the next start.
     #[must_use]
-    pub fn without_active(mut self) -> Self {
-        if let Some(active) = self.segments.pop() {
-            self.segments.push(LogSegment::new(active.base_offset(), active.created));
+    pub fn before_segment(mut self, base_offset: Offset) -> Self {
+        let known = self.segments.partition_point(|segment| segment.base_offset() < base_offset);
+        if let Some(first) = self.segments.get(known) {
+            let empty = LogSegment::new(first.base_offset(), first.created);
+            self.segments.truncate(known);
+            self.segments.push(empty);
         }
         self
     }

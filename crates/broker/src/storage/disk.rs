@@ -15,7 +15,7 @@ use streamledger_broker_core::log::TEMPORARY_SUFFIX;
 const PIECES_MAX: usize = 1024;
 
 /// How surely a file that is written as a whole is on disk afterwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Durability {
     /// It replaces the old one at once; a power cut may take it away.
     Atomic,

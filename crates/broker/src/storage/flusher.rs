@@ -83,6 +83,7 @@ impl Partition {
         if let Err(error) = synced {
             let path = self.directory.path.display();
             self.shared.fail(&format!("fsync in {path}: {error}"));
+            self.shared.wake_everyone();
             return;
         }
         let progress = match &mut *self.state.lock() {

@@ -5,7 +5,7 @@
 //! put down to its summary.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
@@ -63,13 +63,12 @@ impl Housekeeper {
 /// Starts the thread.
 pub(super) fn start(
     shared: &Arc<Shared>,
-    directory: PathBuf,
     retention_check: Duration,
 ) -> Result<(Housekeeper, JoinHandle<()>), StorageError> {
     let requests = Arc::new((Mutex::new(Requests::default()), Condvar::new()));
     let housekeeper = Housekeeper { requests: Arc::clone(&requests) };
     let shared = Arc::clone(shared);
-    let run = move || keep_house(&shared, &directory, retention_check, &requests);
+    let run = move || keep_house(&shared, retention_check, &requests);
     let thread =
         Builder::new().name("log-housekeeping".to_owned()).stack_size(256 << 10).spawn(run);
     let thread = thread.map_err(|error| {
@@ -78,15 +77,9 @@ pub(super) fn start(
     Ok((housekeeper, thread))
 }
 
-fn keep_house(
-    shared: &Shared,
-    directory: &Path,
-    retention_check: Duration,
-    requests: &(Mutex<Requests>, Condvar),
-) {
+fn keep_house(shared: &Shared, retention_check: Duration, requests: &(Mutex<Requests>, Condvar)) {
     let mut clock = RetentionClock::new(shared.clock.now());
     let mut retention_due = shared.clock.now().monotonic;
-    let mut manifest = Manifest::default();
     let tick = TICK.min(retention_check);
     loop {
         let doomed = {
@@ -115,7 +108,7 @@ fn keep_house(
             retain(shared, clock.read(now), now.monotonic);
         }
         settle_idle(shared, now.monotonic);
-        if let Err(error) = manifest.write_if_changed(shared, directory, Durability::Atomic) {
+        if let Err(error) = shared.write_manifest(Durability::Atomic) {
             tracing::warn!(%error, "the manifest was not written");
         }
     }
@@ -138,7 +131,7 @@ pub(super) fn retain(shared: &Shared, clock: TimestampMs, now: MonotonicMs) {
     }
 }
 
-fn settle_idle(shared: &Shared, now: MonotonicMs) {
+pub(super) fn settle_idle(shared: &Shared, now: MonotonicMs) {
     for partition in shared.all_partitions() {
         let mut state = partition.state.lock();
         let LogState::Open(open) = &mut *state else { continue };
@@ -159,7 +152,7 @@ fn settle_idle(shared: &Shared, now: MonotonicMs) {
 }
 
 /// At the end: flushes every log, writes its files, and the manifest.
-pub(super) fn settle_all(shared: &Shared, directory: &Path) -> Result<(), StorageError> {
+pub(super) fn settle_all(shared: &Shared) -> Result<(), StorageError> {
     let mut outcome = Ok(());
     for partition in shared.all_partitions() {
         partition.flush();
@@ -171,23 +164,13 @@ pub(super) fn settle_all(shared: &Shared, directory: &Path) -> Result<(), Storag
         }
     }
     shared.check_alive()?;
-    Manifest::default().write_if_changed(shared, directory, Durability::Flushed)?;
+    shared.write_manifest(Durability::Flushed)?;
     outcome
 }
 
-/// What the manifest on disk says.
-#[derive(Debug, Default)]
-pub(super) struct Manifest {
-    written: Option<Vec<u8>>,
-}
-
-impl Manifest {
-    pub(super) fn write_if_changed(
-        &mut self,
-        shared: &Shared,
-        directory: &Path,
-        durability: Durability,
-    ) -> Result<(), StorageError> {
+impl Shared {
+    /// Writes the manifest if it would say something else than it says.
+    pub(super) fn write_manifest(&self, durability: Durability) -> Result<(), StorageError> {
         let entry = |partition: Arc<Partition>| {
             Some(ManifestEntry {
                 topic_partition: partition.topic_partition().clone(),
@@ -195,19 +178,27 @@ impl Manifest {
                 summary: partition.summary()?,
             })
         };
-        let entries: Vec<_> = shared.all_partitions().into_iter().filter_map(entry).collect();
+        let mut written = self.manifest.lock();
+        let entries: Vec<_> = self.all_partitions().into_iter().filter_map(entry).collect();
         let content = encode_manifest(&entries);
-        if self.written.as_ref() == Some(&content) {
+        let known = Fingerprint { bytes: content.len(), crc: crc32c::crc32c(&content) };
+        if written.is_some_and(|(known_to_be, how)| known_to_be == known && how >= durability) {
             return Ok(());
         }
-        let path = directory.join(MANIFEST);
-        shared
-            .disk
+        let path = self.directory.join(MANIFEST);
+        self.disk
             .replace(&path, &content, durability)
             .map_err(|error| StorageError::io("writing", &path, error))?;
-        self.written = Some(content);
+        *written = Some((known, durability));
         Ok(())
     }
+}
+
+/// Which manifest is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    bytes: usize,
+    crc: u32,
 }
 
 impl Partition {
@@ -217,10 +208,12 @@ impl Partition {
         match &*self.state.lock() {
             LogState::Cold(summary) => Some(summary.clone()),
             LogState::Open(open) if open.settled => Some(open.log.summary()),
-            LogState::Open(open) if open.unsynced.is_empty() => {
-                Some(open.log.summary().without_active())
+            LogState::Open(open) => {
+                let active = open.log.active_segment().base_offset();
+                let unsynced = open.unsynced.iter().map(|file| file.base_offset).min();
+                Some(open.log.summary().before_segment(unsynced.unwrap_or(active).min(active)))
             }
-            LogState::Open(_) | LogState::Gone(_) => None,
+            LogState::Gone(_) => None,
         }
     }
 

@@ -81,9 +81,7 @@ pub(super) fn open_cold(
             let path = directory.path.display();
             tracing::warn!(%path, "producer snapshot or index missing or corrupt: rebuilding");
             let listing = directory.list().map_err(|e| LoadProblem::io(directory, e))?;
-            let start_offset = summary.log_start_offset;
-            recover(directory, shared, config, &listing, Some(&summary.without_active()))
-                .inspect(|open| debug_assert!(open.log.log_start_offset() >= start_offset))
+            recover(directory, shared, config, &listing, Some(&summary))
         }
     }
 }
@@ -189,14 +187,12 @@ pub(super) fn recover(
     let io = |error| LoadProblem::io(directory, error);
     let now = shared.clock.now();
     let epochs = directory.read_epochs();
+    let log_start_offset = summary.map_or(Offset::ZERO, |summary| summary.log_start_offset);
+    // Without their checkpoint the leader epochs are found again only by walking everything.
     let summary = summary.filter(|_| epochs.is_some());
     let (known, snapshot) = choose_known(directory, shared, config, listing, summary)?;
     let known_count = known.len();
-    let start = RecoveryStart {
-        log_start_offset: summary.map_or(Offset::ZERO, |summary| summary.log_start_offset),
-        snapshot,
-        epochs: epochs.unwrap_or_default(),
-    };
+    let start = RecoveryStart { log_start_offset, snapshot, epochs: epochs.unwrap_or_default() };
     let mut recovery = LogRecovery::new(config.clone(), start, shared.on_damage, now);
     for (segment, aborted) in known {
         recovery.known_segment(segment, aborted);

@@ -15,14 +15,15 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use streamledger_broker_core::log::{
     AppendDecision, AppendOrigin, AppendOutcome, EpochEnd, LogConfig, LogSummary, OffsetOutOfRange,
-    PartitionLog, PreparedAppend, ProducerState, ReadLimit, validate_batches,
+    PartitionLog, PreparedAppend, ProducerState, ReadLimit, ValidBatches, validate_batches,
 };
-use streamledger_broker_core::time::MonotonicMs;
+use streamledger_broker_core::time::{MonotonicMs, Now};
 use streamledger_protocol::compression::Decompressor;
 use streamledger_protocol::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
 
 use super::config::FlushPolicy;
 use super::directory::{PartitionDirectory, SegmentFile};
+use super::disk::Durability;
 use super::errors::{AppendError, ReadError, StorageOffline};
 use super::load;
 use super::shared::Shared;
@@ -105,6 +106,13 @@ pub struct Partition {
 pub(super) struct Progress {
     flushed: Option<Offset>,
     visible: [Option<Offset>; 3],
+}
+
+/// What an append did, to be told once the lock is released.
+struct Appended {
+    outcome: AppendOutcome,
+    progress: Progress,
+    wants_flush: bool,
 }
 
 impl Partition {
@@ -333,29 +341,46 @@ impl Partition {
         let valid = with_decompressor(|decompressor| {
             validate_batches(batches, origin, &config, now.wall, decompressor)
         })?;
-        let (outcome, progress, wants_flush) = self.with_open(|open| {
-            let prepared = match open.log.decide_append(valid, now)? {
-                AppendDecision::Duplicate(outcome) => {
-                    return Ok((outcome, Progress::default(), false));
-                }
-                AppendDecision::Write(prepared) => prepared,
-            };
-            if prepared.roll.is_some() {
-                self.roll(open)?;
+        let appended = self.with_open(|open| self.append_valid(open, valid, now))?;
+        let Appended { outcome, progress, wants_flush } = appended.inspect_err(|_| {
+            // A write that could not be undone: no lock is held any more.
+            if self.shared.failure().is_some() {
+                self.shared.wake_everyone();
             }
-            self.write(open, &prepared)?;
-            if open.log.written(&prepared, now) {
-                self.note_epochs(open);
-            }
-            open.settled = false;
-            let wants_flush = self.shared.flush != FlushPolicy::Os || !open.unsynced.is_empty();
-            Ok::<_, AppendError>((prepared.outcome, self.publish(&open.log), wants_flush))
-        })??;
+        })?;
         if wants_flush {
             self.queue_flush();
         }
         self.wake(progress);
         Ok(outcome)
+    }
+
+    fn append_valid(
+        &self,
+        open: &mut OpenLog,
+        valid: ValidBatches,
+        now: Now,
+    ) -> Result<Appended, AppendError> {
+        let prepared = match open.log.decide_append(valid, now)? {
+            AppendDecision::Duplicate(outcome) => {
+                let progress = Progress::default();
+                return Ok(Appended { outcome, progress, wants_flush: false });
+            }
+            AppendDecision::Write(prepared) => prepared,
+        };
+        if prepared.roll.is_some() {
+            self.roll(open)?;
+        }
+        self.write(open, &prepared)?;
+        if open.log.written(&prepared, now) {
+            self.note_epochs(open);
+        }
+        open.settled = false;
+        Ok(Appended {
+            outcome: prepared.outcome,
+            progress: self.publish(&open.log),
+            wants_flush: self.shared.flush != FlushPolicy::Os || !open.unsynced.is_empty(),
+        })
     }
 
     fn write(&self, open: &OpenLog, prepared: &PreparedAppend) -> Result<(), AppendError> {
@@ -453,10 +478,11 @@ impl Partition {
     }
 
     /// Makes the log begin at `offset` (DeleteRecords); at the high watermark if it is NONE. Gives
-    /// the new start.
+    /// the new start, which is on disk then.
     ///
     /// # Errors
-    /// The offset is above the high watermark, or the partition is offline.
+    /// The offset is above the high watermark, the partition is offline, or the new start can't be
+    /// written down.
     pub fn delete_records_before(&self, offset: Offset) -> Result<Offset, ReadError> {
         let (start, progress) = self.with_open(|open| {
             let start = open.log.delete_records_before(offset)?;
@@ -464,6 +490,10 @@ impl Partition {
             Ok::<_, OffsetOutOfRange>((start, self.publish(&open.log)))
         })??;
         self.wake(progress);
+        self.shared.write_manifest(Durability::Flushed).map_err(|error| ReadError::Io {
+            path: self.shared.directory.clone(),
+            source: std::io::Error::other(error),
+        })?;
         Ok(start)
     }
 

@@ -1,6 +1,7 @@
 //! What all partitions of a store have in common: disk, clock, flush queue, and whether it is over.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,13 +13,15 @@ use streamledger_protocol::TopicPartition;
 
 use super::clock::Clock;
 use super::config::FlushPolicy;
-use super::disk::Disk;
+use super::disk::{Disk, Durability};
 use super::errors::StorageOffline;
+use super::housekeeping::Fingerprint;
 use super::partition::Partition;
 
 /// What all partitions of a store have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
+    pub(super) directory: PathBuf,
     pub(super) disk: Disk,
     pub(super) clock: Clock,
     pub(super) flush: FlushPolicy,
@@ -26,20 +29,29 @@ pub(super) struct Shared {
     pub(super) queue: FlushQueue,
     /// Emptied when the store closes; until then the partitions and this hold each other.
     pub(super) partitions: RwLock<Map<TopicPartition, Arc<Partition>>>,
+    /// Which manifest is on disk, and how surely.
+    pub(super) manifest: Mutex<Option<(Fingerprint, Durability)>>,
     failed: OnceLock<Arc<str>>,
     closing: AtomicBool,
     closed: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn new(disk: Disk, flush: FlushPolicy, on_damage: OnDamage) -> Self {
+    pub(super) fn new(
+        directory: PathBuf,
+        disk: Disk,
+        flush: FlushPolicy,
+        on_damage: OnDamage,
+    ) -> Self {
         Self {
+            directory,
             disk,
             clock: Clock::new(),
             flush,
             on_damage,
             queue: FlushQueue::default(),
             partitions: RwLock::default(),
+            manifest: Mutex::new(None),
             failed: OnceLock::new(),
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -78,12 +90,16 @@ impl Shared {
         all
     }
 
-    /// Takes the directory offline for good, and tells everyone who waits: after a failed fsync
-    /// nobody knows what is on disk, and a second one would lie.
+    /// Takes the directory offline for good: after a failed fsync nobody knows what is on disk,
+    /// and a second one would lie. Whoever says so wakes everyone once no lock is held.
     pub(super) fn fail(&self, reason: &str) {
         if self.failed.set(reason.into()).is_ok() {
             tracing::error!(reason, "the data directory is offline");
         }
+    }
+
+    /// Wakes everyone who waits in any partition.
+    pub(super) fn wake_everyone(&self) {
         for partition in self.all_partitions() {
             partition.wake_all();
         }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -35,7 +35,6 @@ pub struct LogStore {
 
 #[derive(Debug)]
 struct Inner {
-    directory: PathBuf,
     cluster_id: String,
     shared: Arc<Shared>,
     lock: DirectoryLock,
@@ -56,18 +55,17 @@ impl LogStore {
         let lock = DirectoryLock::acquire(directory)?;
         let disk = Disk::new(config.faults);
         let cluster_id = meta::open_or_format(&disk, directory, config.cluster_id.as_deref())?;
-        let shared = Arc::new(Shared::new(disk, config.flush, config.on_damage));
+        let shared =
+            Arc::new(Shared::new(directory.to_owned(), disk, config.flush, config.on_damage));
         let log_config = LogConfig { watermark: config.flush.watermark(), ..config.log };
         for partition in load_all(directory, &shared, &log_config)? {
             shared.partitions.write().insert(partition.topic_partition().clone(), partition);
         }
         let mut threads = flusher::start(&shared, config.flush_threads)?;
-        let (housekeeper, thread) =
-            housekeeping::start(&shared, directory.to_owned(), config.retention_check)?;
+        let (housekeeper, thread) = housekeeping::start(&shared, config.retention_check)?;
         threads.push(thread);
         let threads = Mutex::new(threads);
-        let directory = directory.to_owned();
-        let inner = Inner { directory, cluster_id, shared, lock, housekeeper, threads };
+        let inner = Inner { cluster_id, shared, lock, housekeeper, threads };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -88,7 +86,7 @@ impl LogStore {
     /// The data directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        &self.inner.directory
+        &self.inner.shared.directory
     }
 
     /// Why the whole directory is offline, if it is.
@@ -136,7 +134,7 @@ impl LogStore {
     ) -> Result<Arc<Partition>, StorageError> {
         let shared = &self.inner.shared;
         shared.check_online()?;
-        let path = self.inner.directory.join(topic_partition.to_string());
+        let path = self.inner.shared.directory.join(topic_partition.to_string());
         let failed = |error: io::Error| StorageError::io("creating", &path, error);
         let mut partitions = shared.partitions.write();
         if partitions.contains_key(topic_partition) || path.exists() {
@@ -189,7 +187,7 @@ impl LogStore {
         let Some(partition) = partitions.get(topic_partition).cloned() else { return Ok(()) };
         let number = DELETED.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}.{DELETED_EXTENSION}", std::process::id());
-        let doomed = self.inner.directory.join(name);
+        let doomed = self.inner.shared.directory.join(name);
         let path = &partition.directory.path;
         fs::rename(path, &doomed).map_err(|error| StorageError::io("renaming", path, error))?;
         partitions.remove(topic_partition);
@@ -224,7 +222,7 @@ impl Inner {
                 tracing::error!("a thread of the log store panicked");
             }
         }
-        let closed = housekeeping::settle_all(&self.shared, &self.directory);
+        let closed = housekeeping::settle_all(&self.shared);
         self.shared.close();
         let partitions = std::mem::take(&mut *self.shared.partitions.write());
         for partition in partitions.into_values() {

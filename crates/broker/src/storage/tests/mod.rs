@@ -1,8 +1,12 @@
 //! The log store against a real directory.
 
+mod faults;
+mod readers;
 mod restart;
+mod upkeep;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -81,6 +85,37 @@ fn open_with(directory: &Path, change: impl FnOnce(&mut LogStoreConfig)) -> LogS
 fn create(store: &LogStore, partition: i32) -> Arc<Partition> {
     let config = small_segments();
     store.create_partition(&clicks(partition), TOPIC_ID, &config, LeaderEpoch(0)).unwrap()
+}
+
+/// A copy of the data directory as it is now: what a crash leaves, the page cache included.
+fn crashed(directory: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    copy_directory(directory, copy.path());
+    copy
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&target).unwrap();
+            copy_directory(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The files of a partition whose names end so, by name.
+fn files(directory: &Path, partition: i32, suffix: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = fs::read_dir(directory.join(clicks(partition).to_string()))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(suffix))
+        .collect();
+    found.sort();
+    found
 }
 
 /// Appends and waits for the flush.

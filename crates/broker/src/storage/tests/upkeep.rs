@@ -1,0 +1,108 @@
+//! Logs that settle, are put down, lose their old segments, and keep what was deleted deleted.
+
+use super::partition::LogState;
+use super::*;
+
+const HOUR_MS: i64 = 3_600_000;
+
+#[test]
+fn a_log_that_settled_needs_no_walk_after_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let (idle, busy) = (create(&store, 0), create(&store, 1));
+    for n in 0..20 {
+        produce(&idle, batch(Some((5, n * 10))));
+        produce(&busy, batch(None));
+    }
+    let shared = &idle.shared;
+    shared.clock.advance(60_000);
+    housekeeping::settle_idle(shared, shared.clock.now().monotonic);
+    shared.write_manifest(disk::Durability::Atomic).unwrap();
+    produce(&busy, batch(None));
+    let crashed = crashed(directory.path());
+    let again = open_with(crashed.path(), |_| {});
+    let state = |partition| {
+        let partition = again.partition(&clicks(partition)).unwrap();
+        matches!(*partition.state.lock(), LogState::Cold(_))
+    };
+    assert_eq!((state(0), state(1)), (true, false));
+    for (partition, end) in [(0, 200), (1, 210)] {
+        let partition = again.partition(&clicks(partition)).unwrap();
+        assert_eq!(partition.log_end_offset(), Offset(end));
+        assert_eq!(batches(&consume(&partition, Offset(0))).count() as i64 * 10, end);
+    }
+    assert!(produce(&again.partition(&clicks(0)).unwrap(), batch(Some((5, 190)))).duplicate);
+    // Unused for longer it is put down, and comes back when it is asked.
+    shared.clock.advance(HOUR_MS);
+    housekeeping::settle_idle(shared, shared.clock.now().monotonic);
+    assert!(matches!(*idle.state.lock(), LogState::Cold(_)));
+    assert_eq!(produce(&idle, batch(Some((5, 200)))).base_offset, Offset(200));
+}
+
+#[test]
+fn only_the_last_snapshot_beside_those_of_the_segments_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let partition = create(&store, 0);
+    for n in 0..30 {
+        produce(&partition, batch(Some((5, n * 10))));
+        let shared = &partition.shared;
+        shared.clock.advance(60_000);
+        housekeeping::settle_idle(shared, shared.clock.now().monotonic);
+    }
+    let segments = files(directory.path(), 0, ".log").len();
+    let snapshots = files(directory.path(), 0, ".snapshot").len();
+    assert!(snapshots <= segments + 1, "{snapshots} snapshots of {segments} segments");
+}
+
+#[test]
+fn records_that_were_deleted_stay_deleted_after_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let partition = create(&store, 0);
+    for _ in 0..30 {
+        produce(&partition, batch(None));
+    }
+    assert_eq!(partition.delete_records_before(Offset(155)).unwrap(), Offset(155));
+    assert!(partition.delete_records_before(Offset(301)).is_err());
+    let crashed_at_once = crashed(directory.path());
+    let again = open_with(crashed_at_once.path(), |_| {});
+    let partition = again.partition(&clicks(0)).unwrap();
+    assert_eq!(
+        (partition.log_start_offset(), partition.log_end_offset()),
+        (Offset(155), Offset(300))
+    );
+    let shared = &partition.shared;
+    housekeeping::retain(shared, TimestampMs(0), shared.clock.now().monotonic);
+    let first = files(crashed_at_once.path(), 0, ".log").remove(0);
+    assert!(!first.ends_with("00000000000000000000.log"));
+    assert_eq!(partition.log_start_offset(), Offset(155));
+}
+
+#[test]
+fn old_segments_go_whole_with_all_their_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let partition = create(&store, 0);
+    for _ in 0..40 {
+        produce(&partition, batch(None));
+    }
+    let segments = files(directory.path(), 0, ".log").len();
+    partition.reconfigure(&LogConfig { retention_ms: Some(1000), ..small_segments() });
+    let shared = &partition.shared;
+    let monotonic = shared.clock.now().monotonic;
+    housekeeping::retain(shared, TimestampMs(1500), monotonic);
+    assert_eq!(files(directory.path(), 0, ".log").len(), segments);
+    housekeeping::retain(shared, TimestampMs(1000 + HOUR_MS), monotonic);
+    assert_eq!(files(directory.path(), 0, ".log").len(), 1);
+    assert!(files(directory.path(), 0, "index").is_empty());
+    assert_eq!(partition.log_start_offset(), Offset(400));
+    assert_eq!(produce(&partition, batch(None)).base_offset, Offset(400));
+    store.close().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let partition = store.partition(&clicks(0)).unwrap();
+    assert_eq!(
+        (partition.log_start_offset(), partition.log_end_offset()),
+        (Offset(400), Offset(410))
+    );
+}
