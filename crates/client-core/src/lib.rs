@@ -2,6 +2,7 @@
 
 pub mod accumulator;
 pub mod cluster;
+pub mod consumer;
 pub mod failure;
 pub mod idempotence;
 pub mod map;
