@@ -346,7 +346,7 @@ fn what_is_not_there_yet_is_refused_at_once_and_for_good() {
     let mut client = RawClient::connect(&broker);
     let group = FindCoordinatorRequest { key: "group".to_owned(), ..Default::default() };
     let answer = client.call(3, &group);
-    assert_eq!(answer.error_code, ErrorCode::UnsupportedVersion);
+    assert_eq!(answer.error_code, ErrorCode::CoordinatorNotAvailable);
     assert!(answer.error_message.unwrap().contains("assigned partitions"));
     let transactional = InitProducerIdRequest {
         transactional_id: Some(TransactionalId::new("tx")),

@@ -1,5 +1,7 @@
-//! FindCoordinator (10): there is no group or transaction coordinator in this version, and saying
-//! so at once lets a client fail with a sentence instead of asking for a minute.
+//! FindCoordinator (10): there is no group or transaction coordinator in this version.
+//!
+//! The answer is COORDINATOR_NOT_AVAILABLE with that sentence. Any other error librdkafka hands to
+//! the application, also to one that only assigns partitions and has a `group.id` all the same.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -42,6 +44,6 @@ impl Api for FindCoordinatorRequest {
         if call.version >= ApiVersion(4) && self.coordinator_keys.is_empty() {
             return FindCoordinatorResponse::default().into();
         }
-        self.refused(ErrorCode::UnsupportedVersion).into()
+        self.refused(ErrorCode::CoordinatorNotAvailable).into()
     }
 }
