@@ -1,3 +1,112 @@
-//! Runs the simulator: `simulate --seed N`.
+//! Runs the simulator: `simulate --seed N [--seeds M] [--trace] [--planted BUG]`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use streamledger_simulator::{Counters, Planted, Report, RunPlan, run};
+
+const USAGE: &str = "\
+Runs the real producer and log cores under a faked clock, network and disk.
+
+Usage: simulate [--seed N] [--seeds M] [--trace] [--planted BUG] [--quiet]
+
+  --seed N       the first seed (default 0)
+  --seeds M      how many seeds, one after the other (default 1)
+  --trace        print what happened, line by line
+  --planted BUG  with a bug planted in one of the cores; `--planted list` names them
+  --quiet        print only runs that are bad, and the sum
+
+Exit code: 0 if every promise was kept in every run, 1 if one was broken, 2 if the command line is
+wrong. The same seed does the same in every run.";
+
+struct Arguments {
+    first_seed: u64,
+    seeds: u64,
+    trace: bool,
+    quiet: bool,
+    planted: Option<Planted>,
+}
+
+enum Asked {
+    Run(Arguments),
+    Help,
+    Bugs,
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
+    let mut arguments =
+        Arguments { first_seed: 0, seeds: 1, trace: false, quiet: false, planted: None };
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        let number = |text: String| {
+            text.parse::<u64>().map_err(|_| format!("{text:?} is no number for {word}"))
+        };
+        match word.as_str() {
+            "--seed" => arguments.first_seed = number(value()?)?,
+            "--seeds" => arguments.seeds = number(value()?)?,
+            "--trace" => arguments.trace = true,
+            "--quiet" => arguments.quiet = true,
+            "--planted" => match value()?.as_str() {
+                "list" => return Ok(Asked::Bugs),
+                name => {
+                    arguments.planted = Some(name.parse().map_err(
+                        |unknown: streamledger_simulator::UnknownBug| unknown.to_string(),
+                    )?);
+                }
+            },
+            "--help" | "-h" => return Ok(Asked::Help),
+            other => return Err(format!("{other:?} is not understood")),
+        }
+    }
+    Ok(Asked::Run(arguments))
+}
+
+fn run_one(seed: u64, arguments: &Arguments) -> Report {
+    let mut plan = RunPlan::from_seed(seed);
+    plan.keep_trace = arguments.trace;
+    plan.planted = arguments.planted;
+    run(plan)
+}
+
+fn run_all(arguments: &Arguments) -> ExitCode {
+    let mut sum = Counters::default();
+    let mut bad = Vec::new();
+    for seed in arguments.first_seed..arguments.first_seed.saturating_add(arguments.seeds) {
+        let report = run_one(seed, arguments);
+        report.trace.iter().for_each(|line| println!("{line}"));
+        if !arguments.quiet || !report.is_good() {
+            println!("{report}");
+        }
+        sum.add(&report.counters);
+        if !report.is_good() {
+            bad.push(seed);
+        }
+    }
+    println!("\nall in all:");
+    for (name, count) in sum.named() {
+        println!("  {count:>10}  {}", name.replace('_', " "));
+    }
+    if bad.is_empty() {
+        println!("every promise was kept");
+        return ExitCode::SUCCESS;
+    }
+    println!("{} of {} seeds are bad: {bad:?}", bad.len(), arguments.seeds);
+    ExitCode::FAILURE
+}
+
+fn main() -> ExitCode {
+    match parse(std::env::args().skip(1)) {
+        Ok(Asked::Run(arguments)) => run_all(&arguments),
+        Ok(Asked::Help) => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Ok(Asked::Bugs) => {
+            Planted::all().for_each(|bug| println!("{bug}"));
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("{problem}\n\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! One partition at its broker: the real log over faked files, run as the broker's shell runs it.
+
+use bytes::Bytes;
+use streamledger_broker_core::log::{
+    AppendDecision, AppendOrigin, LogConfig, LogDamage, LogRecovery, OnDamage, PartitionLog,
+    PreparedAppend, ProducerStateTable, ReadLimit, ReadPlan, ReadRange, RecoveryStart, ScanDepth,
+    SegmentIndexes, SegmentScan, SegmentVerdict, Selection, decode_snapshot, select_batches,
+    validate_batches,
+};
+use streamledger_broker_core::time::Now;
+use streamledger_protocol::compression::Decompressor;
+use streamledger_protocol::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TimestampMs};
+
+use crate::disk::{CrashKind, FlushScope, IndexPair, LogFile, PartitionFiles};
+use crate::random::Dice;
+
+/// More steps than any sound read takes.
+const READ_STEPS_MAX: usize = 1000;
+
+/// A partition, wherever it is led.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    pub(crate) topic: usize,
+    pub(crate) index: PartitionIndex,
+    /// The broker that holds its files and leads it when it is up.
+    pub(crate) host: usize,
+    /// Rises whenever the log is opened, closed or moved: what was begun before is void.
+    pub(crate) life: u32,
+    pub(crate) leader_epoch: LeaderEpoch,
+    /// The log while it is open.
+    pub(crate) log: Option<Box<PartitionLog>>,
+    pub(crate) files: PartitionFiles,
+    pub(crate) flush: Option<Flush>,
+    /// The highest watermark there ever was: consumers have seen everything below.
+    pub(crate) watermark_seen: Offset,
+    /// Segments begun since the partition was made.
+    pub(crate) rolls: u64,
+    config: LogConfig,
+    flush_on_roll: bool,
+    next_flush: u64,
+}
+
+/// A flush that is going on.
+#[derive(Debug, Clone)]
+pub(crate) struct Flush {
+    pub(crate) number: u64,
+    scope: FlushScope,
+    end: Offset,
+}
+
+/// What an append came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Appended {
+    /// It is in the log, to be acknowledged once it is flushed past its last offset.
+    Written { base_offset: Offset, last_offset: Offset },
+    /// It was in the log before.
+    Duplicate { base_offset: Offset, last_offset: Offset },
+    /// Nothing of it is in the log.
+    Refused(ErrorCode),
+}
+
+/// What a recovery found.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Recovered {
+    pub(crate) cut_bytes: usize,
+    pub(crate) known_segments: usize,
+    pub(crate) used_snapshot: bool,
+}
+
+impl Partition {
+    pub(crate) fn new(
+        topic: usize,
+        index: PartitionIndex,
+        host: usize,
+        config: LogConfig,
+        flush_on_roll: bool,
+    ) -> Self {
+        Self {
+            topic,
+            index,
+            host,
+            life: 0,
+            leader_epoch: LeaderEpoch::ZERO,
+            log: None,
+            files: PartitionFiles::default(),
+            flush: None,
+            watermark_seen: Offset::ZERO,
+            rolls: 0,
+            config,
+            flush_on_roll,
+            next_flush: 0,
+        }
+    }
+
+    /// A log without records.
+    pub(crate) fn create(&mut self, now: Now) {
+        let mut log = PartitionLog::new(self.config.clone(), now.wall);
+        log.become_leader(self.leader_epoch);
+        self.files = PartitionFiles::default();
+        self.files.segments.insert(Offset::ZERO, LogFile::default());
+        self.log = Some(Box::new(log));
+        self.watermark_seen = Offset::ZERO;
+        self.life += 1;
+        self.flush = None;
+    }
+
+    /// Closes the log as a leader that steps down does; the files stay as they are.
+    pub(crate) fn close(&mut self) {
+        self.log = None;
+        self.flush = None;
+        self.life += 1;
+    }
+
+    /// The broker goes down. Says how many bytes went with it.
+    pub(crate) fn crash(&mut self, kind: CrashKind, dice: &mut Dice) -> usize {
+        self.close();
+        self.files.crash(kind, dice)
+    }
+
+    /// Appends a batch as a produce request brings it. `free_bytes` is the room on the disk.
+    pub(crate) fn append(
+        &mut self,
+        records: Bytes,
+        origin: AppendOrigin,
+        now: Now,
+        free_bytes: usize,
+    ) -> Appended {
+        let Some(log) = &self.log else {
+            return Appended::Refused(ErrorCode::NotLeaderOrFollower);
+        };
+        let mut decompressor = Decompressor::default();
+        let decision = validate_batches(records, origin, &self.config, now.wall, &mut decompressor)
+            .and_then(|valid| log.decide_append(valid, now));
+        match decision {
+            Err(refusal) => Appended::Refused(refusal.error_code()),
+            Ok(AppendDecision::Duplicate(outcome)) => {
+                let (base_offset, last_offset) = (outcome.base_offset, outcome.last_offset);
+                Appended::Duplicate { base_offset, last_offset }
+            }
+            Ok(AppendDecision::Write(prepared)) => self.write(&prepared, now, free_bytes),
+        }
+    }
+
+    fn write(&mut self, prepared: &PreparedAppend, now: Now, free_bytes: usize) -> Appended {
+        if prepared.roll.is_some() {
+            if free_bytes == 0 {
+                return Appended::Refused(ErrorCode::KafkaStorageError);
+            }
+            self.roll(now);
+        }
+        let Some(log) = &mut self.log else {
+            return Appended::Refused(ErrorCode::NotLeaderOrFollower);
+        };
+        let file = self.files.segments.entry(prepared.segment).or_default();
+        if !file.write(&prepared.to_bytes(), free_bytes) {
+            file.truncate(prepared.position as usize);
+            return Appended::Refused(ErrorCode::KafkaStorageError);
+        }
+        log.written(prepared, now);
+        let outcome = &prepared.outcome;
+        Appended::Written { base_offset: outcome.base_offset, last_offset: outcome.last_offset }
+    }
+
+    fn roll(&mut self, now: Now) {
+        let Some(log) = &mut self.log else { return };
+        let plan = log.plan_roll(now.monotonic);
+        let (offsets, times) = (plan.index_files.offsets.clone(), plan.index_files.times.clone());
+        self.files.indexes.insert(plan.closed, IndexPair { offsets, times });
+        self.files.snapshots.insert(plan.opened, plan.producer_snapshot.clone());
+        if self.flush_on_roll {
+            let scope = self.files.unsafe_scope();
+            self.files.make_safe(&scope);
+        }
+        self.files.segments.insert(plan.opened, LogFile::default());
+        log.rolled(&plan, now.wall);
+        self.rolls += 1;
+        if self.flush_on_roll {
+            log.flushed(plan.opened);
+        }
+    }
+
+    /// Begins a flush if there is anything to flush and none is going on. Gives its number.
+    pub(crate) fn begin_flush(&mut self) -> Option<u64> {
+        let log = self.log.as_ref()?;
+        let scope = self.files.unsafe_scope();
+        if self.flush.is_some() || scope == FlushScope::default() {
+            return None;
+        }
+        self.next_flush += 1;
+        let (number, end) = (self.next_flush, log.log_end_offset());
+        self.flush = Some(Flush { number, scope, end });
+        Some(number)
+    }
+
+    /// A flush is done. False if it was of an earlier life.
+    pub(crate) fn flush_done(&mut self, number: u64) -> bool {
+        let Some(flush) = self.flush.take_if(|flush| flush.number == number) else { return false };
+        self.files.make_safe(&flush.scope);
+        if let Some(log) = &mut self.log {
+            log.flushed(flush.end);
+        }
+        true
+    }
+
+    /// How far the log is known to be safe.
+    pub(crate) fn flushed_offset(&self) -> Offset {
+        self.log.as_ref().map_or(Offset::ZERO, |log| log.flushed_offset())
+    }
+
+    /// Opens the log from its files, after a crash or a move.
+    pub(crate) fn recover(&mut self, now: Now, dice: &mut Dice) -> Result<Recovered, LogDamage> {
+        let mut recovered = Recovered::default();
+        let (known, snapshot) = self.choose_known(now, dice);
+        recovered.known_segments = known;
+        recovered.used_snapshot = snapshot.is_some();
+        let start = RecoveryStart { snapshot, ..RecoveryStart::default() };
+        let mut recovery = LogRecovery::new(self.config.clone(), start, OnDamage::Refuse, now);
+        let bases: Vec<Offset> = self.files.segments.keys().copied().collect();
+        for (place, base_offset) in bases.into_iter().enumerate() {
+            let Some(file) = self.files.segments.get_mut(&base_offset) else { continue };
+            if place < known {
+                let interval = self.config.index_interval_bytes;
+                let mut scan = scan_of(base_offset, file.bytes.len(), interval);
+                feed_all(&file.bytes, |piece| scan.feed(piece, |_| {}).consumed);
+                recovery.known_segment(scan.finish().0, Vec::new());
+                continue;
+            }
+            let bytes = file.bytes.len();
+            match walk(&mut recovery, base_offset, &file.bytes, dice)? {
+                SegmentVerdict::Whole => {}
+                SegmentVerdict::CutTo { bytes: kept, .. } => file.truncate(kept as usize),
+                SegmentVerdict::Remove => file.truncate(0),
+            }
+            recovered.cut_bytes += bytes.saturating_sub(file.bytes.len());
+        }
+        let mut log = recovery.finish(Offset::ZERO);
+        let kept = |base: &Offset| log.segments().any(|segment| segment.base_offset() == *base);
+        self.files.segments.retain(|base, _| kept(base));
+        self.files.snapshots.retain(|base, _| kept(base));
+        self.files.segments.entry(log.active_segment().base_offset()).or_default();
+        let scope = self.files.unsafe_scope();
+        self.files.make_safe(&scope);
+        log.flushed(log.log_end_offset());
+        log.become_leader(self.leader_epoch);
+        self.log = Some(Box::new(log));
+        self.life += 1;
+        Ok(recovered)
+    }
+
+    /// How many segments need no walk, and the snapshot where the walk begins.
+    fn choose_known(
+        &self,
+        now: Now,
+        dice: &mut Dice,
+    ) -> (usize, Option<(Offset, ProducerStateTable)>) {
+        // Without a flush at each roll any segment may have lost its end.
+        if !self.flush_on_roll || dice.chance(200) {
+            return (0, None);
+        }
+        let bases: Vec<Offset> = self.files.segments.keys().copied().collect();
+        for known in (1..bases.len()).rev() {
+            let Some(content) = self.files.snapshots.get(&bases[known]) else { continue };
+            let decoded = decode_snapshot(content, now.monotonic, self.config.planted);
+            if let Ok((offset, table)) = decoded
+                && offset == bases[known]
+            {
+                return (known, Some((offset, table)));
+            }
+        }
+        (0, None)
+    }
+
+    /// Whole batches from `from` on, at most about `max_bytes`; nothing at the limit.
+    pub(crate) fn read(
+        &mut self,
+        from: Offset,
+        max_bytes: usize,
+        limit: ReadLimit,
+    ) -> Result<Vec<u8>, String> {
+        let interval = self.config.index_interval_bytes;
+        let Self { log, files, .. } = self;
+        let Some(log) = log else { return Ok(Vec::new()) };
+        let (mut wanted, mut skipped) = (from, 0);
+        for _ in 0..READ_STEPS_MAX {
+            let mut range = match log.plan_read(wanted, limit).map_err(|e| e.to_string())? {
+                ReadPlan::Nothing => return Ok(Vec::new()),
+                ReadPlan::LoadIndexes { segment } => {
+                    load_indexes(log, files, segment, interval)?;
+                    continue;
+                }
+                ReadPlan::Range(range) => range,
+            };
+            range.go_on(skipped);
+            let Some(file) = files.segments.get(&range.segment) else {
+                return Err(format!("segment {} has no file", range.segment));
+            };
+            let begin = range.position as usize;
+            let end = begin + range.bytes_to_read(max_bytes);
+            let piece = file.bytes.get(begin..end).ok_or("the file is shorter than its log")?;
+            match select_batches(piece, &range, max_bytes) {
+                Selection::AtLimit => return Ok(Vec::new()),
+                Selection::Beyond(further) if begin + further < file.bytes.len() => {
+                    skipped += further;
+                }
+                Selection::Beyond(_) => match range.next_segment {
+                    Some(next) => (wanted, skipped) = (next, 0),
+                    None => return Ok(Vec::new()),
+                },
+                Selection::Longer { skip, bytes, next_offset } => {
+                    return take(log, file, &range, skip..skip + bytes, next_offset);
+                }
+                Selection::Batches { start, end, next_offset } => {
+                    return take(log, file, &range, start..end, next_offset);
+                }
+                Selection::Damaged { at } => {
+                    return Err(format!("segment {} is damaged at {at}", range.segment));
+                }
+            }
+        }
+        Err(format!("reading from {from} does not come to an end"))
+    }
+}
+
+fn take(
+    log: &mut PartitionLog,
+    file: &LogFile,
+    range: &ReadRange,
+    chosen: std::ops::Range<usize>,
+    next_offset: Offset,
+) -> Result<Vec<u8>, String> {
+    let begin = range.position as usize;
+    let (start, end) = (begin + chosen.start, begin + chosen.end);
+    let bytes = file.bytes.get(start..end).ok_or("the file is shorter than its log")?;
+    log.note_read(next_offset, range.segment, u32::try_from(end).unwrap_or(u32::MAX));
+    Ok(bytes.to_vec())
+}
+
+/// The indexes of a closed segment, from their files or, where these are no good, from the log.
+fn load_indexes(
+    log: &mut PartitionLog,
+    files: &PartitionFiles,
+    base_offset: Offset,
+    interval: u32,
+) -> Result<(), String> {
+    let segment = log.segment(base_offset).ok_or("there is no such segment")?;
+    let decode = |pair: &IndexPair| SegmentIndexes::decode(segment, &pair.offsets, &pair.times);
+    let from_file = files.indexes.get(&base_offset).and_then(|pair| decode(pair).ok());
+    let indexes = match from_file {
+        Some(indexes) => indexes,
+        None => {
+            let file = files.segments.get(&base_offset).ok_or("the segment has no file")?;
+            let mut scan = scan_of(base_offset, segment.bytes() as usize, interval);
+            feed_all(&file.bytes, |piece| scan.feed(piece, |_| {}).consumed);
+            scan.into_indexes().ok_or("the segment's batches can't be walked")?
+        }
+    };
+    log.install_indexes(base_offset, indexes);
+    Ok(())
+}
+
+fn scan_of(base_offset: Offset, file_bytes: usize, interval: u32) -> SegmentScan {
+    let file_bytes = file_bytes as u64;
+    SegmentScan::new(base_offset, file_bytes, TimestampMs(0), ScanDepth::Header, interval)
+}
+
+/// Feeds a whole file in one piece, again behind what was consumed until nothing is.
+fn feed_all(bytes: &[u8], mut feed: impl FnMut(&[u8]) -> usize) {
+    let mut at = 0;
+    loop {
+        let consumed = feed(&bytes[at..]);
+        at += consumed;
+        if consumed == 0 || at >= bytes.len() {
+            return;
+        }
+    }
+}
+
+/// Walks a segment in pieces of any size, as a shell that reads a file may.
+fn walk(
+    recovery: &mut LogRecovery,
+    base_offset: Offset,
+    file: &[u8],
+    dice: &mut Dice,
+) -> Result<SegmentVerdict, LogDamage> {
+    let piece_bytes = dice.pick(&[61, 300, 1000, 100_000]);
+    recovery.begin_segment(base_offset, file.len() as u64, TimestampMs(0));
+    let (mut at, mut wanted) = (0, piece_bytes);
+    while !recovery.segment_is_done() {
+        let end = file.len().min(at + wanted.max(piece_bytes));
+        let fed = recovery.feed(&file[at..end]);
+        at += fed.consumed;
+        wanted = fed.wanted;
+        if fed.consumed == 0 && fed.wanted <= end - at {
+            break;
+        }
+    }
+    recovery.end_segment()
+}

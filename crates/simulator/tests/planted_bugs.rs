@@ -1,0 +1,42 @@
+//! Each planted bug is found: by a seed that is good without it.
+
+use streamledger_simulator::{RunPlan, run};
+
+/// The seeds that each bug has to show itself in.
+const SEEDS: std::ops::Range<u64> = 0..150;
+
+/// Runs seeds with the bug until one breaks a promise that it keeps without the bug.
+fn find(bug: &str) {
+    let bug = bug.parse().unwrap_or_else(|unknown| panic!("{unknown}"));
+    let caught = SEEDS.into_iter().any(|seed| {
+        let plan = RunPlan::from_seed(seed);
+        !run(plan.clone().with_bug(bug)).is_good() && run(plan).is_good()
+    });
+    assert!(caught, "{bug} was not found in {SEEDS:?}");
+}
+
+macro_rules! found {
+    ($($test:ident: $bug:literal;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                find($bug);
+            }
+        )*
+    };
+}
+
+found! {
+    sequences_restarted_after_metadata_loss_are_found: "restart-sequences-after-metadata-loss";
+    a_retry_with_other_bytes_is_found: "reseal-retried-batch";
+    a_requeue_out_of_order_is_found: "requeue-out-of-order";
+    a_timeout_taken_as_not_written_is_found: "timeout-means-not-written";
+    an_epoch_raised_too_early_is_found: "bump-epoch-while-unresolved";
+    first_batches_in_a_pipeline_are_found: "pipeline-first-batches";
+    old_sequences_in_a_topic_made_anew_are_found: "keep-sequences-in-recreated-topic";
+    a_torn_tail_that_stays_is_found: "keep-torn-tail";
+    an_acknowledgement_before_the_flush_is_found: "ack-before-flush";
+    a_broker_that_forgets_its_producers_is_found: "forget-producer-state-on-restart";
+    a_duplicate_check_of_one_batch_is_found: "duplicate-check-against-last-batch-only";
+    a_watermark_that_goes_back_is_found: "high-watermark-back";
+}
