@@ -81,6 +81,10 @@ impl Partition {
             Ok::<_, io::Error>(())
         })();
         if let Err(error) = synced {
+            // One that was deleted meanwhile has nothing to flush: its directory is gone.
+            if matches!(*self.state.lock(), LogState::Gone(_)) {
+                return;
+            }
             let path = self.directory.path.display();
             self.shared.fail(&format!("fsync in {path}: {error}"));
             self.shared.wake_everyone();

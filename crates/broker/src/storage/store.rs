@@ -189,11 +189,14 @@ impl LogStore {
         let name = format!("{}-{number}.{DELETED_EXTENSION}", std::process::id());
         let doomed = self.inner.shared.directory.join(name);
         let path = &partition.directory.path;
-        fs::rename(path, &doomed).map_err(|error| StorageError::io("renaming", path, error))?;
+        {
+            // Under the lock: a flush that finds the directory missing then finds it deleted, too.
+            let mut state = partition.state.lock();
+            fs::rename(path, &doomed).map_err(|error| StorageError::io("renaming", path, error))?;
+            *state = LogState::Gone(StorageOffline::Deleted(topic_partition.clone()));
+        }
         partitions.remove(topic_partition);
         drop(partitions);
-        let offline = StorageOffline::Deleted(topic_partition.clone());
-        *partition.state.lock() = LogState::Gone(offline);
         partition.wake_all();
         self.inner.housekeeper.remove_directory(doomed);
         Ok(())

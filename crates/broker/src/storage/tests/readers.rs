@@ -149,3 +149,22 @@ fn timestamps_are_found_across_segments() {
     partition.delete_records_before(Offset(300)).unwrap();
     assert_eq!(find(0), Some((3000, 300)));
 }
+
+#[test]
+fn a_partition_deleted_while_it_is_flushed_takes_nothing_else_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(DiskFaults::new());
+    let store = open_with(directory.path(), |config| config.faults = Some(Arc::clone(&faults)));
+    faults.delay_syncs(Duration::from_millis(20));
+    let stays = create(&store, 0);
+    for n in 1..6 {
+        let goes = create(&store, n);
+        let outcome = goes.append(batch(None), AppendOrigin::Client).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+        store.delete_partition(&clicks(n)).unwrap();
+        assert!(wait_for(goes.wait_flushed(outcome.last_offset)).unwrap().is_err());
+        produce(&stays, batch(None));
+    }
+    assert_eq!(store.failure(), None);
+    store.close().unwrap();
+}
