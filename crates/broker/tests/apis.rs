@@ -341,7 +341,7 @@ fn topics_are_described_page_by_page() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_at_once_and_for_good() {
+fn what_is_not_there_yet_is_refused_at_once() {
     let broker = broker_with(&[]);
     let mut client = RawClient::connect(&broker);
     let group = FindCoordinatorRequest { key: "group".to_owned(), ..Default::default() };

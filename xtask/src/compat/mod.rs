@@ -8,6 +8,8 @@ mod java;
 mod kcat;
 mod kill;
 mod lab;
+mod our_client;
+mod ours;
 mod peer;
 mod python;
 mod record;
@@ -63,7 +65,18 @@ const fn stock(
     Scenario { name, peer, broker: Kind::Ours, run }
 }
 
+const fn our_client(name: &'static str, run: fn(&Trial) -> Outcome<String>) -> Scenario {
+    Scenario { name, peer: "streamledger", broker: Kind::Apache, run }
+}
+
 const SCENARIOS: &[Scenario] = &[
+    our_client("ours-codecs", ours::writes_each_codec),
+    our_client("ours-acks", ours::writes_with_each_acks),
+    our_client("ours-partitions", ours::partitions_as_java),
+    our_client("ours-admin", ours::administers),
+    our_client("ours-timestamps", ours::keeps_timestamps),
+    our_client("ours-large", ours::survives_large_records),
+    our_client("ours-restarts", ours::keeps_order_through_kills),
     stock("kcat-codecs", "kcat", kcat::writes_each_codec),
     stock("kcat-offsets", "kcat", kcat::consumes_from_an_offset),
     stock("kcat-list", "kcat", kcat::lists),
@@ -79,6 +92,7 @@ const SCENARIOS: &[Scenario] = &[
     stock("franz-go-codecs", "franz-go", franz_go::writes_each_codec),
     stock("franz-go-admin", "franz-go", franz_go::administers),
     stock("kill-9-java", "java", kill::under_java),
+    stock("kill-9-ours", "streamledger", ours::keeps_order_through_kills),
 ];
 
 #[derive(Serialize)]

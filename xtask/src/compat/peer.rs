@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::kcat;
 use super::lab::{LIMIT, Trial};
+use super::our_client;
 use super::record::{Ack, Record, lines_of, read_lines};
 use crate::failure::{Failure, Outcome};
 use crate::process;
@@ -14,6 +15,8 @@ pub(crate) enum Peer {
     Python,
     FranzGo,
     Kcat,
+    /// The `streamledger` crate, in this process.
+    Ours,
 }
 
 /// What one producer sends, with its settings by Kafka's names.
@@ -31,11 +34,15 @@ impl Peer {
             Self::Python => "python",
             Self::FranzGo => "franz-go",
             Self::Kcat => "kcat",
+            Self::Ours => "streamledger",
         }
     }
 
     /// Produces each job's records with a producer of its own; acks in the order of sending.
     pub(crate) fn produce(self, trial: &Trial, jobs: &[Job]) -> Outcome<Vec<Ack>> {
+        if self == Self::Ours {
+            return our_client::produce(trial, jobs);
+        }
         let mut command = self.program(trial)?;
         command.args(["produce", &trial.bootstrap()?]);
         for (number, job) in jobs.iter().enumerate() {
@@ -67,7 +74,9 @@ impl Peer {
             Self::Java => trial.tools().java("Peer"),
             Self::Python => trial.tools().python(),
             Self::FranzGo => trial.tools().go(),
-            Self::Kcat => Err(Failure::new("kcat takes no record lines")),
+            Self::Kcat | Self::Ours => {
+                Err(Failure::new(format!("{} is no program for record lines", self.name())))
+            }
         }
     }
 }
