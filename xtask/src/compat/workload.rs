@@ -1,6 +1,6 @@
 //! What the scenarios send, and the comparison of that with what was read back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::record::{Ack, Record};
@@ -122,6 +122,13 @@ pub(crate) fn same(expected: &[Record], read: Vec<Record>) -> Outcome<usize> {
     };
     let (expected, mut read) = (by_place(expected.to_vec()), by_place(read));
     let count = expected.len();
+    let missing: Vec<_> = expected.keys().filter(|place| !read.contains_key(place)).collect();
+    if let Some((topic, partition, offset)) = missing.first() {
+        let first = format!("{topic} {} at {}", partition.unwrap_or(-1), offset.unwrap_or(-1));
+        let topics: BTreeSet<&String> = missing.iter().map(|(topic, _, _)| topic).collect();
+        let lost = missing.len();
+        return Err(Failure::new(format!("missing: {lost} of {topics:?}, the first {first}")));
+    }
     for (place, mut want) in expected {
         let got = read.remove(&place).ok_or_else(|| Failure::new(format!("missing: {want:?}")))?;
         let since = got.timestamp.map_or(i64::MAX, |at| now_ms() - at);
