@@ -16,8 +16,10 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-/// Room behind a batch for the builder's whole-word stores, so that its buffer never grows.
-const BUFFER_SLACK_BYTES: usize = 64;
+/// Room left behind a batch in its buffer for the builder's whole-word stores, so that the buffer
+/// never grows. It is part of what is reserved: a buffer of a power of two stays one, which
+/// allocators like.
+pub(crate) const BUFFER_SLACK_BYTES: usize = 64;
 
 /// The budget and the pool of batch buffers, shared by callers and sender.
 #[derive(Debug)]
@@ -112,7 +114,7 @@ impl MemoryBudget {
         MemoryWait { budget: Arc::clone(self), ticket: Some(ticket), bytes }
     }
 
-    /// A buffer for a batch of `bytes`: one of the pool if the size is the pooled one.
+    /// A buffer of `bytes`: one of the pool if the size is the pooled one.
     #[must_use]
     pub fn buffer(&self, bytes: usize) -> Vec<u8> {
         if bytes == self.pooled_bytes
@@ -120,7 +122,7 @@ impl MemoryBudget {
         {
             return buffer;
         }
-        Vec::with_capacity(bytes + BUFFER_SLACK_BYTES)
+        Vec::with_capacity(bytes)
     }
 
     /// Gives bytes back, and the buffer to the pool if it is one of its size.
@@ -130,9 +132,8 @@ impl MemoryBudget {
         let woken = state.grant(self);
         if let Some(buffer) = buffer {
             // A codec may have left a buffer that is a little larger.
-            let needed_bytes = self.pooled_bytes + BUFFER_SLACK_BYTES;
-            let fits =
-                (needed_bytes..=needed_bytes + needed_bytes / 4).contains(&buffer.capacity());
+            let kept = self.pooled_bytes..=self.pooled_bytes + self.pooled_bytes / 4;
+            let fits = kept.contains(&buffer.capacity());
             let kept_bytes = (state.pool.len() + 1) * self.pooled_bytes;
             if fits && state.reserved_bytes + kept_bytes <= self.total_bytes {
                 state.pool.push(buffer);

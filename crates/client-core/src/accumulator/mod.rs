@@ -34,6 +34,7 @@ pub use batch::{ReadyReason, RecordParts};
 pub use completion::{BatchAck, BatchCompletion, BatchOutcome, Callback, Delivery, RecordMetadata};
 pub(crate) use completion::{RecordCallback, SplitPart};
 pub(crate) use flush::FlushTracker;
+use memory::BUFFER_SLACK_BYTES;
 pub use memory::{MemoryBudget, MemoryWait, Reservation};
 pub(crate) use partition_queue::{Front, PartitionQueue, ReadyRules};
 pub use topic::TopicQueues;
@@ -46,7 +47,7 @@ use topic_table::TopicTable;
 /// The settings of the accumulator.
 #[derive(Debug, Clone)]
 pub struct AccumulatorConfig {
-    /// Bytes at which a batch is full, before compression (`batch.size`).
+    /// Bytes of a batch's buffer (`batch.size`): it is full a few bytes below, before compression.
     pub batch_bytes_max: usize,
     /// Bytes of all batches together (`buffer.memory`).
     pub memory_bytes_max: usize,
@@ -160,7 +161,7 @@ impl RecordAccumulator {
         let mut config = config;
         config.batch_bytes_max =
             config.batch_bytes_max.min(config.request_bytes_max).min(config.memory_bytes_max);
-        let pooled_bytes = config.batch_bytes_max.max(HEADER_BYTES);
+        let pooled_bytes = config.batch_bytes_max.max(BUFFER_SLACK_BYTES + HEADER_BYTES);
         Arc::new(Self {
             memory: MemoryBudget::new(config.memory_bytes_max, pooled_bytes),
             config,
@@ -194,7 +195,8 @@ impl RecordAccumulator {
 
     /// The topic, made known now if it wasn't. Its partitions are unknown until metadata comes.
     pub fn topic(&self, name: &TopicName) -> Arc<TopicQueues> {
-        let make = || TopicQueues::new(name.clone(), self.config.batch_bytes_max);
+        let filled_bytes_max = self.config.batch_bytes_max.saturating_sub(BUFFER_SLACK_BYTES);
+        let make = || TopicQueues::new(name.clone(), filled_bytes_max);
         self.topics.get_or_add(name, make)
     }
 
@@ -316,8 +318,8 @@ impl RecordAccumulator {
         Ok(delivery)
     }
 
-    /// The bytes to reserve for a batch that begins with this record: `batch.size`, or the
-    /// record's own if that is more.
+    /// The bytes to reserve for the buffer of a batch that begins with this record: `batch.size`,
+    /// or what the record alone takes if that is more.
     fn bytes_of_new_batch(
         &self,
         topic: &TopicQueues,
@@ -331,7 +333,8 @@ impl RecordAccumulator {
         if record_bytes > bytes_max {
             return Err(AppendError::RecordTooLarge { record_bytes, bytes_max });
         }
-        Ok(record_bytes.max(topic.batch_bytes_max()))
+        let largest = record_bytes.max(topic.batch_bytes_max());
+        Ok((largest + BUFFER_SLACK_BYTES).min(self.config.memory_bytes_max))
     }
 
     #[cold]

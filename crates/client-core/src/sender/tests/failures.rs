@@ -272,7 +272,7 @@ fn failures_13_a_batch_given_up_in_flight_keeps_its_buffer_and_its_sequence() {
     let after = rig.append(0, 1);
     rig.flush();
     assert_eq!(rig.sent.len(), 2, "later sequences wait");
-    assert!(rig.accumulator.memory().available_bytes() <= 64_000 - 3 * BATCH_BYTES);
+    assert!(rig.accumulator.memory().available_bytes() <= MEMORY_BYTES - 3 * BATCH_BYTES);
     rig.answer_next(ErrorCode::None, 1);
     assert_eq!(rig.sequences_sent(), [10, 11], "it was written after all: no gap");
     rig.answer_next(ErrorCode::None, 10);

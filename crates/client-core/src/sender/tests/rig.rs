@@ -31,7 +31,9 @@ pub(super) const OTHER: BrokerId = BrokerId(2);
 /// Longer than any retry backoff.
 pub(super) const BACKOFF: Duration = Duration::from_millis(1500);
 /// Records of 100 bytes, nine to a batch.
-pub(super) const BATCH_BYTES: usize = 1000;
+pub(super) const BATCH_BYTES: usize = 1050;
+/// Room for 64 batches.
+pub(super) const MEMORY_BYTES: usize = 64 * BATCH_BYTES;
 
 pub(super) struct Rig {
     pub(super) sender: Sender,
@@ -48,7 +50,7 @@ impl Rig {
     pub(super) fn new(config: SenderConfig) -> Self {
         let accumulator_config = AccumulatorConfig {
             batch_bytes_max: BATCH_BYTES,
-            memory_bytes_max: 64_000,
+            memory_bytes_max: MEMORY_BYTES,
             request_bytes_max: config.request_bytes_max,
             linger: Duration::from_millis(5),
         };
