@@ -133,7 +133,10 @@ fn acting_sources(metadata: &Metadata, package: &str) -> Outcome<Vec<String>> {
     for file in workspace::files()? {
         let path = workspace::root().join(&file);
         let is_test = file.components().any(|part| part.as_os_str() == "tests")
-            || file.file_stem().is_some_and(|stem| stem == "tests");
+            || file.file_stem().is_some_and(|stem| {
+                let stem = stem.to_string_lossy();
+                stem == "tests" || stem.starts_with("test_") || stem.ends_with("_tests")
+            });
         let is_ours = path.starts_with(&directory) && path.extension().is_some_and(|e| e == "rs");
         if is_ours && !is_test {
             let source = std::fs::read_to_string(&path)?;
