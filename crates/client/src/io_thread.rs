@@ -10,8 +10,8 @@ use tokio::task::LocalSet;
 /// Starts work on the I/O thread, with its state.
 type Job<S> = Box<dyn FnOnce(Rc<S>) + Send>;
 
-/// A handle to a thread that owns an `S`. The thread ends, with all its work, when the last clone of
-/// the handle is gone; nobody waits for that.
+/// A handle to a thread that owns an `S`. The thread ends, with all its work, when the last clone
+/// of the handle is gone; nobody waits for that.
 #[derive(Debug)]
 pub(crate) struct IoThread<S> {
     jobs: mpsc::UnboundedSender<Job<S>>,

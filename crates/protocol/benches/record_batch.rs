@@ -1,4 +1,5 @@
-//! What a record costs to encode, a batch to seal and to read: `cargo bench -p streamledger-protocol`.
+//! What a record costs to encode, a batch to seal and to read: `cargo bench -p
+//! streamledger-protocol`.
 
 use std::hint::black_box;
 

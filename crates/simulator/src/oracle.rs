@@ -114,7 +114,8 @@ impl Comparison<'_> {
         let mut places: BTreeMap<RecordNumber, Offset> = BTreeMap::new();
         let mut compared = 0;
         for life in &self.lives {
-            // A topic that is made anew begins with nothing: what was in the old one may come again.
+            // A topic that is made anew begins with nothing: what was in the old one may come
+            // again.
             earlier.extend(std::mem::take(&mut places));
             let mut last_of_client: BTreeMap<usize, RecordNumber> = BTreeMap::new();
             for (place, found) in (0..).zip(*life) {

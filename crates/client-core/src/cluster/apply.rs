@@ -123,8 +123,8 @@ impl Cluster {
         Ok(changes)
     }
 
-    /// Takes in what another answer says of a partition's leader (KIP-951), unless an equally new or
-    /// newer one is known.
+    /// Takes in what another answer says of a partition's leader (KIP-951), unless an equally new
+    /// or newer one is known.
     pub fn apply_leader_hint(
         &mut self,
         topic_partition: &TopicPartition,
@@ -236,8 +236,8 @@ fn is_recreated(known: TopicId, told: TopicId) -> bool {
     !known.is_zero() && !told.is_zero() && known != told
 }
 
-/// What is known of a topic's partitions, after an answer that tells of them. One that it leaves out
-/// stays: partitions are never taken away from a topic.
+/// What is known of a topic's partitions, after an answer that tells of them. One that it leaves
+/// out stays: partitions are never taken away from a topic.
 fn merge_partitions(
     topic: &TopicName,
     before: &[Partition],

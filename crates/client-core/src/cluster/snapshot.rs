@@ -50,7 +50,8 @@ pub struct Topic {
     pub is_internal: bool,
     /// Its partitions by their number; empty if it was never known.
     pub partitions: Vec<Partition>,
-    /// What the last answer said against it, if anything. The partitions are then those known before.
+    /// What the last answer said against it, if anything. The partitions are then those known
+    /// before.
     pub error: Option<ErrorCode>,
 }
 

@@ -73,7 +73,7 @@ pub struct FetchConfig {
     pub bytes_max: usize,
     /// Between two attempts (`retry.backoff.ms`, `retry.backoff.max.ms`).
     pub retry_backoff: Backoff,
-    /// For how long a partition without a leader, or a cluster without an answering broker, is waited
-    /// for before that is told (`default.api.timeout.ms`).
+    /// For how long a partition without a leader, or a cluster without an answering broker, is
+    /// waited for before that is told (`default.api.timeout.ms`).
     pub patience: Duration,
 }

@@ -130,8 +130,8 @@ impl PartitionReader {
         self.batch.is_none() && self.at >= self.fetched.records.len()
     }
 
-    /// Shows up to `records_max` records to `visit`, and says how many there were: fewer only at the
-    /// end.
+    /// Shows up to `records_max` records to `visit`, and says how many there were: fewer only at
+    /// the end.
     ///
     /// # Errors
     /// A batch can't be read. Records before it were shown; nothing behind it ever is.

@@ -17,8 +17,8 @@ pub enum FetchVerdict {
     Stop,
 }
 
-/// The verdict on an answer to Fetch or ListOffsets (Kafka's `FetchCollector.handleInitializeErrors`
-/// and `OffsetFetcherUtils.handleListOffsetResponse`).
+/// The verdict on an answer to Fetch or ListOffsets (Kafka's
+/// `FetchCollector.handleInitializeErrors` and `OffsetFetcherUtils.handleListOffsetResponse`).
 #[must_use]
 pub fn judge(error: ErrorCode) -> FetchVerdict {
     match error {

@@ -19,8 +19,8 @@ pub enum AdminError {
         code: ErrorCode,
         /// What it says about it, if anything.
         message: Option<String>,
-        /// Whether an earlier attempt of the same call got no answer, and may be what the broker now
-        /// objects to: the topic may exist, or be gone, by this very call.
+        /// Whether an earlier attempt of the same call got no answer, and may be what the broker
+        /// now objects to: the topic may exist, or be gone, by this very call.
         may_be_ours: bool,
     },
     /// No broker answered.

@@ -38,7 +38,8 @@ impl<'a> Trying<'a> {
         timeout_at(self.deadline(), work).await.unwrap_or(Err(timeout))
     }
 
-    /// Waits before the next attempt and renews the view of the cluster; false if there is to be none.
+    /// Waits before the next attempt and renews the view of the cluster; false if there is to be
+    /// none.
     async fn again(&self) -> bool {
         let settings = &self.shell.settings;
         let backoff =

@@ -54,7 +54,8 @@ impl<S: Settings> Config<S> {
     /// Reads settings by Kafka's names, as Java's client takes them from a properties file.
     ///
     /// # Errors
-    /// Names the setting that is unknown, malformed, missing, not supported, or at odds with another.
+    /// Names the setting that is unknown, malformed, missing, not supported, or at odds with
+    /// another.
     pub fn from_properties(properties: &Properties) -> Result<Self, ConfigError> {
         let mut values = Resolved::new(properties, S::KIND)?;
         let mut client = ClientSettings::read(&values)?;
@@ -143,7 +144,8 @@ impl<S: Settings> ConfigBuilder<S> {
     /// Checks all settings, each and together.
     ///
     /// # Errors
-    /// Names the setting that is unknown, malformed, missing, not supported, or at odds with another.
+    /// Names the setting that is unknown, malformed, missing, not supported, or at odds with
+    /// another.
     pub fn build(self) -> Result<Config<S>, ConfigError> {
         Config::from_properties(&self.properties)
     }

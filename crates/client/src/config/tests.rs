@@ -64,7 +64,8 @@ fn kafkas_default(printed: &str) -> Option<String> {
 }
 
 fn ours_as_kafka_prints_it(spec: &SettingSpec, client: ClientKind) -> Option<String> {
-    // bootstrap.servers has no default here for any client: Java's admin client takes controllers too.
+    // bootstrap.servers has no default here for any client: Java's admin client takes controllers
+    // too.
     match spec.default.text(client) {
         None if spec.name == "bootstrap.servers" && client == ClientKind::Admin => {
             Some(String::new())
@@ -155,7 +156,8 @@ fn bootstrap_servers_must_be_given() {
     assert!(error.to_string().starts_with("builder: bootstrap.servers=localhost is not valid"));
 }
 
-// The rules of ProducerConfig.postProcessAndValidateIdempotenceConfigs and configureDeliveryTimeout.
+// The rules of ProducerConfig.postProcessAndValidateIdempotenceConfigs and
+// configureDeliveryTimeout.
 #[rstest]
 #[case("enable.idempotence=true\nacks=1", "enable.idempotence and acks: ")]
 #[case("enable.idempotence=true\nacks=0", "enable.idempotence and acks: ")]

@@ -15,7 +15,8 @@ pub(super) struct Candidate {
     pub(super) address: ServerAddress,
 }
 
-/// The brokers of `bootstrap.servers` have no numbers yet: they get -1, -2 ..., as in Java's client.
+/// The brokers of `bootstrap.servers` have no numbers yet: they get -1, -2 ..., as in Java's
+/// client.
 pub(super) fn bootstrap_candidates(servers: &[ServerAddress]) -> Vec<Candidate> {
     let numbered = (1..).zip(servers);
     numbered.map(|(n, s)| Candidate { broker: BrokerId(-n), address: s.clone() }).collect()

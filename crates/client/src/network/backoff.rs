@@ -1,10 +1,12 @@
-//! How long to wait before trying again: twice as long each time, up to a maximum, spread by chance.
+//! How long to wait before trying again: twice as long each time, up to a maximum, spread by
+//! chance.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// The rule of Kafka's `ExponentialBackoff`: `first * 2^attempt`, give or take a fifth, at most `max`.
+/// The rule of Kafka's `ExponentialBackoff`: `first * 2^attempt`, give or take a fifth, at most
+/// `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExponentialBackoff {
     pub(crate) first: Duration,

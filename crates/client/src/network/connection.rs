@@ -56,7 +56,8 @@ pub(super) struct State {
     pub(super) driver: Option<Waker>,
 }
 
-/// The largest response to anything but a Fetch: cluster metadata of a few hundred thousand partitions.
+/// The largest response to anything but a Fetch: cluster metadata of a few hundred thousand
+/// partitions.
 const OTHER_RESPONSE_BYTES_MAX: u32 = 32 * 1024 * 1024;
 
 /// With that many requests given up on and not answered, a connection is not worth keeping.
@@ -201,8 +202,8 @@ impl BrokerConnection {
         }
     }
 
-    /// Queues a request that the broker doesn't answer: a Produce with acks=0, in a version no higher
-    /// than the common one. The future ends when its last byte is with the system.
+    /// Queues a request that the broker doesn't answer: a Produce with acks=0, in a version no
+    /// higher than the common one. The future ends when its last byte is with the system.
     pub(crate) fn send_only<R: Request>(
         &self,
         version: Option<ApiVersion>,

@@ -47,7 +47,8 @@ pub(crate) struct NetworkConfig {
     pub(crate) fetch_response_bytes_max: u32,
 }
 
-/// The largest response that is taken, as brokers take no larger request (socket.request.max.bytes).
+/// The largest response that is taken, as brokers take no larger request
+/// (socket.request.max.bytes).
 pub(crate) const RESPONSE_BYTES_MAX: u32 = 100 * 1024 * 1024;
 
 impl NetworkConfig {

@@ -1,4 +1,5 @@
-//! Which responses ask the client to be quiet for a while, and from which version on that is its job.
+//! Which responses ask the client to be quiet for a while, and from which version on that is its
+//! job.
 
 use streamledger_protocol::ApiVersion;
 use streamledger_protocol::message::Response;

@@ -21,7 +21,8 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    /// Resolves the name anew (a broker's address may have changed) and tries each of its addresses.
+    /// Resolves the name anew (a broker's address may have changed) and tries each of its
+    /// addresses.
     ///
     /// # Errors
     /// The name has no address, or none of them took the connection; names each with its reason.

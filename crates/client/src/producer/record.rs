@@ -42,7 +42,8 @@ impl<'a> ProducerRecord<'a> {
         Self { key, ..self }
     }
 
-    /// Gives it a value. Without one it is a tombstone, which deletes its key from a compacted topic.
+    /// Gives it a value. Without one it is a tombstone, which deletes its key from a compacted
+    /// topic.
     #[inline]
     #[must_use]
     pub fn value(self, value: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {

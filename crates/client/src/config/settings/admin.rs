@@ -29,8 +29,8 @@ impl Settings for AdminSettings {
         Ok(Self)
     }
 
-    /// Follows Kafka's `KafkaAdminClient.configureDefaultApiTimeoutMs`: a call has time for at least
-    /// one request.
+    /// Follows Kafka's `KafkaAdminClient.configureDefaultApiTimeoutMs`: a call has time for at
+    /// least one request.
     fn reconcile(
         &mut self,
         client: &mut ClientSettings,

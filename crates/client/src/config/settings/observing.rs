@@ -1,4 +1,5 @@
-//! Settings of every client for metrics, plug-ins and names: Java's ways, which have no effect here.
+//! Settings of every client for metrics, plug-ins and names: Java's ways, which have no effect
+//! here.
 
 use super::settings_without_effect;
 use crate::config::spec::{

@@ -182,8 +182,8 @@ impl ProducerSettings {
         }
     }
 
-    /// Follows Kafka's `ProducerConfig.postProcessAndValidateIdempotenceConfigs`: what was asked for
-    /// is refused if it can't be had; what is only the default gives way.
+    /// Follows Kafka's `ProducerConfig.postProcessAndValidateIdempotenceConfigs`: what was asked
+    /// for is refused if it can't be had; what is only the default gives way.
     fn reconcile_idempotence(
         &mut self,
         retries: u32,
