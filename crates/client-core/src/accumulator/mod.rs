@@ -6,8 +6,8 @@
 //! 3. Per record: one look-up, one lock, one copy, one reference count. No allocation, no clock.
 //! 4. The sender is worth waking only when a batch was created or filled; `append` says when.
 //!
-//! Reading order: [`batch`] (a batch), [`partition_queue`] (a partition's batches), [`topic`] and
-//! [`topic_table`] (finding it), [`memory`] (the budget), [`completion`] (the end), [`flush`].
+//! Reading order: `batch` (a batch), `partition_queue` (a partition's batches), `topic` and
+//! `topic_table` (finding it), `memory` (the budget), `completion` (the end), `flush`.
 
 mod batch;
 mod completion;

@@ -13,7 +13,7 @@
 //! [`Event`] and [`Effect`] say of each other which answers which. Begin with [`Event::Wake`]. The
 //! sender is done when [`Sender::is_idle`] says so after the accumulator was closed.
 //!
-//! Laws, beside those of [`partition`] about order and of [`crate::idempotence`] about identity:
+//! Laws, beside those of `partition` about order and of [`crate::idempotence`] about identity:
 //! 1. A retried batch is byte-identical: the sealed bytes are kept until its outcome is known.
 //! 2. An unknown outcome stays unknown until the broker has acknowledged the same sequence. It is
 //!    told as `possibly_written`, and its sequence is never given to anything else.
@@ -21,8 +21,9 @@
 //! 4. The owners of a batch learn its end once; a batch given up in flight is kept, unseen, until
 //!    its request is answered.
 //!
-//! Reading order: [`event`], [`effect`], [`partition`] (what may be sent), [`plan`] (a round),
-//! [`answer`] with [`verdict`] (what an answer means), then the rarer things.
+//! Reading order: `event`, `effect`, `partition` (what may be sent), `plan` (a round), `answer`
+//! with
+//! `verdict` (what an answer means), then the rarer things.
 
 mod answer;
 mod batch;

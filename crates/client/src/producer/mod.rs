@@ -8,8 +8,8 @@
 //! 5. A record's way through here costs no allocation, no clock read but a coarse one, and no
 //!    hand-over to another thread: the thread is woken once a batch.
 //!
-//! Reading order: [`record`], [`send`] (into a batch), [`io_loop`] and [`request`] (to the broker),
-//! [`delivery`] (the end); then [`bulk`] and [`typed`].
+//! Reading order: `record`, `send` (into a batch), `io_loop` and `request` (to the broker),
+//! `delivery` (the end); then `bulk` and `typed`.
 
 mod builder;
 mod bulk;

@@ -383,3 +383,21 @@ fn without_idempotence_a_retry_still_keeps_the_order_it_can() {
     rig.answer_next(ErrorCode::None, 9);
     assert_eq!((offset(&deliveries[9]), offset(&deliveries[0])), (Some(0), Some(9)));
 }
+
+#[test]
+fn a_batch_is_never_overtaken_by_more_than_a_broker_remembers() {
+    let (mut rig, _kept) = Rig::five_in_flight();
+    let more = rig.append(0, 9);
+    rig.flush();
+    // The first times out by itself; the four behind it are acknowledged.
+    rig.fail_next(true);
+    for base_offset in [10, 19, 28, 37] {
+        rig.answer_next(ErrorCode::None, base_offset);
+    }
+    rig.pass(BACKOFF);
+    assert_eq!(rig.sequences_sent(), [1], "a sixth would make the broker forget the first");
+    rig.answer_next(ErrorCode::None, 1);
+    assert_eq!(rig.sequences_sent(), [46]);
+    rig.answer_next(ErrorCode::None, 46);
+    assert_eq!(offset(&more[0]), Some(46));
+}

@@ -256,3 +256,17 @@ fn failures_23_too_few_replicas_is_retried_until_there_is_one_copy() {
     assert_eq!(offset(&delivery[0]), Some(1));
     assert_eq!(rig.sender.metrics().lock().record_retries, 4);
 }
+
+#[test]
+fn failures_16_a_topic_made_anew_twice_while_idle_starts_from_zero_each_time() {
+    let mut rig = Rig::warm();
+    for anew in [2, 3] {
+        rig.handle(Event::Metadata(vec![leaders_of(TopicId([anew; 16]), Some(LEADER), 0)]));
+        let delivery = rig.append(0, 1);
+        rig.flush();
+        assert_eq!(rig.sequences_sent(), [0], "topic {anew}");
+        assert_eq!(header(&rig.bytes_sent()[0]).producer_epoch.0, i16::from(anew) - 1);
+        rig.answer_next(ErrorCode::None, 0);
+        assert_eq!(offset(&delivery[0]), Some(0));
+    }
+}
