@@ -1,7 +1,7 @@
 //! The RecordAccumulator: callers append records to open batches; the sender takes them out.
 //!
 //! 1. Nothing here waits or reads a clock on its own. Without memory, [`RecordAccumulator::append`]
-//!    says so, and the shell waits with [`MemoryBudget::reserve`] as long as `max.block.ms` lets it.
+//!    says so, and the shell waits with [`MemoryBudget::reserve`] while `max.block.ms` lets it.
 //! 2. A record is queued whole or not at all, whatever becomes of its [`Delivery`].
 //! 3. Per record: one look-up, one lock, one copy, one reference count. No allocation, no clock.
 //! 4. The sender is worth waking only when a batch was created or filled; `append` says when.

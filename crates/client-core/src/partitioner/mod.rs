@@ -126,7 +126,8 @@ impl fmt::Debug for Partitioning {
 /// A name that is no partitioner's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no partitioner {0:?}; choose one of murmur2_random, sticky, round_robin, consistent_random"
+    "there is no partitioner {0:?}; choose one of murmur2_random, sticky, \
+     round_robin, consistent_random"
 )]
 pub struct UnknownPartitioner(pub String);
 

@@ -46,9 +46,10 @@ pub fn settings_markdown() -> String {
 const HEAD: &str = "\
 # Settings
 
-The names, types and defaults are those of Apache Kafka 4.3's Java clients, so that a client's properties file works as
-it is. A value comes from the typed builder, from a file (Java's `.properties` syntax) or from `-X name=value`; the last
-word counts. An unknown name, a value that isn't accepted and settings that contradict each other are errors that say so.
+The names, types and defaults are those of Apache Kafka 4.3's Java clients, so that a client's
+properties file works as it is. A value comes from the typed builder, from a file (Java's
+`.properties` syntax) or from `-X name=value`; the last word counts. An unknown name, a value that
+isn't accepted and settings that contradict each other are errors that say so.
 
 This page is written from the table in `crates/client/src/config/settings`; a test keeps it current.
 ";
@@ -67,8 +68,8 @@ const COLUMNS: &str = "\
 const WITHOUT_EFFECT_HEAD: &str = "
 ## Known, but without an effect here
 
-A value that differs from Kafka's default is noted when the client starts, or refused where leaving it out would do
-something else than was asked for.
+A value that differs from Kafka's default is noted when the client starts, or refused where leaving
+it out would do something else than was asked for.
 
 | Setting | Client | Type | Default | What it does in Kafka | Here |
 | --- | --- | --- | --- | --- | --- |

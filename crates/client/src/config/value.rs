@@ -171,7 +171,10 @@ read_and_written_as_it_parses!(usize, u32, i32, Acks, Codec, IsolationLevel);
 
 /// Reads and writes an enum by its words; further words of a row are only read.
 macro_rules! read_and_written_by_words {
-    ($($type:ident, unset $unset:expr, { $($variant:ident = $word:literal $(| $other:literal)*),* $(,)? })*) => {$(
+    ($(
+        $type:ident, unset $unset:expr,
+        { $($variant:ident = $word:literal $(| $other:literal)*),* $(,)? }
+    )*) => {$(
         impl SettingValue for $type {
             fn read(text: Option<&str>) -> Option<Self> {
                 let text = text.unwrap_or_default();

@@ -18,8 +18,8 @@ settings! {
 
     bootstrap_servers: Vec<ServerAddress>, set by &str,
     "bootstrap.servers", EVERY_CLIENT,
-    SettingType::Grammar("list", "one or more host:port, separated by commas"), default required, High;
-    does "The brokers to ask first for the rest of the cluster, as host:port separated by commas.";
+    SettingType::Grammar("list", "host:port, one or more, separated by commas"), default required, High;
+    does "The brokers to ask first for the rest of the cluster, as host:port with commas.";
     why "nobody else can know where your cluster is; two or three brokers survive the loss of one.";
 
     client_id: String, set by &str,
@@ -92,7 +92,7 @@ settings! {
     "connections.max.idle.ms", EVERY_CLIENT, ANY_LONG,
     default ("540000", "540000", "300000"), Medium;
     does "After how long without a request a connection is closed; never, if negative.";
-    why "one minute before the broker's ten: the client closes first, and no request is lost in it.";
+    why "one minute before the broker's ten: the client closes first, so no request is lost.";
 
     send_buffer_bytes: Option<usize>, set by Option<usize>,
     "send.buffer.bytes", EVERY_CLIENT, SettingType::Int(-1, INT_MAX), default "131072", Medium;

@@ -64,7 +64,7 @@ settings! {
 
     allow_auto_create_topics: bool, set by bool,
     "allow.auto.create.topics", CONSUMER, SettingType::Boolean, default "true", Medium;
-    does "Whether asking for a topic that isn't there may create it, if the broker allows that too.";
+    does "Whether asking for a topic that isn't there may create it, if the broker allows it.";
     why "a reader may start before the first writer.";
 }
 

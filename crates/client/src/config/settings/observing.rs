@@ -57,7 +57,7 @@ settings_without_effect! {
     "client.dns.lookup", EVERY_CLIENT,
     SettingType::Choice(&["use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"]),
     default "use_all_dns_ips", Medium;
-    does "Whether each address of a name is tried, or each is first turned into its canonical name.";
+    does "Whether each address of a name is tried, or first turned into its canonical name.";
     why "a broker is reached by any address it has; canonical names matter to Kerberos only.";
     support Support::Never(
         "each address of a name is tried, as it is; canonical names matter to Kerberos only",

@@ -94,7 +94,7 @@ settings! {
         "default, uniform_sticky, round_robin or consistent_random (or Kafka's class of that kind)"
     ),
     default nothing, Medium;
-    does "Who chooses a record's partition: default, uniform_sticky, round_robin, consistent_random.";
+    does "A record's partition by: default, uniform_sticky, round_robin, consistent_random.";
     why "unset means default: the key's murmur2 hash, as every Java client, else sticky batches.";
 
     partitioner_ignore_keys: bool, set by bool,
@@ -109,7 +109,7 @@ settings! {
 
     partitioner_availability_timeout: Duration, set by Duration,
     "partitioner.availability.timeout.ms", PRODUCER, LONG_FROM_0, default "0", Low;
-    does "After how long without taking a batch a broker gets no records without a key; 0 is never.";
+    does "After how long without taking a batch a broker gets no keyless records; 0 is never.";
     why "a partition that is only slow should not be left out by surprise.";
 }
 
@@ -219,8 +219,8 @@ impl ProducerSettings {
             return Err(ConfigError::Contradiction {
                 names: vec!["enable.idempotence", "max.in.flight.requests.per.connection"],
                 reason: format!(
-                    "brokers remember {IDEMPOTENT_IN_FLIGHT_MAX} batches of an idempotent producer, \
-                     so {in_flight} in flight can't keep their order; set at most \
+                    "brokers remember {IDEMPOTENT_IN_FLIGHT_MAX} batches of an idempotent \
+                     producer, so {in_flight} in flight can't keep their order; set at most \
                      {IDEMPOTENT_IN_FLIGHT_MAX}, or enable.idempotence=false"
                 ),
             });
