@@ -344,15 +344,26 @@ fn topics_are_described_page_by_page() {
 fn what_is_not_there_yet_is_refused_at_once() {
     let broker = broker_with(&[]);
     let mut client = RawClient::connect(&broker);
-    let group = FindCoordinatorRequest { key: "group".to_owned(), ..Default::default() };
-    let answer = client.call(3, &group);
-    assert_eq!(answer.error_code, ErrorCode::CoordinatorNotAvailable);
-    assert!(answer.error_message.unwrap().contains("assigned partitions"));
+    let ask = |key_type| FindCoordinatorRequest {
+        key: "some".to_owned(),
+        key_type,
+        ..Default::default()
+    };
+    let group = client.call(3, &ask(0));
+    assert_eq!((group.error_code, group.node_id), (ErrorCode::None, BrokerId(1)));
+    let transaction = client.call(3, &ask(1));
+    assert_eq!(transaction.error_code, ErrorCode::UnsupportedVersion);
+    assert!(transaction.error_message.unwrap().contains("transactional.id"));
+    let several = FindCoordinatorRequest {
+        coordinator_keys: vec!["a".to_owned(), "b".to_owned()],
+        ..Default::default()
+    };
+    assert_eq!(client.call(6, &several).coordinators.len(), 2);
     let transactional = InitProducerIdRequest {
         transactional_id: Some(TransactionalId::new("tx")),
         ..Default::default()
     };
-    assert_eq!(client.call(4, &transactional).error_code, ErrorCode::NotCoordinator);
+    assert_eq!(client.call(4, &transactional).error_code, ErrorCode::UnsupportedVersion);
     client.create_topic("t", 1, &[]);
     let mut request = produce("t", 0, -1, common::batch_of(&["x"], None));
     request.transactional_id = Some(TransactionalId::new("tx"));

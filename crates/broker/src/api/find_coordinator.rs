@@ -1,7 +1,10 @@
-//! FindCoordinator (10): there is no group or transaction coordinator in this version.
+//! FindCoordinator (10): this node would coordinate every group, being the only one. It has no
+//! transaction coordinator in this version, and saying so at once lets a client fail with a
+//! sentence instead of asking for a minute.
 //!
-//! The answer is COORDINATOR_NOT_AVAILABLE with that sentence. Any other error librdkafka hands to
-//! the application, also to one that only assigns partitions and has a `group.id` all the same.
+//! The group APIs are not advertised, so a consumer that wants to join a group is told by its own
+//! client that the node doesn't support that; one with assigned partitions and a `group.id`, which
+//! librdkafka and Java ask for too, finds its coordinator and never needs it.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -12,38 +15,69 @@ use streamledger_protocol::{ApiVersion, BrokerId, ErrorCode};
 
 use super::{Answer, Api, Call};
 
-const NOT_HERE: &str = "this broker has no group and transaction coordinators yet: consume by \
-                        assigned partitions, produce without transactional.id";
+/// Key types (Kafka's `FindCoordinatorRequest.CoordinatorType`).
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+
+/// The first version that asks for several keys at once (KIP-699).
+const SEVERAL_KEYS_FROM: ApiVersion = ApiVersion(4);
+
+const NO_TRANSACTIONS: &str =
+    "this broker has no transaction coordinator yet: produce without transactional.id";
+const UNKNOWN_TYPE: &str = "there is no coordinator of that type";
 
 impl Api for FindCoordinatorRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=6;
 
     fn refused(&self, error: ErrorCode) -> FindCoordinatorResponse {
-        // Which of the two forms is written depends on the version; the other is then empty.
+        let refuse = |key: &String| not_found(key, error, None);
         if self.coordinator_keys.is_empty() {
-            return FindCoordinatorResponse {
-                error_code: error,
-                error_message: Some(NOT_HERE.to_owned()),
-                node_id: BrokerId::NONE,
-                port: -1,
-                ..Default::default()
-            };
+            return alone(refuse(&self.key));
         }
-        let coordinators = self.coordinator_keys.iter().map(|key| Coordinator {
-            key: key.clone(),
-            node_id: BrokerId::NONE,
-            host: String::new(),
-            port: -1,
-            error_code: error,
-            error_message: Some(NOT_HERE.to_owned()),
-        });
-        FindCoordinatorResponse { coordinators: coordinators.collect(), ..Default::default() }
+        let coordinators = self.coordinator_keys.iter().map(refuse).collect();
+        FindCoordinatorResponse { coordinators, ..Default::default() }
     }
 
     async fn handle(self, call: &Arc<Call>) -> Answer<FindCoordinatorResponse> {
-        if call.version >= ApiVersion(4) && self.coordinator_keys.is_empty() {
-            return FindCoordinatorResponse::default().into();
+        let find = |key: &String| match self.key_type {
+            GROUP => Coordinator {
+                key: key.clone(),
+                node_id: call.node.id(),
+                host: call.connection.endpoint.host.clone(),
+                port: call.connection.endpoint.port,
+                error_code: ErrorCode::None,
+                error_message: None,
+            },
+            TRANSACTION => not_found(key, ErrorCode::UnsupportedVersion, Some(NO_TRANSACTIONS)),
+            _ => not_found(key, ErrorCode::InvalidRequest, Some(UNKNOWN_TYPE)),
+        };
+        if call.version < SEVERAL_KEYS_FROM {
+            return alone(find(&self.key)).into();
         }
-        self.refused(ErrorCode::CoordinatorNotAvailable).into()
+        let coordinators = self.coordinator_keys.iter().map(find).collect();
+        FindCoordinatorResponse { coordinators, ..Default::default() }.into()
+    }
+}
+
+fn not_found(key: &str, error_code: ErrorCode, message: Option<&str>) -> Coordinator {
+    Coordinator {
+        key: key.to_owned(),
+        node_id: BrokerId::NONE,
+        host: String::new(),
+        port: -1,
+        error_code,
+        error_message: message.map(str::to_owned),
+    }
+}
+
+/// The form of versions before several keys could be asked for.
+fn alone(found: Coordinator) -> FindCoordinatorResponse {
+    FindCoordinatorResponse {
+        error_code: found.error_code,
+        error_message: found.error_message,
+        node_id: found.node_id,
+        host: found.host,
+        port: found.port,
+        ..Default::default()
     }
 }

@@ -21,12 +21,12 @@ impl Api for InitProducerIdRequest {
 
     async fn handle(self, call: &Arc<Call>) -> Answer<InitProducerIdResponse> {
         if let Some(transactional_id) = &self.transactional_id {
-            // Kafka's own answers: an empty id is no id, and another needs its coordinator, which
-            // FindCoordinator has already said is not here.
+            // An empty id is no id. Another one has no coordinator here yet; a retriable answer
+            // would only have the client ask for a minute.
             let error = if transactional_id.as_str().is_empty() {
                 ErrorCode::InvalidRequest
             } else {
-                ErrorCode::NotCoordinator
+                ErrorCode::UnsupportedVersion
             };
             return self.refused(error).into();
         }
