@@ -18,7 +18,8 @@ settings! {
 
     bootstrap_servers: Vec<ServerAddress>, set by &str,
     "bootstrap.servers", EVERY_CLIENT,
-    SettingType::Grammar("list", "host:port, one or more, separated by commas"), default required, High;
+    SettingType::Grammar("list", "one or more host:port, separated by commas"),
+    default required, High;
     does "The brokers to ask first for the rest of the cluster, as host:port with commas.";
     why "nobody else can know where your cluster is; two or three brokers survive the loss of one.";
 
