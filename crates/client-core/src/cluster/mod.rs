@@ -2,8 +2,7 @@
 //!
 //! 1. A leader with an older epoch than the one known is ignored, whoever tells of it (KIP-320).
 //! 2. A topic that a broker doesn't know for the moment keeps what is known of it; the error is
-//! kept
-//!    beside it.
+//!    kept beside it.
 //! 3. A topic with another id is another topic: nothing of the old one is kept (KIP-516).
 //! 4. A snapshot never changes; a change makes a new one.
 

@@ -5,19 +5,17 @@
 //! [`PartitionReader`], on the thread of whoever wants the records.
 //!
 //! 1. A broker has one fetch at a time, of all its partitions; none while one of them has no room
-//! for
-//!    more, so that a busy partition isn't held up by the long poll of idle ones.
+//!    for more, so that a busy partition isn't held up by the long poll of idle ones.
 //! 2. Every position is from one generation, that of the last assignment or seek; what belongs to
-//! an
-//!    older one is dropped.
+//!    an older one is dropped.
 //! 3. Records come in order and once: those before the position, control records, and with
 //!    read-committed those of aborted transactions are passed over, and the position goes on.
 //! 4. Nothing is skipped in silence: what can't be read stops its partition and is told, until a
-//! seek.
+//!    seek.
 //!
-//! Reading order: [`event`], [`verdict`], [`partition`] (its transition table), [`fetch_state`],
-//! [`plan`], [`answer`]; then [`reader`]. Groups will be a module beside these: they decide what is
-//! assigned and from where, and nothing below changes with that.
+//! Reading order: `event`, `verdict`, `partition` (its transition table), `fetch_state`, `plan`,
+//! `answer`; then `reader`. Groups will be a module beside these: they decide what is assigned and
+//! from where, and nothing below changes with that.
 
 mod answer;
 mod event;
