@@ -189,6 +189,19 @@ func create(ctx context.Context, brokers, count string, arguments []string) {
 	fail(err)
 	fail(created.Error())
 	awaitTopics(ctx, kadm.NewClient(client), topics, partitions)
+	awaitLeaders(ctx, kadm.NewClient(client), topics)
+}
+
+// Metadata names a leader before it leads; what is sent to it meanwhile with acks=0 is lost.
+func awaitLeaders(ctx context.Context, admin *kadm.Client, topics []string) {
+	for {
+		ends, err := admin.ListEndOffsets(ctx, topics...)
+		if err == nil && ends.Error() == nil {
+			return
+		}
+		fail(ctx.Err())
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // A topic is created before every broker's metadata shows it.
