@@ -1,6 +1,6 @@
 //! The Producer: records from any thread into batches, batches to the brokers, the ends back.
 //!
-//! 1. A handle is `Send + Sync + Clone`; all sends take `&self`. One thread of its own does all I/O.
+//! 1. A handle is `Send + Sync + Clone`; all sends take `&self`. Its one thread does all I/O.
 //! 2. Nobody is forced to have a runtime: futures are plain wakers and each has a blocking twin.
 //! 3. `send` waits for nothing but buffer memory and the first metadata of a topic.
 //! 4. Dropping a future or a handle never cancels a record, and never blocks.
