@@ -183,13 +183,23 @@ fn run(
         .enable_all()
         .build()
         .map_err(StartError::Threads)?;
-    let listeners = {
+    let bound = {
         let _entered = runtime.enter();
-        bind_all(&node.settings)?
+        bind_all(&node.settings)
+    };
+    let listeners = match bound {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            // Dropping a runtime waits for its threads, which another runtime around us forbids.
+            runtime.shutdown_background();
+            return Err(error);
+        }
     };
     let addresses: Vec<SocketAddr> = listeners.iter().map(BoundListener::address).collect();
     let servers: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    node.store.announce(&servers.join(","))?;
+    if let Err(error) = node.store.announce(&servers.join(",")) {
+        warn!(%error, "a second broker will not be told where this one listens");
+    }
     let (stop, stopping) = watch::channel(false);
     let (stopped_sender, stopped) = oneshot::channel();
     let serving_node = Arc::clone(&node);

@@ -83,9 +83,11 @@ impl Node {
     /// Whether enough replicas are in sync for `acks=all`.
     pub(crate) fn has_enough_replicas(&self, topic: &Topic, index: PartitionIndex) -> bool {
         let in_sync = topic.partition(index).map_or(0, |state| state.in_sync.len());
-        self.controller.with_broker_configs(|configs| {
-            in_sync >= resolve_min_insync_replicas(&topic.configs, configs)
-        })
+        let at_start = &self.controller.configs_at_start().at_start;
+        let needed = self.controller.read(|state| {
+            resolve_min_insync_replicas(&topic.configs, state.broker_configs(), at_start)
+        });
+        in_sync >= needed
     }
 
     fn log_config(

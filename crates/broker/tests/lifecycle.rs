@@ -208,6 +208,14 @@ async fn it_starts_serves_and_stops_inside_of_another_runtime() {
     assert!(!directory.exists(), "the temporary directory is still there");
 }
 
+#[tokio::test]
+async fn a_start_that_fails_inside_of_another_runtime_is_an_error_and_no_panic() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let config = BrokerConfig::builder().listen(address).build().unwrap();
+    assert!(matches!(Broker::start(config), Err(StartError::AddressInUse { .. })));
+}
+
 #[test]
 fn it_is_ready_at_once() {
     let best = (0..5)

@@ -210,12 +210,17 @@ pub fn resolve_log_config(
 }
 
 /// min.insync.replicas in force for a topic with these overrides.
+///
+/// Asked at every `acks=all`, so it looks up and parses, and allocates nothing.
 #[must_use]
 pub fn resolve_min_insync_replicas(
     overrides: &BTreeMap<String, String>,
-    broker: &BrokerConfigs,
+    dynamic: &BTreeMap<String, String>,
+    at_start: &BTreeMap<String, String>,
 ) -> usize {
-    usize::try_from(topic_number("min.insync.replicas", overrides, broker)).unwrap_or(1)
+    let given = [overrides, dynamic, at_start];
+    let mut values = given.into_iter().filter_map(|layer| layer.get("min.insync.replicas"));
+    values.next().and_then(|value| value.trim().parse().ok()).unwrap_or(1)
 }
 
 fn topic_value(name: &str, overrides: &BTreeMap<String, String>, broker: &BrokerConfigs) -> String {
@@ -305,7 +310,7 @@ mod tests {
         let (none, broker) = (BTreeMap::new(), BrokerConfigs::default());
         let config = resolve_log_config(&none, &broker, HighWatermarkRule::Flushed);
         assert_eq!(config, LogConfig::default());
-        assert_eq!(resolve_min_insync_replicas(&none, &broker), 1);
+        assert_eq!(resolve_min_insync_replicas(&none, &none, &none), 1);
     }
 
     #[test]
@@ -322,7 +327,9 @@ mod tests {
         assert_eq!(config.timestamp_type, TimestampType::LogAppendTime);
         assert_eq!(config.segment_bytes, 1 << 20);
         assert_eq!(config.watermark, HighWatermarkRule::Written);
-        assert_eq!(resolve_min_insync_replicas(&own, &broker), 2);
+        let weaker = map(&[("min.insync.replicas", "3")]);
+        assert_eq!(resolve_min_insync_replicas(&own, &weaker, &weaker), 2);
+        assert_eq!(resolve_min_insync_replicas(&BTreeMap::new(), &weaker, &own), 3);
     }
 
     #[test]

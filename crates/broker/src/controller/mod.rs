@@ -69,11 +69,9 @@ impl Controller {
         BrokerConfigs { dynamic, ..self.configs_at_start.clone() }
     }
 
-    /// Reads the broker's settings, those changed while running included, without copying them
-    /// where nothing was.
-    pub(crate) fn with_broker_configs<R>(&self, read: impl FnOnce(&BrokerConfigs) -> R) -> R {
-        let has_changed = self.read(|state| !state.broker_configs().is_empty());
-        if has_changed { read(&self.broker_configs()) } else { read(&self.configs_at_start) }
+    /// The broker's settings as they were given at start.
+    pub(crate) fn configs_at_start(&self) -> &BrokerConfigs {
+        &self.configs_at_start
     }
 
     /// Decides, prepares what the decision needs, keeps it, and lets it take effect.

@@ -34,7 +34,10 @@ impl BoundListener {
         backlog: u32,
     ) -> io::Result<Self> {
         let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in (wanted.bind_host(), wanted.port).to_socket_addrs()? {
+        let mut addresses: Vec<_> = (wanted.bind_host(), wanted.port).to_socket_addrs()?.collect();
+        // `localhost` is both; clients that know only one know IPv4.
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        for address in addresses {
             match Self::bind_one(address, backlog) {
                 Ok(listener) => {
                     let address = listener.local_addr()?;
