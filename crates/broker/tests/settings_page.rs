@@ -1,0 +1,67 @@
+//! The page of the broker's settings is written from the tables, and is current.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use streamledger_broker_core::config::{
+    BROKER_CONFIGS, ConfigSpec, Support, TOPIC_CONFIGS, is_dynamic,
+};
+
+fn page() -> String {
+    let mut page = String::from(
+        "# Broker and topic settings\n\n\
+         Written from the tables in `crates/broker-core/src/config`; the test `settings_page` holds \
+         it against them.\nAn unknown setting is refused with the nearest known name; one of Kafka's \
+         that does not apply here with the reason.\n\n\
+         ## Broker\n\n\
+         Given as `-X name=value` to `serve`, or to `BrokerConfig::builder().property(name, value)`. \
+         Those marked\nwith * can also change while the broker runs (`kafka-configs --entity-type \
+         brokers --alter`).\n\n\
+         | name | value | default | what it does | why this default |\n\
+         | --- | --- | --- | --- | --- |\n",
+    );
+    for spec in BROKER_CONFIGS {
+        let mark = if is_dynamic(spec.name) { " *" } else { "" };
+        row(&mut page, spec, mark, spec.why);
+    }
+    page.push_str(
+        "\n## Topics\n\n\
+         Given when a topic is created, or changed later; what a topic doesn't say it has from the \
+         broker. All of Kafka's\ntopic settings are known; the last column says what this broker \
+         does with each.\n\n\
+         | name | value | default | what it does | here |\n\
+         | --- | --- | --- | --- | --- |\n",
+    );
+    for topic in TOPIC_CONFIGS {
+        let here = match topic.support {
+            Support::Honoured => "acts".to_owned(),
+            Support::Kept(reason) => format!("kept: {reason}"),
+            Support::Only(values, reason) => format!("only {}: {reason}", values.join(", ")),
+        };
+        row(&mut page, &topic.spec, "", &here);
+    }
+    page
+}
+
+fn row(page: &mut String, spec: &ConfigSpec, mark: &str, last: &str) {
+    let default = match spec.default {
+        None => "none".to_owned(),
+        Some("") => "empty".to_owned(),
+        Some(value) => format!("`{value}`"),
+    };
+    let (name, kind, doc) = (spec.name, spec.kind, spec.doc);
+    writeln!(page, "| `{name}`{mark} | {kind} | {default} | {doc} | {last} |").unwrap();
+}
+
+/// Run with `STREAMLEDGER_WRITE_DOCS=1` to write the page.
+#[test]
+fn the_page_in_docs_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/broker-settings.md");
+    if std::env::var_os("STREAMLEDGER_WRITE_DOCS").is_some() {
+        std::fs::write(&path, page()).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == page(), "docs/broker-settings.md is not what the tables say");
+}
