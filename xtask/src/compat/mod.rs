@@ -3,6 +3,7 @@
 //! there shows that the scenario asks for the right thing.
 
 mod broker;
+mod clicks;
 mod franz_go;
 mod java;
 mod kcat;
@@ -74,6 +75,8 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-acks", ours::writes_with_each_acks),
     our_client("ours-partitions", ours::partitions_as_java),
     our_client("ours-admin", ours::administers),
+    our_client("ours-topics", ours::commands_topics),
+    our_client("ours-clicks", clicks::in_and_out),
     our_client("ours-timestamps", ours::keeps_timestamps),
     our_client("ours-large", ours::survives_large_records),
     our_client("ours-restarts", ours::keeps_order_through_kills),

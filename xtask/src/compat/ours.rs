@@ -115,6 +115,26 @@ pub(crate) fn administers(trial: &Trial) -> Outcome<String> {
     Ok("create, list, describe, grow, refuse, delete".to_owned())
 }
 
+/// The same by the command, `streamledger topics`.
+pub(crate) fn commands_topics(trial: &Trial) -> Outcome<String> {
+    let name = trial.topic("made");
+    let bootstrap = trial.bootstrap()?;
+    let run = |arguments: &[&str]| -> Outcome<String> {
+        let mut command = trial.tools().streamledger()?;
+        command.arg("topics").args(arguments).args(["--bootstrap-servers", &bootstrap]);
+        Ok(process::run_ok(&mut command, b"", LIMIT)?.text())
+    };
+    run(&["create", &name, "--partitions", "4"])?;
+    seen_by_java(trial, &name, Some("PartitionCount: 4"))?;
+    let listed = run(&["list"])?;
+    ensure!(listed.contains(&name), "not listed: {listed}");
+    let described = run(&["describe", &name])?;
+    ensure!(described.contains(&name), "not described: {described}");
+    run(&["delete", &name])?;
+    seen_by_java(trial, &name, None)?;
+    Ok("create, list, describe, delete".to_owned())
+}
+
 /// kafka-topics sees this of a topic, or sees that there is none; within a few tries, since a
 /// deletion takes its time.
 fn seen_by_java(trial: &Trial, topic: &str, part: Option<&str>) -> Outcome<()> {
