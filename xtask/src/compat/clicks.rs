@@ -100,15 +100,18 @@ fn by_key(records: Vec<Record>) -> Outcome<BTreeMap<Vec<u8>, Vec<Record>>> {
     Ok(keys)
 }
 
-/// Each user's rows in the file's order, each by column name.
-fn by_key_of_csv(csv: &str) -> Outcome<BTreeMap<Vec<u8>, Vec<BTreeMap<String, String>>>> {
+/// A row by column name.
+type Row = BTreeMap<String, String>;
+
+/// Each user's rows in the file's order.
+fn by_key_of_csv(csv: &str) -> Outcome<BTreeMap<Vec<u8>, Vec<Row>>> {
     let mut lines = csv.lines();
     let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-    let mut users: BTreeMap<Vec<u8>, Vec<BTreeMap<String, String>>> = BTreeMap::new();
+    let mut users: BTreeMap<Vec<u8>, Vec<Row>> = BTreeMap::new();
     for line in lines {
         let fields: Vec<&str> = line.split(',').collect();
         ensure!(fields.len() == header.len(), "a row the test can't read: {line}");
-        let row: BTreeMap<String, String> =
+        let row: Row =
             header.iter().zip(&fields).map(|(n, f)| ((*n).to_owned(), (*f).to_owned())).collect();
         let user = row.get("user_id").cloned().unwrap_or_default();
         users.entry(user.into_bytes()).or_default().push(row);
@@ -117,7 +120,7 @@ fn by_key_of_csv(csv: &str) -> Outcome<BTreeMap<Vec<u8>, Vec<BTreeMap<String, St
 }
 
 /// The reference form of a click event, written anew here so that it can disagree.
-fn is_click(row: &BTreeMap<String, String>, record: &Record) -> Outcome<()> {
+fn is_click(row: &Row, record: &Record) -> Outcome<()> {
     let column = |name: &str| row.get(name).cloned().unwrap_or_default();
     let text = String::from_utf8(record.value.clone().unwrap_or_default())?;
     let event_time = epoch_ms(&column("event_time"))?;
