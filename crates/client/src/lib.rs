@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod consumer;
 mod io_thread;
 mod metadata;
 mod network;
@@ -10,6 +11,10 @@ mod wait;
 
 pub use admin::{Admin, AdminError, NewPartitions, NewTopic};
 pub use config::{AdminConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties};
+pub use consumer::{
+    Consumer, ConsumerError, ConsumerRecord, ConsumerRecords, OffsetAndTimestamp, Position,
+    RecordView,
+};
 pub use metadata::Unreachable;
 pub use network::{NetworkError, NetworkErrorKind};
 pub use producer::{

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Instant;
 
 /// Wakes the thread that waits.
 struct Unpark(Thread);
@@ -29,13 +30,31 @@ thread_local! {
 /// Unlike a runtime's `block_on` it works inside a runtime too, where it holds up its thread.
 pub(crate) fn wait<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    let waker = WAKER.with(Clone::clone);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut cx = Context::from_waker(&waker);
     loop {
         match future.as_mut().poll(&mut cx) {
             Poll::Ready(output) => return output,
             Poll::Pending => thread::park(),
         }
+    }
+}
+
+/// As [`wait`], until the deadline at the latest, if there is one.
+pub(crate) fn wait_until<F: Future>(future: F, deadline: Option<Instant>) -> Option<F::Output> {
+    let Some(deadline) = deadline else { return Some(wait(future)) };
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+            return Some(output);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        thread::park_timeout(left);
     }
 }
 
@@ -54,5 +73,13 @@ mod tests {
         });
         assert_eq!(runtime.block_on(async { wait(receiver) }), Ok(7));
         other.join().unwrap();
+    }
+
+    #[test]
+    fn it_gives_up_at_the_deadline() {
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert_eq!(wait_until(std::future::pending::<()>(), Some(soon)), None);
+        assert!(Instant::now() >= soon);
+        assert_eq!(wait_until(async { 7 }, Some(soon)), Some(7), "what is done counts");
     }
 }

@@ -7,7 +7,11 @@
 use std::time::{Duration, Instant};
 
 use streamledger::admin::{ConfigResource, ConfigSource};
-use streamledger::{Admin, AdminConfig, AdminError, NewPartitions, NewTopic};
+use streamledger::{
+    Admin, AdminConfig, AdminError, Consumer, ConsumerConfig, ConsumerRecord, Header,
+    NewPartitions, NewTopic, Offset, PartitionIndex, Position, Producer, ProducerConfig,
+    ProducerRecord, TimestampMs, TopicPartition,
+};
 use streamledger_broker::{Broker, BrokerConfig, RunningBroker};
 use streamledger_protocol::ErrorCode;
 
@@ -110,4 +114,153 @@ fn defaults_are_the_brokers() {
     let created = admin.create_topics(&[topic]).unwrap().only().unwrap();
     assert!(created.partition_count.is_some_and(|count| count >= 1));
     admin.delete_topics(&[name.as_str().into()]).unwrap().only().unwrap();
+}
+
+fn consumer(bootstrap: &str, settings: &[(&str, &str)]) -> Consumer {
+    let builder = ConsumerConfig::builder().bootstrap_servers(bootstrap);
+    let settings = settings.iter();
+    let builder = settings.fold(builder, |builder, (name, value)| builder.set(*name, *value));
+    Consumer::new(builder.build().unwrap()).unwrap()
+}
+
+/// Reads so many records, and fails if they don't come.
+fn read(consumer: &Consumer, record_count: usize) -> Vec<ConsumerRecord> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut records = Vec::new();
+    while records.len() < record_count {
+        assert!(Instant::now() < deadline, "{} of {record_count} came", records.len());
+        records.extend(consumer.poll(Duration::from_millis(500)).unwrap());
+    }
+    records
+}
+
+#[test]
+fn what_every_codec_carries_is_read_as_it_was_written() {
+    let served = Served::start();
+    let bootstrap = &*served.bootstrap;
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let topic = fresh(codec);
+        admin(bootstrap).create_topics(&[NewTopic::new(&*topic, 2, 1)]).unwrap().only().unwrap();
+        let config = ProducerConfig::builder().bootstrap_servers(bootstrap);
+        let config = config.set("compression.type", codec).build().unwrap();
+        let producer = Producer::new(config).unwrap();
+        for number in 0..1000_i64 {
+            let value = format!("value {number}").repeat(5);
+            let headers = [
+                Header { key: "h", value: Some(b"1") },
+                Header { key: "h", value: None },
+                Header { key: "", value: Some(b"") },
+            ];
+            let record = ProducerRecord::to(&topic)
+                .partition(PartitionIndex(i32::try_from(number % 2).unwrap()))
+                .timestamp(TimestampMs(1_700_000_000_000 + number))
+                .headers(&headers[..usize::try_from(number % 4).unwrap()]);
+            let record = if number % 3 == 0 { record } else { record.key(b"") };
+            let record = if number % 7 == 0 { record } else { record.value(value.as_bytes()) };
+            producer.send(record).unwrap();
+        }
+        producer.flush();
+        let consumer = consumer(bootstrap, &[]);
+        let partitions = consumer.partitions_for(&topic).unwrap();
+        assert_eq!(partitions.len(), 2);
+        let from_the_start: Vec<_> =
+            partitions.iter().map(|tp| (tp.clone(), Position::Beginning)).collect();
+        consumer.assign(&from_the_start);
+        let mut next = [0, 1];
+        for record in read(&consumer, 1000) {
+            let partition = usize::try_from(record.topic_partition.partition.0).unwrap();
+            let number = next[partition];
+            next[partition] += 2;
+            assert_eq!(record.offset, Offset(number / 2));
+            assert_eq!(record.timestamp, TimestampMs(1_700_000_000_000 + number));
+            assert_eq!(record.key.as_deref(), (number % 3 != 0).then_some(&b""[..]));
+            let value = format!("value {number}").repeat(5);
+            assert_eq!(record.value.as_deref(), (number % 7 != 0).then_some(value.as_bytes()));
+            let all = [("h", Some(&b"1"[..])), ("h", None), ("", Some(b""))];
+            let headers: Vec<_> =
+                record.headers.iter().map(|(key, value)| (&**key, value.as_deref())).collect();
+            assert_eq!(headers, all[..usize::try_from(number % 4).unwrap()]);
+        }
+        assert_eq!(next, [1000, 1001]);
+        assert_eq!(consumer.end_offsets(&partitions).unwrap(), [Offset(500), Offset(500)]);
+        assert!(partitions.iter().all(|tp| consumer.position(tp) == Some(Offset(500))));
+        admin(bootstrap).delete_topics(&[topic.as_str().into()]).unwrap().only().unwrap();
+    }
+}
+
+#[test]
+fn reading_begins_where_it_is_told_to() {
+    let served = Served::start();
+    let bootstrap = &*served.bootstrap;
+    let topic = fresh("positions");
+    admin(bootstrap).create_topics(&[NewTopic::new(&*topic, 1, 1)]).unwrap().only().unwrap();
+    let config = ProducerConfig::builder().bootstrap_servers(bootstrap).build().unwrap();
+    let producer = Producer::new(config).unwrap();
+    let send = |number: i64| {
+        let value = number.to_string();
+        let record = ProducerRecord::to(&topic).value(value.as_bytes());
+        producer.send(record.timestamp(TimestampMs(1_000_000 + number * 10))).unwrap()
+    };
+    for number in 0..100 {
+        send(number);
+    }
+    producer.flush();
+    let consumer = consumer(bootstrap, &[("max.poll.records", "7")]);
+    let partition = TopicPartition::new(&*topic, PartitionIndex(0));
+    let first = |position| {
+        consumer.assign(&[(partition.clone(), position)]);
+        read(&consumer, 1)[0].offset.0
+    };
+    assert_eq!(first(Position::Beginning), 0);
+    assert_eq!(first(Position::Offset(Offset(42))), 42);
+    assert_eq!(first(Position::Timestamp(TimestampMs(1_000_500))), 50);
+    assert_eq!(first(Position::Timestamp(TimestampMs(1_000_501))), 51);
+
+    consumer.seek(&partition, Position::Offset(Offset(90))).unwrap();
+    let records = read(&consumer, 10);
+    let offsets: Vec<_> = records.iter().map(|record| record.offset.0).collect();
+    assert_eq!(offsets, (90..100).collect::<Vec<_>>());
+    assert_eq!(consumer.poll(Duration::from_millis(50)).unwrap().len(), 0, "at the end");
+
+    // From the end on, and from a time to come: only what is written afterwards.
+    for position in [Position::End, Position::Timestamp(TimestampMs(i64::MAX))] {
+        consumer.seek(&partition, position).unwrap();
+        eventually(|| consumer.position(&partition).is_some());
+        let number = consumer.position(&partition).unwrap().0;
+        send(number).wait().unwrap();
+        assert_eq!(read(&consumer, 1)[0].offset.0, number);
+    }
+
+    // Outside the log: auto.offset.reset is latest.
+    consumer.seek(&partition, Position::Offset(Offset(1_000_000))).unwrap();
+    eventually(|| {
+        let _ = consumer.poll(Duration::from_millis(20)).unwrap();
+        consumer.position(&partition) == Some(Offset(102))
+    });
+
+    let at = |ms| (partition.clone(), TimestampMs(ms));
+    let found = consumer.offsets_for_times(&[at(0), at(1_000_990), at(9_999_999)]).unwrap();
+    let found: Vec<_> = found.iter().map(|found| found.map(|found| found.offset.0)).collect();
+    assert_eq!(found, [Some(0), Some(99), None]);
+    assert_eq!(consumer.beginning_offsets(&[partition]).unwrap(), [Offset(0)]);
+    admin(bootstrap).delete_topics(&[topic.as_str().into()]).unwrap().only().unwrap();
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_told_of() {
+    let served = Served::start();
+    let bootstrap = &*served.bootstrap;
+    let settings = [
+        ("allow.auto.create.topics", "false"),
+        ("default.api.timeout.ms", "500"),
+        ("request.timeout.ms", "400"),
+        ("fetch.max.wait.ms", "100"),
+    ];
+    let consumer = consumer(bootstrap, &settings);
+    let partition = TopicPartition::new(fresh("nowhere"), PartitionIndex(0));
+    let error = consumer.end_offsets(std::slice::from_ref(&partition)).unwrap_err().to_string();
+    assert!(error.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{error}");
+    consumer.assign(&[(partition, Position::Beginning)]);
+    let error = consumer.poll(Duration::from_secs(20)).unwrap_err().to_string();
+    assert!(error.contains("UNKNOWN_TOPIC_OR_PARTITION"), "{error}");
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use streamledger_client_core::cluster::{Asked, Cluster, ClusterSnapshot, MetadataFault};
+use streamledger_client_core::cluster::{Asked, Broker, Cluster, ClusterSnapshot, MetadataFault};
 use streamledger_protocol::messages::metadata::MetadataRequestTopic;
 use streamledger_protocol::messages::{MetadataRequest, MetadataResponse};
 use streamledger_protocol::{BrokerId, LeaderEpoch, TopicName, TopicPartition};
@@ -147,6 +147,17 @@ impl MetadataRefresher {
         }
     }
 
+    /// The next pass after number `seen` that is done, and its number.
+    pub(crate) async fn passed(&self, seen: u64) -> u64 {
+        loop {
+            let passed = self.0.passed.notified();
+            if self.0.done.get() > seen {
+                return self.0.done.get();
+            }
+            passed.await;
+        }
+    }
+
     /// Keeps only the topics for which `keep` holds in the view and in what is asked for.
     #[cfg(test)]
     pub(crate) fn retain_topics(&self, mut keep: impl FnMut(&TopicName) -> bool) {
@@ -156,18 +167,26 @@ impl MetadataRefresher {
         self.0.publish();
     }
 
-    /// Takes in what an answer says of a leader, if it is news (KIP-951).
+    /// Takes in where an answer says that a broker is (KIP-951).
+    pub(crate) fn hint_broker(&self, broker: Broker) {
+        self.0.cluster.borrow_mut().add_broker(broker);
+        self.0.publish();
+    }
+
+    /// Takes in what an answer says of a leader (KIP-951); true if it is news.
     pub(crate) fn hint_leader(
         &self,
         topic_partition: &TopicPartition,
         leader: BrokerId,
         leader_epoch: LeaderEpoch,
-    ) {
+    ) -> bool {
         let mut cluster = self.0.cluster.borrow_mut();
-        if cluster.apply_leader_hint(topic_partition, leader, leader_epoch).is_some() {
-            drop(cluster);
+        let is_news = cluster.apply_leader_hint(topic_partition, leader, leader_epoch).is_some();
+        drop(cluster);
+        if is_news {
             self.0.publish();
         }
+        is_news
     }
 
     /// A connection to a broker of the current view.

@@ -1,0 +1,126 @@
+//! Why reading can't go on, in one partition or altogether.
+
+use std::time::Duration;
+
+use streamledger_client_core::consumer::{ReadFault, Trouble, Unreadable};
+use streamledger_protocol::{ErrorCode, Offset, TopicPartition};
+
+use crate::io_thread::IoThreadEnded;
+use crate::metadata::Unreachable;
+use crate::network::NetworkError;
+
+/// Why reading can't go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumerError {
+    /// The position is outside the log, and `auto.offset.reset` is `none`. Seek to go on.
+    #[error(
+        "{topic_partition}: offset {offset} is not in the log, and auto.offset.reset is none; seek"
+    )]
+    OffsetOutOfRange {
+        /// Where.
+        topic_partition: TopicPartition,
+        /// The position; -1 if there was none.
+        offset: Offset,
+    },
+    /// The broker refuses. Seek to try again.
+    #[error("{topic_partition}: {code}")]
+    Refused {
+        /// Where.
+        topic_partition: TopicPartition,
+        /// Why.
+        code: ErrorCode,
+    },
+    /// Records can't be read. Seek to go on: past them, to `skip_to`, or elsewhere.
+    #[error("{topic_partition}: can't read offset {offset}: {fault}{}", how_to_skip(*skip_to))]
+    Unreadable {
+        /// Where.
+        topic_partition: TopicPartition,
+        /// The first offset that can't be read.
+        offset: Offset,
+        /// The offset after the batch that can't be read, if that much can be told.
+        skip_to: Option<Offset>,
+        /// What is wrong with it.
+        fault: Unreadable,
+    },
+    /// The partition has had no leader for `default.api.timeout.ms`. It is still waited for.
+    #[error("{topic_partition}: {}", why_no_leader(*error))]
+    NoLeader {
+        /// Where.
+        topic_partition: TopicPartition,
+        /// What the brokers say of its topic, if anything.
+        error: Option<ErrorCode>,
+    },
+    /// No broker has answered for `default.api.timeout.ms`. They are still tried.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
+    /// The request failed on its way.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// `default.api.timeout.ms` is over.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// The partition isn't assigned.
+    #[error("{0} is not assigned to this consumer")]
+    NotAssigned(TopicPartition),
+    /// The consumer could not be started.
+    #[error("the consumer can't be started: {0}")]
+    NotStarted(String),
+    /// The consumer's I/O thread has ended.
+    #[error("the consumer's thread has ended")]
+    Ended,
+}
+
+fn how_to_skip(skip_to: Option<Offset>) -> String {
+    skip_to.map_or_else(String::new, |offset| format!("; seek to {offset} to go on after it"))
+}
+
+fn why_no_leader(error: Option<ErrorCode>) -> String {
+    match error {
+        Some(error) => error.to_string(),
+        None => "no broker leads it".to_owned(),
+    }
+}
+
+impl ConsumerError {
+    /// Whether no connection to any broker could be made.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Unreachable(unreachable) => {
+                unreachable.failures().iter().all(NetworkError::is_unreachable)
+            }
+            Self::Network(error) => error.is_unreachable(),
+            _ => false,
+        }
+    }
+
+    /// What the core tells, with what the shell knows of the last attempt.
+    pub(super) fn of(trouble: Trouble, unreachable: impl FnOnce() -> Unreachable) -> Self {
+        match trouble {
+            Trouble::OutOfRange { topic_partition, offset, .. } => {
+                Self::OffsetOutOfRange { topic_partition, offset }
+            }
+            Trouble::Refused { topic_partition, error, .. } => {
+                Self::Refused { topic_partition, code: error }
+            }
+            Trouble::NoLeader { topic_partition, error, .. } => {
+                Self::NoLeader { topic_partition, error }
+            }
+            Trouble::Unreachable => Self::Unreachable(unreachable()),
+        }
+    }
+}
+
+impl From<IoThreadEnded> for ConsumerError {
+    fn from(_: IoThreadEnded) -> Self {
+        Self::Ended
+    }
+}
+
+impl From<ReadFault> for ConsumerError {
+    fn from(fault: ReadFault) -> Self {
+        let ReadFault { topic_partition, offset, skip_to, fault } = fault;
+        Self::Unreadable { topic_partition, offset, skip_to, fault }
+    }
+}

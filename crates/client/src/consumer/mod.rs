@@ -1,0 +1,281 @@
+//! The consumer: reads partitions that are assigned to it, blocking and async.
+//!
+//! What to fetch is decided by `client-core/consumer` and done on the I/O thread; what came is read
+//! lazily, on the thread that polls. Groups will assign partitions through the same door as
+//! [`Consumer::assign`].
+
+mod error;
+mod fetcher;
+mod inbox;
+mod offsets;
+mod poll;
+mod record;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use streamledger_client_core::consumer::{Event, Lookup};
+use streamledger_protocol::{Offset, TimestampMs, TopicName, TopicPartition};
+
+use crate::config::ConsumerConfig;
+use crate::io_thread::IoThread;
+use crate::wait::wait;
+use fetcher::Fetcher;
+use inbox::Inbox;
+
+pub use error::ConsumerError;
+pub use record::{ConsumerRecord, ConsumerRecords, RecordView};
+pub use streamledger_client_core::consumer::Position;
+
+/// Reads records. Cheap to clone, and to be used from any thread; clones share one position.
+///
+/// Calls that wait come twice: blocking, from any thread (inside an async runtime it holds up that
+/// thread), and as `_async`, on any executor.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use streamledger::{Consumer, ConsumerConfig, PartitionIndex, Position, TopicPartition};
+///
+/// let config = ConsumerConfig::builder().bootstrap_servers("localhost:9092").build()?;
+/// let consumer = Consumer::new(config)?;
+/// consumer.assign(&[(TopicPartition::new("clicks", PartitionIndex(0)), Position::Beginning)]);
+/// loop {
+///     for record in &consumer.poll(Duration::from_secs(1))? {
+///         println!("{} {:?}", record.offset, record.value);
+///     }
+/// }
+/// # #[allow(unreachable_code)]
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Consumer {
+    thread: IoThread<Fetcher>,
+    inbox: Arc<Inbox>,
+    records_max: usize,
+}
+
+/// A record found by its timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OffsetAndTimestamp {
+    /// The record's offset.
+    pub offset: Offset,
+    /// The record's timestamp.
+    pub timestamp: TimestampMs,
+}
+
+impl Consumer {
+    /// Starts a consumer that reads nothing yet. It connects when something is asked of it.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn new(config: ConsumerConfig) -> Result<Self, ConsumerError> {
+        for note in config.notes() {
+            tracing::warn!("{note}");
+        }
+        let inbox = Arc::new(Inbox::new(config.isolation_level, config.check_crcs));
+        let records_max = config.max_poll_records;
+        let shared = Arc::clone(&inbox);
+        let thread =
+            IoThread::start("streamledger-consumer", move || Fetcher::new(&config, shared));
+        let thread = thread.map_err(|error| ConsumerError::NotStarted(error.to_string()))?;
+        let consumer = Self { thread, inbox, records_max };
+        consumer.on_io_thread(|fetcher| fetcher.begin());
+        Ok(consumer)
+    }
+
+    /// Reads these partitions from these positions, and no others any more. Returns at once.
+    pub fn assign(&self, partitions: &[(TopicPartition, Position)]) {
+        let assigned = self.inbox.assign(partitions);
+        self.on_io_thread(move |fetcher| fetcher.assign(assigned));
+    }
+
+    /// The partitions that are read.
+    #[must_use]
+    pub fn assignment(&self) -> Vec<TopicPartition> {
+        self.inbox.assignment()
+    }
+
+    /// Reads an assigned partition from elsewhere. Returns at once.
+    ///
+    /// # Errors
+    /// The partition isn't assigned.
+    pub fn seek(
+        &self,
+        topic_partition: &TopicPartition,
+        position: Position,
+    ) -> Result<(), ConsumerError> {
+        let generation = self.inbox.seek(topic_partition, position)?;
+        let event = Event::Seek(topic_partition.clone(), generation, position);
+        self.on_io_thread(move |fetcher| fetcher.handle(event));
+        Ok(())
+    }
+
+    /// The offset of the next record that a poll gives; none while it isn't found yet, or where the
+    /// partition isn't assigned. Records that nobody sees (markers, aborted ones) are passed by polling.
+    #[must_use]
+    pub fn position(&self, topic_partition: &TopicPartition) -> Option<Offset> {
+        self.inbox.position(topic_partition)
+    }
+
+    /// Waits until there are records, up to `timeout`, and gives up to `max.poll.records` of them:
+    /// of each partition in order, none twice. None came if it is empty.
+    ///
+    /// # Errors
+    /// A partition can't go on, or nobody has answered for `default.api.timeout.ms`. Other partitions
+    /// go on with the next poll.
+    pub fn poll(&self, timeout: Duration) -> Result<ConsumerRecords, ConsumerError> {
+        poll::poll(self, timeout)
+    }
+
+    /// As [`poll`](Self::poll), async. Dropping the future loses no record.
+    ///
+    /// # Errors
+    /// As the blocking call.
+    pub fn poll_async(
+        &self,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<ConsumerRecords, ConsumerError>> + Send + '_ {
+        poll::poll_async(self, timeout)
+    }
+
+    /// As [`poll`](Self::poll), but shows each record to `visit` where it lies, without making one of
+    /// its own: the cheapest way to read. Says how many there were. `visit` must not poll.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll). Records shown before are read.
+    pub fn poll_with(
+        &self,
+        timeout: Duration,
+        visit: impl FnMut(RecordView<'_>),
+    ) -> Result<usize, ConsumerError> {
+        poll::poll_with(self, timeout, visit)
+    }
+
+    /// The offset after the last record of each partition, in the order asked: that of the next record
+    /// to come, with read-committed that of the first undecided one.
+    ///
+    /// # Errors
+    /// A partition's leader doesn't tell within `default.api.timeout.ms`.
+    pub fn end_offsets(&self, partitions: &[TopicPartition]) -> Result<Vec<Offset>, ConsumerError> {
+        wait(self.end_offsets_async(partitions))
+    }
+
+    /// As [`end_offsets`](Self::end_offsets), async.
+    ///
+    /// # Errors
+    /// As the blocking call.
+    pub fn end_offsets_async(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> impl Future<Output = Result<Vec<Offset>, ConsumerError>> + Send + use<> {
+        self.edge_offsets(partitions, Lookup::End)
+    }
+
+    /// The offset of the first record there still is, of each partition, in the order asked.
+    ///
+    /// # Errors
+    /// A partition's leader doesn't tell within `default.api.timeout.ms`.
+    pub fn beginning_offsets(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Offset>, ConsumerError> {
+        wait(self.beginning_offsets_async(partitions))
+    }
+
+    /// As [`beginning_offsets`](Self::beginning_offsets), async.
+    ///
+    /// # Errors
+    /// As the blocking call.
+    pub fn beginning_offsets_async(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> impl Future<Output = Result<Vec<Offset>, ConsumerError>> + Send + use<> {
+        self.edge_offsets(partitions, Lookup::Beginning)
+    }
+
+    /// The first record of each partition with that timestamp or a later one, in the order asked; none
+    /// if no record is so new.
+    ///
+    /// # Errors
+    /// A partition's leader doesn't tell within `default.api.timeout.ms`.
+    pub fn offsets_for_times(
+        &self,
+        times: &[(TopicPartition, TimestampMs)],
+    ) -> Result<Vec<Option<OffsetAndTimestamp>>, ConsumerError> {
+        wait(self.offsets_for_times_async(times))
+    }
+
+    /// As [`offsets_for_times`](Self::offsets_for_times), async.
+    ///
+    /// # Errors
+    /// As the blocking call.
+    pub fn offsets_for_times_async(
+        &self,
+        times: &[(TopicPartition, TimestampMs)],
+    ) -> impl Future<Output = Result<Vec<Option<OffsetAndTimestamp>>, ConsumerError>> + Send + use<>
+    {
+        let times = times.iter();
+        let wanted = times.map(|(tp, time)| (tp.clone(), Lookup::Timestamp(*time))).collect();
+        self.find(wanted)
+    }
+
+    /// The partitions of a topic, as soon as they are known.
+    ///
+    /// # Errors
+    /// The topic isn't known within `default.api.timeout.ms`, or can't be read.
+    pub fn partitions_for(&self, topic: &str) -> Result<Vec<TopicPartition>, ConsumerError> {
+        wait(self.partitions_for_async(topic))
+    }
+
+    /// As [`partitions_for`](Self::partitions_for), async.
+    ///
+    /// # Errors
+    /// As the blocking call.
+    pub fn partitions_for_async(
+        &self,
+        topic: &str,
+    ) -> impl Future<Output = Result<Vec<TopicPartition>, ConsumerError>> + Send + use<> {
+        let topic = TopicName::from(topic);
+        let work = |fetcher: Rc<Fetcher>| async move { fetcher.partitions_for(topic).await };
+        let answer = self.thread.run(work);
+        async move { answer.await? }
+    }
+
+    fn edge_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        edge: Lookup,
+    ) -> impl Future<Output = Result<Vec<Offset>, ConsumerError>> + Send + use<> {
+        let found = self.find(partitions.iter().map(|tp| (tp.clone(), edge)).collect());
+        async move {
+            let found = found.await?.into_iter();
+            Ok(found.map(|found| found.map_or(Offset::ZERO, |found| found.offset)).collect())
+        }
+    }
+
+    fn find(
+        &self,
+        wanted: Vec<(TopicPartition, Lookup)>,
+    ) -> impl Future<Output = Result<Vec<Option<OffsetAndTimestamp>>, ConsumerError>> + Send + use<>
+    {
+        let work = |fetcher: Rc<Fetcher>| async move { fetcher.find_offsets(&wanted).await };
+        let answer = self.thread.run(work);
+        async move { answer.await? }
+    }
+
+    /// Hands work to the I/O thread without waiting for it.
+    fn on_io_thread(&self, work: impl FnOnce(&Rc<Fetcher>) + Send + 'static) {
+        drop(self.thread.run(move |fetcher| async move { work(&fetcher) }));
+    }
+}
+
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consumer").field("assignment", &self.assignment()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,1 @@
+//! The consumer against brokers that behave, move, stall, lie and come back.
