@@ -157,9 +157,9 @@ fn what_every_codec_carries_is_read_as_it_was_written() {
                 .headers(&headers[..usize::try_from(number % 4).unwrap()]);
             let record = if number % 3 == 0 { record } else { record.key(b"") };
             let record = if number % 7 == 0 { record } else { record.value(value.as_bytes()) };
-            producer.send(record).unwrap();
+            drop(producer.send(record).unwrap());
         }
-        producer.flush();
+        producer.flush().unwrap();
         let consumer = consumer(bootstrap, &[]);
         let partitions = consumer.partitions_for(&topic).unwrap();
         assert_eq!(partitions.len(), 2);
@@ -202,9 +202,9 @@ fn reading_begins_where_it_is_told_to() {
         producer.send(record.timestamp(TimestampMs(1_000_000 + number * 10))).unwrap()
     };
     for number in 0..100 {
-        send(number);
+        drop(send(number));
     }
-    producer.flush();
+    producer.flush().unwrap();
     let consumer = consumer(bootstrap, &[("max.poll.records", "7")]);
     let partition = TopicPartition::new(&*topic, PartitionIndex(0));
     let first = |position| {

@@ -159,7 +159,6 @@ impl MetadataRefresher {
     }
 
     /// Keeps only the topics for which `keep` holds in the view and in what is asked for.
-    #[cfg(test)]
     pub(crate) fn retain_topics(&self, mut keep: impl FnMut(&TopicName) -> bool) {
         self.0.topics.borrow_mut().retain(|topic| keep(topic));
         let topics = self.0.topics.borrow();
