@@ -172,6 +172,9 @@ fn check_listeners(settings: &Settings) -> Result<(), StartError> {
     }
 }
 
+/// Threads for what blocks on the disk: topics, lookups by time. Tokio's 512 would be memory.
+const BLOCKING_THREADS_MAX: usize = 8;
+
 /// Binds the listeners and starts the thread that serves them.
 fn run(
     node: Arc<Node>,
@@ -179,6 +182,7 @@ fn run(
 ) -> Result<RunningBroker, StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(node.settings.worker_threads)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_name("streamledger-net")
         .enable_all()
         .build()

@@ -224,6 +224,17 @@ fn topics_are_created_checked_described_and_deleted() {
 }
 
 #[test]
+fn a_compacted_topic_is_accepted_and_one_that_would_be_recompressed_is_not() {
+    let broker = broker_with(&[]);
+    let mut client = RawClient::connect(&broker);
+    client.create_topic("state", 1, &[("cleanup.policy", "compact")]);
+    let recompressed = create_topics("t", 1, &[("compression.type", "lz4")]);
+    let result = client.call(7, &recompressed).topics.remove(0);
+    assert_eq!(result.error_code, ErrorCode::InvalidConfig);
+    assert!(result.error_message.unwrap().contains("as their producer compressed them"));
+}
+
+#[test]
 fn partitions_are_added_and_can_be_written_at_once() {
     let broker = broker_with(&[]);
     let mut client = RawClient::connect(&broker);

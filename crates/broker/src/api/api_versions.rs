@@ -11,16 +11,18 @@ use streamledger_protocol::{ApiVersion, ErrorCode};
 
 use super::{Answer, Api, Call, SERVED};
 
-/// A feature of the cluster (KIP-584) and the level it has here.
+/// A feature of the cluster (KIP-584), the least level that is supported, and the one it has.
 struct Feature {
     name: &'static str,
+    level_min: i16,
     level: i16,
 }
 
-/// metadata.version says which Kafka this broker is like: 30 is 4.3-IV0. A feature appears here
+/// metadata.version says which Kafka this broker is like: 30 is 4.3-IV0 (and 7 is 3.3-IV3, the
+/// oldest that Kafka 4 itself supports). A feature appears here
 /// with the APIs it stands for (transaction.version 2, group.version 1): clients act on it
 /// (PROTOCOL.md, trap 4).
-const FEATURES: [Feature; 1] = [Feature { name: "metadata.version", level: 30 }];
+const FEATURES: [Feature; 1] = [Feature { name: "metadata.version", level_min: 7, level: 30 }];
 
 /// Set once, at founding: no feature changes while a cluster lives.
 const FEATURES_EPOCH: i64 = 0;
@@ -43,8 +45,7 @@ impl Api for ApiVersionsRequest {
                 .iter()
                 .map(|feature| SupportedFeatureKey {
                     name: feature.name.to_owned(),
-                    // Version 4 may say 0 for "not needed" (KIP-1022); nothing here says that.
-                    min_version: 1,
+                    min_version: feature.level_min,
                     max_version: feature.level,
                 })
                 .collect(),

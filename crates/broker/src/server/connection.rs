@@ -15,7 +15,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
-use super::frame_reader::{FrameReader, ReadBudgets, ReadFailure};
+use super::frame_reader::{FrameReader, ReadFailure};
+use super::listener::Serving;
+use super::log_limit::LogLimit;
 use super::response_writer::{WriteFailure, write_responses};
 use crate::api::{CloseReason, Connection, Reply, dispatch};
 use crate::node::{Endpoint, Node};
@@ -40,9 +42,9 @@ pub(super) async fn serve(
     node: Arc<Node>,
     mut stream: TcpStream,
     endpoint: Endpoint,
-    budgets: ReadBudgets,
-    stopping: watch::Receiver<bool>,
+    serving: Serving,
 ) {
+    let Serving { budgets, stopping, warnings, .. } = serving;
     let Ok(peer) = stream.peer_addr() else { return };
     // Answers are small and waited for: never held back for more.
     if let Err(error) = stream.set_nodelay(true) {
@@ -73,7 +75,7 @@ pub(super) async fn serve(
         Either::Right((Err(failure), _)) => failure.into(),
         Either::Right((Ok(()), reading)) => reading.await,
     };
-    log(&connection, &end);
+    log(&connection, &end, &warnings);
 }
 
 async fn read_requests<R: AsyncRead + Unpin>(
@@ -108,8 +110,8 @@ async fn read_requests<R: AsyncRead + Unpin>(
     }
 }
 
-/// Says why a connection ended, loudly only where somebody did something wrong.
-fn log(connection: &Connection, end: &End) {
+/// Says why a connection ended, loudly only where somebody did something wrong, and not too often.
+fn log(connection: &Connection, end: &End, warnings: &LogLimit) {
     let peer = connection.peer;
     match end {
         End::ByClient | End::Stopping => debug!(%peer, "connection: {end}"),
@@ -118,8 +120,11 @@ fn log(connection: &Connection, end: &End) {
         End::Request(CloseReason::Fault) | End::Write(WriteFailure::Closed(CloseReason::Fault)) => {
             info!(%peer, "connection closed: {end}");
         }
-        End::Read(_) | End::Request(_) | End::Write(_) => {
+        End::Read(_) | End::Request(_) | End::Write(_) if warnings.allows() => {
             warn!(%peer, "connection closed: {end}");
+        }
+        End::Read(_) | End::Request(_) | End::Write(_) => {
+            debug!(%peer, "connection closed: {end}");
         }
     }
 }

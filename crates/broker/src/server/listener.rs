@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 use super::admission::Admission;
 use super::connection;
 use super::frame_reader::ReadBudgets;
+use super::log_limit::LogLimit;
 use crate::config::{ListenAddress, Settings};
 use crate::node::{Endpoint, Node};
 
@@ -87,10 +88,11 @@ impl BoundListener {
 pub(crate) struct Serving {
     node: Arc<Node>,
     admission: Arc<Admission>,
-    budgets: ReadBudgets,
-    stopping: watch::Receiver<bool>,
+    pub(super) budgets: ReadBudgets,
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) warnings: Arc<LogLimit>,
     /// Held by every connection; the other end sees when the last is gone.
-    alive: mpsc::Sender<()>,
+    _alive: mpsc::Sender<()>,
 }
 
 impl Serving {
@@ -106,7 +108,8 @@ impl Serving {
             admission: Admission::new(network.connections_max, network.connections_per_address_max),
             budgets: ReadBudgets::new(network.queued_request_bytes_max),
             stopping,
-            alive,
+            warnings: Arc::default(),
+            _alive: alive,
         }
     }
 
@@ -133,18 +136,18 @@ impl Serving {
         let ticket = match self.admission.admit(peer.ip().to_canonical()) {
             Ok(ticket) => ticket,
             Err(refused) => {
-                warn!(%peer, ?refused, "a connection was refused");
+                if self.warnings.allows() {
+                    warn!(%peer, ?refused, "a connection was refused");
+                }
                 return;
             }
         };
         debug!(%peer, connections = self.admission.connection_count(), "connection opened");
         let endpoint = listener.endpoint(&stream);
-        let (node, alive) = (Arc::clone(&self.node), self.alive.clone());
-        let serving =
-            connection::serve(node, stream, endpoint, self.budgets.clone(), self.stopping.clone());
+        let serving = connection::serve(Arc::clone(&self.node), stream, endpoint, self.clone());
         tokio::spawn(async move {
             serving.await;
-            drop((ticket, alive));
+            drop(ticket);
         });
     }
 }

@@ -5,6 +5,7 @@ mod budget;
 mod connection;
 mod frame_reader;
 mod listener;
+mod log_limit;
 mod response_writer;
 
 pub(crate) use budget::{ByteBudget, BytePermit};
