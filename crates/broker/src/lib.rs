@@ -26,6 +26,6 @@ pub use broker::{Broker, RunningBroker, StartError, StopError, Stopper};
 pub use config::{BrokerConfig, BrokerConfigBuilder};
 pub use controller::MetadataLogError;
 pub use faults::{Fault, Faults};
-pub use storage::FlushPolicy;
+pub use storage::{FlushPolicy, StorageError};
 pub use streamledger_broker_core::config::ConfigError;
 pub use streamledger_protocol::{ApiKey, ErrorCode};
