@@ -28,8 +28,8 @@ const KEYS: [&str; 9] = [
     "userSession",
 ];
 
-/// `generate clicks`, `ingest --key user_id --timestamp event_time`; the Java client reads
-/// what the file says, in the file's order for each key.
+/// `generate clicks`, `ingest --key user_id --timestamp event_time`; the Java client and ours
+/// both read what the file says, in the file's order for each key.
 pub(crate) fn in_and_out(trial: &Trial) -> Outcome<String> {
     let topic = trial.topic("events");
     let topics = std::slice::from_ref(&topic);
@@ -43,6 +43,8 @@ pub(crate) fn in_and_out(trial: &Trial) -> Outcome<String> {
     let summary = ingest(trial, &file, &topic)?;
 
     let java = by_key(Peer::Java.consume(trial, topics)?)?;
+    let ours = by_key(Peer::Ours.consume(trial, topics)?)?;
+    ensure!(java == ours, "our consumer reads something else than the Java client");
     let mut rows = by_key_of_csv(&csv)?;
     let mut count = 0;
     for (key, records) in &java {

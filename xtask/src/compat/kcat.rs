@@ -93,11 +93,11 @@ pub(crate) fn writes_each_codec(trial: &Trial) -> Outcome<String> {
         }
     }
     let mut count = 0;
-    for reader in Peer::STOCK {
+    for reader in Peer::READERS {
         count += workload::same(&expected, reader.consume(trial, &topics)?)
             .map_err(|failure| failure.while_doing(format!("{} reads", reader.name())))?;
     }
-    Ok(format!("{count} records read by {} clients", Peer::STOCK.len()))
+    Ok(format!("{count} records read by {} clients", Peer::READERS.len()))
 }
 
 /// What `-K '|' -Z` makes of lines: an empty value is null.

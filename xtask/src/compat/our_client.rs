@@ -1,5 +1,6 @@
 //! Our client as a peer, through its public API alone.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -8,9 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use streamledger::{
-    Admin, AdminConfig, DeliveryFuture, Header, PartitionIndex, Producer, ProducerConfig,
-    ProducerRecord, Properties, TimestampMs,
+    Admin, AdminConfig, Consumer, ConsumerConfig, ConsumerRecord, DeliveryFuture, Header, Offset,
+    PartitionIndex, Position, Producer, ProducerConfig, ProducerRecord, Properties, TimestampMs,
+    TopicPartition,
 };
 
 use super::kill::{PARTITIONS, RATE, Sender, Sent};
@@ -85,6 +88,47 @@ pub(crate) fn close(producer: &Producer) -> Outcome<()> {
     let left = report.undelivered_records;
     ensure!(report.is_closed && left == 0, "{left} records were left at close");
     Ok(())
+}
+
+/// Everything in these topics, from the first offset to the end as it is now.
+pub(crate) fn consume(trial: &Trial, topics: &[String]) -> Outcome<Vec<Record>> {
+    let settings = properties(&trial.bootstrap()?, &[]);
+    let consumer = Consumer::new(ConsumerConfig::from_properties(&settings)?)?;
+    let mut partitions = Vec::new();
+    for topic in topics {
+        partitions.extend(consumer.partitions_for(topic)?);
+    }
+    let ends = partitions.iter().cloned().zip(consumer.end_offsets(&partitions)?);
+    let mut open: BTreeMap<TopicPartition, Offset> = ends.filter(|(_, end)| end.0 > 0).collect();
+    let start: Vec<_> = partitions.into_iter().map(|at| (at, Position::Beginning)).collect();
+    consumer.assign(&start);
+    let mut records = Vec::new();
+    let deadline = Instant::now() + LIMIT;
+    while !open.is_empty() {
+        ensure!(Instant::now() < deadline, "the end was not reached: {open:?}");
+        for record in consumer.poll(Duration::from_millis(200))? {
+            let next = record.offset.next();
+            if open.get(&record.topic_partition).is_some_and(|end| next >= *end) {
+                open.remove(&record.topic_partition);
+            }
+            records.push(read(record));
+        }
+    }
+    Ok(records)
+}
+
+fn read(record: ConsumerRecord) -> Record {
+    let bytes = |bytes: Bytes| bytes.to_vec();
+    let headers = record.headers.into_iter();
+    Record {
+        topic: record.topic_partition.topic.to_string(),
+        partition: Some(record.topic_partition.partition.0),
+        offset: Some(record.offset.0),
+        timestamp: Some(record.timestamp.0),
+        key: record.key.map(bytes),
+        value: record.value.map(bytes),
+        headers: headers.map(|(name, value)| (name, value.map(bytes))).collect(),
+    }
 }
 
 /// Our producer under the kills of `kill.rs`: idempotent, in a thread of this process.

@@ -18,7 +18,7 @@ pub(crate) fn writes_each_codec(trial: &Trial) -> Outcome<String> {
     stock::writes_each_codec(trial, Peer::Ours)
 }
 
-/// Each codec with acks 0, 1 and all; the Java client reads.
+/// Each codec with acks 0, 1 and all; the Java client and ours read.
 pub(crate) fn writes_with_each_acks(trial: &Trial) -> Outcome<String> {
     let mut jobs = Vec::new();
     let mut topics = Vec::new();
@@ -41,8 +41,9 @@ pub(crate) fn writes_with_each_acks(trial: &Trial) -> Outcome<String> {
         ensure!((ack.offset < 0) == asked_for_none, "{ack:?}");
     }
     let expected: Vec<Record> = jobs.into_iter().flat_map(|job| numbered(job.records)).collect();
-    let count = workload::same(&expected, Peer::Java.consume(trial, &topics)?)?;
-    Ok(format!("{count} records in {} topics", topics.len()))
+    let java = workload::same(&expected, Peer::Java.consume(trial, &topics)?)?;
+    let ours = workload::same(&expected, Peer::Ours.consume(trial, &topics)?)?;
+    Ok(format!("{java} and {ours} records in {} topics", topics.len()))
 }
 
 /// Ten thousand keys through the Java producer's partitioner and through ours.
@@ -167,7 +168,9 @@ pub(crate) fn keeps_timestamps(trial: &Trial) -> Outcome<String> {
     let job = Job { records, settings: vec!["compression.type=snappy".to_owned()] };
     let acks = Peer::Ours.produce(trial, std::slice::from_ref(&job))?;
     let expected = workload::placed(&job.records, &acks)?;
-    workload::same(&expected, Peer::Java.consume(trial, std::slice::from_ref(&given))?)?;
+    for reader in [Peer::Java, Peer::Ours] {
+        workload::same(&expected, reader.consume(trial, std::slice::from_ref(&given))?)?;
+    }
 
     let producer = our_client::producer(&trial.bootstrap()?, &[])?;
     let metadata = our_client::send(&producer, &record(&stamped, 0))?.wait()?;

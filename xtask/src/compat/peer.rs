@@ -26,7 +26,8 @@ pub(crate) struct Job {
 }
 
 impl Peer {
-    pub(crate) const STOCK: [Self; 4] = [Self::Java, Self::Python, Self::FranzGo, Self::Kcat];
+    pub(crate) const READERS: [Self; 5] =
+        [Self::Java, Self::Python, Self::FranzGo, Self::Kcat, Self::Ours];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -59,8 +60,10 @@ impl Peer {
 
     /// Everything in these topics, from the first offset to the end as it is now.
     pub(crate) fn consume(self, trial: &Trial, topics: &[String]) -> Outcome<Vec<Record>> {
-        if self == Self::Kcat {
-            return kcat::consume(trial, topics);
+        match self {
+            Self::Kcat => return kcat::consume(trial, topics),
+            Self::Ours => return our_client::consume(trial, topics),
+            Self::Java | Self::Python | Self::FranzGo => {}
         }
         let mut command = self.program(trial)?;
         command.args(["consume", &trial.bootstrap()?]).args(topics);

@@ -26,9 +26,9 @@ pub(crate) fn writes_each_codec(trial: &Trial, writer: Peer) -> Outcome<String> 
     let sent: Vec<Record> = jobs.into_iter().flat_map(|job| job.records).collect();
     let expected = workload::placed(&sent, &acks)?;
     let mut count = 0;
-    for reader in Peer::STOCK {
+    for reader in Peer::READERS {
         count += workload::same(&expected, reader.consume(trial, &topics)?)
             .map_err(|failure| failure.while_doing(format!("{} reads", reader.name())))?;
     }
-    Ok(format!("{count} records read by {} clients", Peer::STOCK.len()))
+    Ok(format!("{count} records read by {} clients", Peer::READERS.len()))
 }
