@@ -7,7 +7,8 @@ use std::process::ExitCode;
 pub enum Exit {
     /// All that was asked is done.
     Done,
-    /// It was begun and failed: a record was refused, a broker answered with an error, a write failed.
+    /// It was begun and failed: a record was refused, a broker answered with an error, a write
+    /// failed.
     Failed,
     /// The command line, a setting or a properties file is wrong; nothing was begun.
     Usage,

@@ -1,10 +1,59 @@
 //! The `streamledger` command: files become Kafka streams, in plain sight.
+//!
+//! The pure parts come first: they read bytes and make text, and know no network. The acting parts
+//! (from `interrupt` on) put them together with the client and the broker.
 
-pub mod clicks;
 pub mod exit;
 pub mod failure;
-pub mod input;
+pub mod help;
 pub mod nearest;
+pub mod time;
+
+pub mod clicks;
+pub mod input;
 pub mod render;
 pub mod schema;
-pub mod time;
+
+pub mod bench_input;
+pub mod latency;
+pub mod ledger;
+pub mod output;
+pub mod ui;
+
+pub mod access;
+pub mod args;
+pub mod command;
+pub mod interrupt;
+pub mod producing;
+pub mod topic_access;
+pub mod usage;
+
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+/// Which log lines go to stderr, in tracing's syntax (`debug`, `streamledger=trace`); none unless
+/// set.
+const LOG_VARIABLE: &str = "STREAMLEDGER_LOG";
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match args::parse(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(exit::Exit::Usage.code());
+            // Nothing can be said if stderr is gone.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match command::run(arguments.command) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit.into()
+        }
+    }
+}

@@ -1,3 +1,11 @@
-//! The `streamledger` command.
+//! The `streamledger` command: the allocator, and the way into the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+/// Batches and rows come and go on several threads; mimalloc is built for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    streamledger_cli::main()
+}

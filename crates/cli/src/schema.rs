@@ -1,7 +1,7 @@
 //! The types of a CSV file's columns: inferred from its first rows, overridden by `--type`.
 //!
-//! Law: no type loses anything. An integer that an i64 can't hold, or with a leading zero, makes its
-//! column a string; numbers pass digit by digit. An empty field is null unless its column is a
+//! Law: no type loses anything. An integer that an i64 can't hold, or with a leading zero, makes
+//! its column a string; numbers pass digit by digit. An empty field is null unless its column is a
 //! string, and says nothing about the type.
 
 use std::fmt;

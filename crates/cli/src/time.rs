@@ -8,8 +8,8 @@ const DAY_MS: i64 = 86_400_000;
 const SECONDS_BELOW: u64 = 100_000_000_000;
 
 /// Reads a point in time as milliseconds since 1970, or None if it isn't one. Understood are
-/// `2019-10-01`, `2019-10-01 00:00:00` (UTC), the same with `T`, a fraction, ` UTC`, `Z` or an offset
-/// (`+02:00`), and integers: seconds under 100 000 000 000, else milliseconds.
+/// `2019-10-01`, `2019-10-01 00:00:00` (UTC), the same with `T`, a fraction, ` UTC`, `Z` or an
+/// offset (`+02:00`), and integers: seconds under 100 000 000 000, else milliseconds.
 pub fn parse_timestamp(text: &[u8]) -> Option<i64> {
     if !text.is_empty() && text.iter().all(u8::is_ascii_digit) && text.len() <= 16 {
         let number = digits(text)?;

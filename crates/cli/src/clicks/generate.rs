@@ -1,10 +1,10 @@
 //! Click events out of a seed: the same seed gives the same bytes, on any machine.
 //!
 //! The shape follows the public data set: users, products and brands are heavily skewed (a rank is
-//! drawn evenly over powers of two, which is Zipf's law with exponent one), a third of the rows have
-//! no category code and a seventh no brand, rows are in time order with many to a second, a user
-//! keeps a session for some events. Only integers are used: floating point functions differ between
-//! machines.
+//! drawn evenly over powers of two, which is Zipf's law with exponent one), a third of the rows
+//! have no category code and a seventh no brand, rows are in time order with many to a second, a
+//! user keeps a session for some events. Only integers are used: floating point functions differ
+//! between machines.
 
 use crate::clicks::COLUMNS;
 use crate::time::{civil_from_days, days_from_civil};

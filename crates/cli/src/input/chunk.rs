@@ -1,8 +1,8 @@
 //! A file as a window over big reads: whole rows stay in one piece, however reads cut them.
 //!
 //! Laws: the buffer always has `PADDING` bytes past the data, so that fixed-size loads near the end
-//! stay in bounds; at the end of the file the byte after the data is a line feed, so that a last row
-//! without one ends too; a row never makes the buffer grow past the cap.
+//! stay in bounds; at the end of the file the byte after the data is a line feed, so that a last
+//! row without one ends too; a row never makes the buffer grow past the cap.
 
 use std::io::{self, Read};
 

@@ -1,14 +1,16 @@
 //! CSV (RFC 4180) as rows of columns, without an allocation or a copy per row.
 //!
 //! Laws:
-//! - Rows without a quote are split by looking for the delimiter and the line feed in eight bytes at
+//! - Rows without a quote are split by looking for the delimiter and the line feed in eight bytes
+//!   at
 //!   a time; the first quote in a row sends that row, and only it, through `csv_quoted`.
-//! - Columns are places in the read buffer. A column with doubled quotes is unquoted where it stands.
+//! - Columns are places in the read buffer. A column with doubled quotes is unquoted where it
+//!   stands.
 //! - A bad row costs that row: the next call reads the row after it.
 //! - A row that comes back `plain` is UTF-8 and holds nothing that JSON would escape.
 //!
-//! Besides the RFC: a line feed alone ends a row, a byte order mark and empty lines are skipped, and
-//! a quote inside a column that didn't start with one is a character like any other.
+//! Besides the RFC: a line feed alone ends a row, a byte order mark and empty lines are skipped,
+//! and a quote inside a column that didn't start with one is a character like any other.
 
 use std::io::Read;
 
@@ -84,6 +86,7 @@ pub struct CsvRows<R> {
     columns: Vec<Span>,
     quoted: QuotedRow,
     names: Vec<String>,
+    current: Row,
 }
 
 impl<R: Read> CsvRows<R> {
@@ -102,19 +105,19 @@ impl<R: Read> CsvRows<R> {
             columns: vec![Span::default(); COLUMNS_MAX],
             quoted: QuotedRow::default(),
             names: Vec::new(),
+            current: Row::default(),
         };
         rows.chunks.skip_byte_order_mark().map_err(ReadFault::Io)?;
-        let Some((row, found, line)) = rows.split_row()? else { return Ok(None) };
+        let Some((row, found)) = rows.split_row()? else { return Ok(None) };
         if found > COLUMNS_MAX {
             let fault = RowFault::TooManyColumns { limit: COLUMNS_MAX };
-            return Err(ReadFault::Row { line, fault }.into());
+            return Err(ReadFault::Row { line: row.line, fault }.into());
         }
         rows.columns.truncate(found);
-        let header = rows.checked_row(row, line)?;
-        let names = (0..found)
-            .map(|index| String::from_utf8_lossy(header.column(index)).trim().to_owned())
-            .collect();
-        rows.names = names;
+        rows.current = rows.checked(row)?;
+        let header = rows.current();
+        let name = |index| String::from_utf8_lossy(header.column(index)).trim().to_owned();
+        rows.names = (0..found).map(name).collect();
         Ok(Some(rows))
     }
 
@@ -131,29 +134,43 @@ impl<R: Read> CsvRows<R> {
     /// The next row, with as many columns as the header; None at the end of the file.
     #[inline]
     pub fn next_row(&mut self) -> Result<Option<CsvRow<'_>>, Box<ReadFault>> {
-        let Some((row, found, line)) = self.split_row()? else { return Ok(None) };
+        Ok(if self.advance()? { Some(self.current()) } else { None })
+    }
+
+    /// Goes to the next row; false at the end of the file.
+    #[inline]
+    pub fn advance(&mut self) -> Result<bool, Box<ReadFault>> {
+        let Some((row, found)) = self.split_row()? else { return Ok(false) };
         let expected = self.columns.len();
         if found != expected {
             let fault = RowFault::ColumnCount { found, expected };
-            return Err(ReadFault::Row { line, fault }.into());
+            return Err(ReadFault::Row { line: row.line, fault }.into());
         }
-        self.checked_row(row, line).map(Some)
+        self.current = self.checked(row)?;
+        Ok(true)
     }
 
-    /// Splits the next row that isn't an empty line: where it is, how many columns, its first line.
+    /// The row that [`CsvRows::advance`] went to.
     #[inline]
-    fn split_row(&mut self) -> Result<Option<(Row, usize, u64)>, Box<ReadFault>> {
+    pub fn current(&self) -> CsvRow<'_> {
+        let Row { start, end, plain, line } = self.current;
+        let row = Span { start: start as u32, end: end as u32 };
+        CsvRow { padded: self.chunks.padded(), columns: &self.columns, row, plain, line }
+    }
+
+    /// Splits the next row that isn't an empty line: where it is, and how many columns it has.
+    #[inline]
+    fn split_row(&mut self) -> Result<Option<(Row, usize)>, Box<ReadFault>> {
         loop {
             let start = self.chunks.at();
             if start >= self.simple_end && !self.prepare()? {
                 return Ok(None);
             }
             let start = self.chunks.at();
-            let line = self.next_line;
             if start >= self.simple_end {
-                let split = self.split_quoted_row()?;
-                return Ok(Some((split.0, split.1, line)));
+                return self.split_quoted_row().map(Some);
             }
+            let line = self.next_line;
             self.next_line += 1;
             let padded = self.chunks.padded();
             let (line_end, found) = split_simple(padded, start, self.delimiter, &mut self.columns);
@@ -166,30 +183,28 @@ impl<R: Read> CsvRows<R> {
             }
             self.chunks.advance_to(line_end + 1);
             if end > start {
-                return Ok(Some((Row { start, end, plain: self.simple_plain }, found, line)));
+                return Ok(Some((Row { start, end, plain: self.simple_plain, line }, found)));
             }
         }
     }
 
     /// The row with its promises kept: not too long, and UTF-8.
     #[inline]
-    fn checked_row(&self, row: Row, line: u64) -> Result<CsvRow<'_>, Box<ReadFault>> {
-        let padded = self.chunks.padded();
-        let mut plain = row.plain;
-        if !plain {
+    fn checked(&self, mut row: Row) -> Result<Row, Box<ReadFault>> {
+        if !row.plain {
+            let padded = self.chunks.padded();
             let content = Content::of(padded, row.start, row.end, self.delimiter);
-            plain = !content.needs_escape() && !content.has(Content::QUOTE);
+            row.plain = !content.needs_escape() && !content.has(Content::QUOTE);
             if !content.is_ascii() {
-                self.check_utf8(line)?;
+                self.check_utf8(row.line)?;
             }
         }
         let limit = self.chunks.row_bytes_max();
         if row.end - row.start > limit {
             let fault = RowFault::TooLong { limit, open_quote: false };
-            return Err(ReadFault::Row { line, fault }.into());
+            return Err(ReadFault::Row { line: row.line, fault }.into());
         }
-        let span = Span { start: row.start as u32, end: row.end as u32 };
-        Ok(CsvRow { padded, columns: &self.columns, row: span, plain, line })
+        Ok(row)
     }
 
     fn check_utf8(&self, line: u64) -> Result<(), Box<ReadFault>> {
@@ -294,8 +309,7 @@ impl<R: Read> CsvRows<R> {
                         return Err(ReadFault::Row { line, fault }.into());
                     }
                     unquote_in_place(self.chunks.padded_mut(), &mut self.columns, &self.quoted);
-                    let plain = false;
-                    return Ok((Row { start, end, plain }, found));
+                    return Ok((Row { start, end, plain: false, line }, found));
                 }
             }
         }
@@ -303,11 +317,13 @@ impl<R: Read> CsvRows<R> {
 }
 
 /// Where a row stands in the buffer, and whether it is known to be plain.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Row {
     start: usize,
     end: usize,
     plain: bool,
+    /// Its first line.
+    line: u64,
 }
 
 const EVERY_BYTE: u64 = 0x0101_0101_0101_0101;
@@ -366,8 +382,8 @@ impl Content {
     const QUOTE: u8 = 4;
 
     /// Looks at the bytes from `start` to `end`. The delimiter and line ends count as none: the
-    /// columns don't hold them. The lanes keep their own findings, so that the compiler can put them
-    /// in vector registers.
+    /// columns don't hold them. The lanes keep their own findings, so that the compiler can put
+    /// them in vector registers.
     fn of(padded: &[u8], start: usize, end: usize, delimiter: u8) -> Content {
         const LANES: usize = 32;
         let (bytes, rest) = padded[start..end].as_chunks::<LANES>();

@@ -1,3 +1,5 @@
+//! CSV as files hold it: quotes, line ends, what is broken; and rows at random against a plain reader.
+
 use super::*;
 use crate::input::chunk::Dribble;
 use crate::input::fault::excerpt;

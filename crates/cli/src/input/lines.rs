@@ -4,6 +4,7 @@ use std::io::Read;
 
 use memchr::memchr;
 
+use super::Span;
 use super::chunk::{ChunkReader, Fill};
 use super::fault::{ReadFault, RowFault};
 
@@ -33,6 +34,7 @@ pub struct LineRows<R> {
     next_line: u64,
     started: bool,
     blank_lines: BlankLines,
+    current: Span,
 }
 
 impl<R: Read> LineRows<R> {
@@ -43,12 +45,19 @@ impl<R: Read> LineRows<R> {
             next_line: 1,
             started: false,
             blank_lines,
+            current: Span::default(),
         }
     }
 
     /// The next line; None at the end of the file.
     #[inline]
     pub fn next_line(&mut self) -> Result<Option<Line<'_>>, Box<ReadFault>> {
+        Ok(if self.advance()? { Some(self.current()) } else { None })
+    }
+
+    /// Goes to the next line; false at the end of the file.
+    #[inline]
+    pub fn advance(&mut self) -> Result<bool, Box<ReadFault>> {
         if !self.started {
             self.started = true;
             self.chunks.skip_byte_order_mark().map_err(ReadFault::Io)?;
@@ -58,7 +67,7 @@ impl<R: Read> LineRows<R> {
                 Some(length) => length,
                 None => match self.find_end()? {
                     Some(length) => length,
-                    None => return Ok(None),
+                    None => return Ok(false),
                 },
             };
             let number = self.next_line;
@@ -71,12 +80,18 @@ impl<R: Read> LineRows<R> {
                 return Err(ReadFault::Row { line: number, fault }.into());
             }
             let line = &self.chunks.padded()[start..start + length];
-            if self.blank_lines == BlankLines::Skipped && line.trim_ascii().is_empty() {
-                continue;
+            if self.blank_lines == BlankLines::Kept || !line.trim_ascii().is_empty() {
+                let end = start + line.strip_suffix(b"\r").unwrap_or(line).len();
+                self.current = Span { start: start as u32, end: end as u32 };
+                return Ok(true);
             }
-            let end = start + line.strip_suffix(b"\r").unwrap_or(line).len();
-            return Ok(Some(Line { bytes: &self.chunks.padded()[start..end], number }));
         }
+    }
+
+    /// The line that [`LineRows::advance`] went to.
+    #[inline]
+    pub fn current(&self) -> Line<'_> {
+        Line { bytes: self.current.of(self.chunks.padded()), number: self.next_line - 1 }
     }
 
     /// How many bytes of the file were consumed.

@@ -1,3 +1,5 @@
+//! The plan of a run, over files that are there, empty, cut or strange.
+
 use super::*;
 use std::io::Write as _;
 use tempfile::TempDir;

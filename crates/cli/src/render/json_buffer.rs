@@ -1,4 +1,5 @@
-//! A buffer that JSON is written into: short pieces by copies of a fixed size, escapes where needed.
+//! A buffer that JSON is written into: short pieces by copies of a fixed size, escapes where
+//! needed.
 //!
 //! Laws: `begin` makes room for the whole row at once, so that the pieces need no growth; what lies
 //! past the written end is scratch; the buffer never shrinks, and grows only to the longest row.

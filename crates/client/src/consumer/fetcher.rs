@@ -332,7 +332,8 @@ fn by_partition(
     answers
 }
 
-/// What was asked of the partition that is answered, by the topic's name or, since version 13, its id.
+/// What was asked of the partition that is answered, by the topic's name or, since version 13, its
+/// id.
 fn find_asked<'a>(
     partitions: &'a [PartitionToFetch],
     name: &TopicName,

@@ -146,8 +146,8 @@ impl Inbox {
         self.state.lock().waiting.remove(&waiter.0);
     }
 
-    /// Shows up to `records_max` records to `visit`, and says how many there were. What the fetching
-    /// has to know of that goes into `events`.
+    /// Shows up to `records_max` records to `visit`, and says how many there were. What the
+    /// fetching has to know of that goes into `events`.
     pub(super) fn read(
         &self,
         records_max: usize,
@@ -196,8 +196,8 @@ impl Inbox {
         Ok(record_count)
     }
 
-    /// The next records to read, if any are there. A trouble is told, unless there are records to give
-    /// first.
+    /// The next records to read, if any are there. A trouble is told, unless there are records to
+    /// give first.
     fn next_item(&self, has_records: bool) -> Result<Option<Fetched>, ConsumerError> {
         let mut state = self.state.lock();
         while let Some(item) = state.items.pop_front() {

@@ -116,7 +116,8 @@ impl Consumer {
     }
 
     /// The offset of the next record that a poll gives; none while it isn't found yet, or where the
-    /// partition isn't assigned. Records that nobody sees (markers, aborted ones) are passed by polling.
+    /// partition isn't assigned. Records that nobody sees (markers, aborted ones) are passed by
+    /// polling.
     #[must_use]
     pub fn position(&self, topic_partition: &TopicPartition) -> Option<Offset> {
         self.inbox.position(topic_partition)
@@ -126,8 +127,8 @@ impl Consumer {
     /// of each partition in order, none twice. None came if it is empty.
     ///
     /// # Errors
-    /// A partition can't go on, or nobody has answered for `default.api.timeout.ms`. Other partitions
-    /// go on with the next poll.
+    /// A partition can't go on, or nobody has answered for `default.api.timeout.ms`. Other
+    /// partitions go on with the next poll.
     pub fn poll(&self, timeout: Duration) -> Result<ConsumerRecords, ConsumerError> {
         poll::poll(self, timeout)
     }
@@ -143,8 +144,8 @@ impl Consumer {
         poll::poll_async(self, timeout)
     }
 
-    /// As [`poll`](Self::poll), but shows each record to `visit` where it lies, without making one of
-    /// its own: the cheapest way to read. Says how many there were. `visit` must not poll.
+    /// As [`poll`](Self::poll), but shows each record to `visit` where it lies, without making one
+    /// of its own: the cheapest way to read. Says how many there were. `visit` must not poll.
     ///
     /// # Errors
     /// As [`poll`](Self::poll). Records shown before are read.
@@ -156,8 +157,8 @@ impl Consumer {
         poll::poll_with(self, timeout, visit)
     }
 
-    /// The offset after the last record of each partition, in the order asked: that of the next record
-    /// to come, with read-committed that of the first undecided one.
+    /// The offset after the last record of each partition, in the order asked: that of the next
+    /// record to come, with read-committed that of the first undecided one.
     ///
     /// # Errors
     /// A partition's leader doesn't tell within `default.api.timeout.ms`.
@@ -198,8 +199,8 @@ impl Consumer {
         self.edge_offsets(partitions, Lookup::Beginning)
     }
 
-    /// The first record of each partition with that timestamp or a later one, in the order asked; none
-    /// if no record is so new.
+    /// The first record of each partition with that timestamp or a later one, in the order asked;
+    /// none if no record is so new.
     ///
     /// # Errors
     /// A partition's leader doesn't tell within `default.api.timeout.ms`.

@@ -8,8 +8,8 @@ use streamledger_client_core::consumer::BatchOfRecords;
 use streamledger_protocol::record_batch::{Headers, RecordRef};
 use streamledger_protocol::{LeaderEpoch, Offset, TimestampMs, TimestampType, TopicPartition};
 
-/// A record that was read. Key, value and header values are slices of the answer they came in, which
-/// stays in memory as long as any of them: copy what is kept for long.
+/// A record that was read. Key, value and header values are slices of the answer they came in,
+/// which stays in memory as long as any of them: copy what is kept for long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerRecord {
     /// Where it is from.

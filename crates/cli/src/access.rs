@@ -1,0 +1,143 @@
+//! Getting to a broker: the one that was named, the `serve` that holds the data directory, or an
+//! embedded one started in it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use streamledger_broker::storage::StorageError;
+use streamledger_broker::{
+    Broker, BrokerConfig, ConfigError, RunningBroker, StartError, StopError,
+};
+
+use crate::args::BrokerArguments;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+
+/// A free port, for this machine only.
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// How long a broker that holds the directory may take to say where it listens.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked for.
+const LOCK_LOOK: Duration = Duration::from_millis(50);
+
+/// What to do when the data directory isn't there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingDirectory {
+    /// Make it: the command is going to write.
+    Create,
+    /// Say so: there is nothing to read.
+    Refuse,
+}
+
+/// A broker to talk to. An embedded one runs as long as this lives.
+#[derive(Debug)]
+pub struct Access {
+    /// The addresses to connect to first.
+    pub bootstrap_servers: String,
+    /// Where the broker is, in words.
+    pub place: String,
+    /// Keeps an embedded broker running.
+    embedded: Option<RunningBroker>,
+}
+
+impl Access {
+    /// Finds or starts the broker.
+    pub fn open(arguments: &BrokerArguments, missing: MissingDirectory) -> Outcome<Access> {
+        if let Some(servers) = &arguments.bootstrap_servers {
+            return Ok(Access {
+                bootstrap_servers: servers.clone(),
+                place: servers.clone(),
+                embedded: None,
+            });
+        }
+        let directory = &arguments.data_dir;
+        if missing == MissingDirectory::Refuse && !directory.exists() {
+            return Failure::new(Exit::Failed, format!("nothing is in {}", directory.display()))
+                .cause("the directory isn't there, so nothing was ingested into it")
+                .remedy(
+                    "start where you ran `streamledger ingest`, name the directory with \
+                     --data-dir,\nor a broker with --bootstrap-servers",
+                )
+                .err();
+        }
+        let begun = Instant::now();
+        loop {
+            let config = BrokerConfig::builder().data_dir(directory).listen(ANY_PORT).build();
+            let config = config.map_err(|error| config_failure(&error))?;
+            match Broker::start(config) {
+                Ok(broker) => {
+                    return Ok(Access {
+                        bootstrap_servers: broker.bootstrap_servers(),
+                        place: format!("embedded, in {}", directory.display()),
+                        embedded: Some(broker),
+                    });
+                }
+                Err(StartError::Locked { listening_at: Some(address), .. }) => {
+                    return Ok(Access {
+                        place: format!("{address}, which serves {}", directory.display()),
+                        bootstrap_servers: address,
+                        embedded: None,
+                    });
+                }
+                // It is starting, or ending, and says where it listens in a moment, or is gone.
+                Err(StartError::Locked { .. }) if begun.elapsed() < LOCK_PATIENCE => {
+                    thread::sleep(LOCK_LOOK);
+                }
+                Err(error) => return Err(start_failure(&error).into()),
+            }
+        }
+    }
+
+    /// Ends an embedded broker, flushing its log.
+    pub fn close(self) -> Outcome<()> {
+        match self.embedded.map(RunningBroker::shutdown) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(stop_failure(&error).into()),
+        }
+    }
+}
+
+/// A wrong setting of the broker, as a failure.
+pub fn config_failure(error: &ConfigError) -> Failure {
+    Failure::new(Exit::Usage, "the broker's settings can't be used").because(error)
+}
+
+/// A broker that ended and couldn't close its log, as a failure.
+pub fn stop_failure(error: &StopError) -> Failure {
+    Failure::new(Exit::Failed, "the broker ended uncleanly")
+        .because(error)
+        .remedy("nothing acknowledged is lost: the next start repairs the log")
+}
+
+/// Why a broker doesn't start, as a failure with what to do.
+pub fn start_failure(error: &StartError) -> Failure {
+    let failure = Failure::new(Exit::BrokerStart, "the embedded broker can't start").because(error);
+    let remedy = match error {
+        StartError::Locked { .. } => {
+            "end the other broker, or use another directory with --data-dir"
+        }
+        StartError::Storage(StorageError::NotOurs { .. }) => {
+            "name an empty directory, or one that isn't there yet, with --data-dir"
+        }
+        StartError::Storage(StorageError::NewerFormat { .. }) => {
+            "use the version of streamledger that wrote it, or another --data-dir"
+        }
+        StartError::Storage(StorageError::DiskFull { .. }) => {
+            "free some space, or use a directory on another disk with --data-dir"
+        }
+        StartError::Storage(_) | StartError::Metadata(_) | StartError::Topics(_) => {
+            "see to the directory, or use another with --data-dir"
+        }
+        StartError::AddressInUse { .. } => {
+            "end what listens there, or choose another port: --listen 127.0.0.1:0 takes a free one"
+        }
+        StartError::Listen { .. } => "choose an address of this machine with --listen",
+        StartError::PublicListen { .. } => {
+            "listen on 127.0.0.1, or allow it with --insecure-listen"
+        }
+        _ => "see to the cause and try again",
+    };
+    failure.remedy(remedy)
+}

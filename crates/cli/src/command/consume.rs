@@ -1,0 +1,295 @@
+//! `consume`: the records of a topic, on standard output.
+
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, ValueEnum};
+use streamledger::{
+    Consumer, ConsumerConfig, ConsumerRecord, Offset, PartitionIndex, Position, Properties,
+    TimestampMs, TimestampType, TopicName, TopicPartition,
+};
+
+use crate::access::{Access, MissingDirectory};
+use crate::args::BrokerArguments;
+use crate::command::written;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::help::with_examples;
+use crate::interrupt::Interrupt;
+use crate::output::{Bytes, Field, PrintedRecord, write_json, write_text};
+use crate::producing::config_failure;
+use crate::time::parse_since;
+use crate::topic_access;
+
+/// How long one poll waits for records; Ctrl-C is looked for in between.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Flags of `consume`.
+#[derive(Debug, Args)]
+#[command(after_help = with_examples(EXAMPLES), long_about = ABOUT)]
+pub struct ConsumeArguments {
+    /// The topic
+    topic: String,
+
+    /// Start at the oldest record there is
+    #[arg(long, group = "start")]
+    from_beginning: bool,
+
+    /// Start at this offset, in each partition read; negative counts from the end
+    #[arg(long, short = 'o', value_name = "N", group = "start", allow_negative_numbers = true)]
+    offset: Option<i64>,
+
+    /// Start at the first record of this time: 2019-10-01T12:00:00Z, epoch milliseconds, or how
+    /// long ago, as 10m, 2h or 7d
+    #[arg(long, value_name = "TIME", group = "start")]
+    since: Option<String>,
+
+    /// Read only this partition
+    #[arg(long, short = 'p', value_name = "P")]
+    partition: Option<i32>,
+
+    /// Stop after so many records
+    #[arg(long, short = 'n', value_name = "N")]
+    max_messages: Option<u64>,
+
+    /// How a record is written
+    #[arg(long, short = 'f', value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    /// What a line of text shows, separated by tabs
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "partition,offset,timestamp,key,headers,value"
+    )]
+    fields: Vec<Field>,
+
+    /// Go on with records as they arrive, until Ctrl-C
+    #[arg(long, short = 'F')]
+    follow: bool,
+
+    /// A setting of the consumer by Kafka's name, for example isolation.level=read_committed; may
+    /// be repeated
+    #[arg(short = 'X', value_name = "NAME=VALUE")]
+    settings: Vec<String>,
+
+    #[command(flatten)]
+    broker: BrokerArguments,
+}
+
+/// How records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line, its fields separated by tabs
+    Text,
+    /// An object a line: topic, partition, offset, timestamp, timestamp_type, key, headers, value
+    Json,
+}
+
+const ABOUT: &str = "Print the records of a topic.
+
+It starts at the oldest record and ends at the newest there was when it began; with --follow it \
+starts at the end, unless told otherwise, and goes on. Records of one partition come in their order.
+
+On a terminal control characters are escaped; into a file or pipe, keys and values go as they are. \
+In JSON, text that isn't UTF-8 comes as key_base64 and value_base64.";
+
+const EXAMPLES: &[(&str, &str)] = &[
+    ("The first five records", "streamledger consume ecommerce.events --max-messages 5"),
+    (
+        "The last hour's values, and whatever comes",
+        "streamledger consume ecommerce.events --since 1h --follow --fields value",
+    ),
+    (
+        "One partition from an offset, for a program",
+        "streamledger consume ecommerce.events --partition 2 --offset 1000 --format json | jq .key",
+    ),
+];
+
+/// Prints the records.
+pub fn run(arguments: &ConsumeArguments) -> Outcome<Exit> {
+    let interrupt = Interrupt::watch()?;
+    let since_ms = since(arguments)?;
+    consumer_config(arguments, "localhost:9092")?;
+    let access = Access::open(&arguments.broker, MissingDirectory::Refuse)?;
+    let outcome = run_on(arguments, since_ms, &access, &interrupt);
+    let closed = access.close();
+    outcome.and_then(|exit| closed.map(|()| exit))
+}
+
+fn run_on(
+    arguments: &ConsumeArguments,
+    since_ms: Option<i64>,
+    access: &Access,
+    interrupt: &Interrupt,
+) -> Outcome<Exit> {
+    let (config, properties) = consumer_config(arguments, &access.bootstrap_servers)?;
+    let partitions = partitions(arguments, access, &properties)?;
+    let consumer = Consumer::new(config).map_err(|error| failed(arguments, &error))?;
+    let ends = consumer.end_offsets(&partitions).map_err(|error| failed(arguments, &error))?;
+    let start = match (arguments.offset, since_ms) {
+        (Some(offset), _) => Start::Offset(offset),
+        (None, Some(ms)) => Start::Time(ms),
+        (None, None) if arguments.follow && !arguments.from_beginning => Start::End,
+        (None, None) => Start::Beginning,
+    };
+    let assignment: Vec<(TopicPartition, Position)> = partitions
+        .iter()
+        .zip(&ends)
+        .map(|(partition, end)| (partition.clone(), start.position(*end)))
+        .collect();
+    consumer.assign(&assignment);
+    let mut printer = Printer {
+        arguments,
+        out: BufWriter::with_capacity(64 << 10, io::stdout()),
+        bytes: if io::stdout().is_terminal() { Bytes::Escaped } else { Bytes::Raw },
+        left: arguments.max_messages.unwrap_or(u64::MAX),
+    };
+    while printer.left > 0 {
+        if interrupt.is_raised() {
+            let _ = printer.out.flush();
+            return Ok(Exit::Interrupted);
+        }
+        if !arguments.follow && is_at_end(&consumer, &partitions, &ends) {
+            break;
+        }
+        let records = consumer.poll(POLL).map_err(|error| failed(arguments, &error))?;
+        let is_idle = records.is_empty();
+        for record in &records {
+            if !arguments.follow && is_past_end(record, &partitions, &ends) {
+                continue;
+            }
+            if let Err(error) = printer.print(record) {
+                return written(Err(error));
+            }
+            if printer.left == 0 {
+                break;
+            }
+        }
+        if is_idle && let Err(error) = printer.out.flush() {
+            return written(Err(error));
+        }
+    }
+    written(printer.out.flush())
+}
+
+/// Where reading starts in each partition.
+#[derive(Debug, Clone, Copy)]
+enum Start {
+    Beginning,
+    End,
+    Offset(i64),
+    Time(i64),
+}
+
+impl Start {
+    fn position(self, end: Offset) -> Position {
+        match self {
+            Start::Beginning => Position::Beginning,
+            Start::End => Position::End,
+            Start::Offset(offset) if offset < 0 => {
+                Position::Offset(Offset((end.0 + offset).max(0)))
+            }
+            Start::Offset(offset) => Position::Offset(Offset(offset.min(end.0))),
+            Start::Time(ms) => Position::Timestamp(TimestampMs(ms)),
+        }
+    }
+}
+
+struct Printer<'a> {
+    arguments: &'a ConsumeArguments,
+    out: BufWriter<io::Stdout>,
+    bytes: Bytes,
+    /// How many records may still be printed.
+    left: u64,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, record: &ConsumerRecord) -> io::Result<()> {
+        let headers: Vec<(&str, Option<&[u8]>)> =
+            record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let printed = PrintedRecord {
+            topic: record.topic_partition.topic.as_str(),
+            partition: record.topic_partition.partition.0,
+            offset: record.offset.0,
+            timestamp_ms: record.timestamp.0,
+            timestamp_type: match record.timestamp_type {
+                TimestampType::CreateTime => "CreateTime",
+                TimestampType::LogAppendTime => "LogAppendTime",
+            },
+            headers: &headers,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+        };
+        self.left -= 1;
+        match self.arguments.format {
+            Format::Json => write_json(&mut self.out, &printed),
+            Format::Text => write_text(&mut self.out, &printed, &self.arguments.fields, self.bytes),
+        }
+    }
+}
+
+fn since(arguments: &ConsumeArguments) -> Outcome<Option<i64>> {
+    let Some(text) = &arguments.since else { return Ok(None) };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match parse_since(text, i64::try_from(now.as_millis()).unwrap_or(i64::MAX)) {
+        Some(ms) => Ok(Some(ms)),
+        None => Failure::new(Exit::Usage, format!("--since {text:?} isn't a time"))
+            .remedy(
+                "write it as 2019-10-01T12:00:00Z, as epoch milliseconds, or as 90s, 10m, 2h, 7d",
+            )
+            .err(),
+    }
+}
+
+fn consumer_config(
+    arguments: &ConsumeArguments,
+    servers: &str,
+) -> Outcome<(ConsumerConfig, Properties)> {
+    let mut properties = Properties::new();
+    for assignment in &arguments.settings {
+        properties =
+            properties.with_assignment(assignment).map_err(|error| config_failure(&error))?;
+    }
+    let properties = properties.with("bootstrap.servers", servers);
+    let config =
+        ConsumerConfig::from_properties(&properties).map_err(|error| config_failure(&error))?;
+    Ok((config, properties))
+}
+
+/// The partitions to read, in order.
+fn partitions(
+    arguments: &ConsumeArguments,
+    access: &Access,
+    properties: &Properties,
+) -> Outcome<Vec<TopicPartition>> {
+    let count = topic_access::partition_count(access, properties, &arguments.topic)?;
+    let topic = TopicName::new(arguments.topic.as_str());
+    let of = |index| TopicPartition { topic: topic.clone(), partition: PartitionIndex(index) };
+    match arguments.partition {
+        None => Ok((0..count).map(of).collect()),
+        Some(index) if (0..count).contains(&index) => Ok(vec![of(index)]),
+        Some(index) => {
+            let what = format!("{} has no partition {index}", arguments.topic);
+            Failure::new(Exit::Usage, what)
+                .cause(format!("it has {count}, counted from 0"))
+                .remedy(format!("choose one from 0 to {}", count - 1))
+                .err()
+        }
+    }
+}
+
+fn is_at_end(consumer: &Consumer, partitions: &[TopicPartition], ends: &[Offset]) -> bool {
+    let mut pairs = partitions.iter().zip(ends);
+    pairs.all(|(partition, end)| consumer.position(partition).is_some_and(|at| at >= *end))
+}
+
+fn is_past_end(record: &ConsumerRecord, partitions: &[TopicPartition], ends: &[Offset]) -> bool {
+    let mut pairs = partitions.iter().zip(ends);
+    pairs.any(|(partition, end)| record.topic_partition == *partition && record.offset >= *end)
+}
+
+fn failed(arguments: &ConsumeArguments, error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(Exit::Failed, format!("can't read {}", arguments.topic)).because(error)
+}

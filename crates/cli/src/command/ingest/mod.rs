@@ -1,0 +1,181 @@
+//! `ingest`: the rows of files become records of a topic.
+
+mod feed;
+pub mod report;
+mod run;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+pub use run::run;
+
+use crate::args::{BrokerArguments, ProducerArguments};
+use crate::clicks;
+use crate::command::name_and_value;
+use crate::help::with_examples;
+use crate::input::{FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
+use crate::schema::TypeOverride;
+
+/// Partitions of a topic that `ingest` creates, unless told otherwise.
+const PARTITIONS: i32 = 6;
+
+/// Flags of `ingest`.
+#[derive(Debug, Args)]
+#[command(after_help = with_examples(EXAMPLES), long_about = ABOUT)]
+pub struct IngestArguments {
+    /// The files, sent one after the other
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// The topic; it is created if it isn't there
+    #[arg(long, short = 't', default_value = clicks::TOPIC, value_name = "TOPIC")]
+    topic: String,
+
+    /// The column (or field of NDJSON) whose text is the record's key; click events have user_id
+    /// without being told
+    #[arg(long, short = 'k', value_name = "COLUMN")]
+    key: Option<String>,
+
+    /// Send records without a key
+    #[arg(long, conflicts_with = "key")]
+    no_key: bool,
+
+    /// The column (or field) that is the record's timestamp, instead of the time of sending
+    #[arg(long, value_name = "COLUMN")]
+    timestamp: Option<String>,
+
+    /// How the files are split into rows, instead of by their names
+    #[arg(long, short = 'f', value_enum)]
+    format: Option<FileFormat>,
+
+    /// The character between the columns of a CSV file; \t for a tab
+    #[arg(long, value_name = "C", default_value = ",", value_parser = delimiter)]
+    delimiter: Delimiter,
+
+    /// The type of a CSV column, instead of what the first rows suggest: string, integer, number,
+    /// boolean or timestamp; may be repeated
+    #[arg(long = "type", value_name = "COLUMN=TYPE")]
+    types: Vec<TypeOverride>,
+
+    /// What to do at a row that can't become a record
+    #[arg(long, value_enum, default_value_t = OnError::Stop)]
+    on_error: OnError,
+
+    /// Stop after so many records
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+
+    /// The longest row, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = ROW_BYTES_MAX_DEFAULT)]
+    max_row_bytes: usize,
+
+    /// Partitions of the topic, if it is created
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = PARTITIONS,
+        value_parser = clap::value_parser!(i32).range(1..)
+    )]
+    partitions: i32,
+
+    /// A setting of the topic, if it is created, by Kafka's name; may be repeated. Unless given,
+    /// retention.ms is -1: records are kept, however old their timestamps
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    topic_config: Vec<(String, String)>,
+
+    /// Print one JSON object at the end instead of tables
+    #[arg(long)]
+    json: bool,
+
+    /// Print nothing but errors (and the object of --json)
+    #[arg(long, short = 'q')]
+    quiet: bool,
+
+    #[command(flatten)]
+    broker: BrokerArguments,
+
+    #[command(flatten)]
+    producer: ProducerArguments,
+}
+
+/// What to do at a bad row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// End the run; what was sent by then stays sent
+    Stop,
+    /// Leave the row out, count it, and go on
+    Skip,
+}
+
+const ABOUT: &str = "Send the rows of files into a topic, a record a row.
+
+Click events (a CSV file with the header of the public data set \"eCommerce behavior data\") become \
+JSON in its reference form, keyed by user_id. The rows of any other CSV file become JSON objects: \
+the columns in their order, with types from the first 1000 rows; empty is null unless the column is \
+a string. The lines of NDJSON are checked and sent as they stand; lines are sent as they stand.
+
+Without --bootstrap-servers the records go to the embedded broker, which keeps them in --data-dir. \
+The producer is idempotent: retries double nothing. Two runs send the rows twice.
+
+Unless -X or --producer-config say otherwise, linger.ms is 20 and batch.size 131072: a file is in no \
+hurry, and large batches cost less.";
+
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "Click events, onto the embedded broker",
+        "streamledger ingest examples/clicks.csv --key user_id",
+    ),
+    (
+        "Onto your Kafka, compressed, with the events' own times",
+        "streamledger ingest clicks.csv --bootstrap-servers broker1:9092\n\
+         --timestamp event_time -X compression.type=zstd",
+    ),
+    (
+        "Any CSV, with a column's type set and bad rows left out",
+        "streamledger ingest orders.csv --topic orders --key id\n\
+         --type zip=string --on-error skip",
+    ),
+    ("For a script", "streamledger ingest day1.csv day2.csv --json --quiet | jq .rows"),
+];
+
+impl IngestArguments {
+    fn input_options(&self) -> InputOptions {
+        InputOptions {
+            format: self.format,
+            delimiter: self.delimiter.0,
+            key: self.key.clone(),
+            no_key: self.no_key,
+            timestamp: self.timestamp.clone(),
+            types: self.types.clone(),
+            row_bytes_max: self.max_row_bytes,
+        }
+    }
+}
+
+/// The byte between columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Delimiter(u8);
+
+fn delimiter(text: &str) -> Result<Delimiter, String> {
+    match text.as_bytes() {
+        b"\\t" => Ok(Delimiter(b'\t')),
+        [b'"' | b'\n' | b'\r'] => Err("a quote or a line end can't be the delimiter".to_owned()),
+        [byte] if byte.is_ascii() => Ok(Delimiter(*byte)),
+        _ => Err("it must be one ASCII character, or \\t".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delimiter_is_one_byte_that_isnt_part_of_the_syntax() {
+        assert_eq!(delimiter(";"), Ok(Delimiter(b';')));
+        assert_eq!(delimiter("\\t"), Ok(Delimiter(b'\t')));
+        for wrong in ["", ";;", "\"", "\n", "é"] {
+            assert!(delimiter(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The commands, one file each: flags, and the acting part that puts the pure parts together.
+
+pub mod bench;
+pub mod completions;
+pub mod consume;
+pub mod generate;
+pub mod ingest;
+pub mod produce;
+pub mod serve;
+pub mod topics;
+
+use std::io;
+
+use crate::args::Command;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+
+/// Does what the command line asks for.
+pub fn run(command: Command) -> Outcome<Exit> {
+    match command {
+        Command::Ingest(arguments) => ingest::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Consume(arguments) => consume::run(&arguments),
+        Command::Produce(arguments) => produce::run(&arguments),
+        Command::Topics(arguments) => topics::run(&arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}
+
+/// The end of a command that writes to standard output. A reader that went away, as `head` does, is
+/// no failure.
+pub fn written(result: io::Result<()>) -> Outcome<Exit> {
+    match result {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Err(error) => Failure::new(Exit::Failed, "can't write to standard output")
+            .because(&error)
+            .remedy("check where it is redirected to")
+            .err(),
+    }
+}
+
+/// Parses `NAME=VALUE`, for flags that take such pairs.
+pub fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}

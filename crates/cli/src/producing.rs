@@ -1,0 +1,164 @@
+//! What the commands that send have in common: the producer's settings, its start, its end.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use streamledger::config::SettingSource;
+use streamledger::{BatchReport, ConfigError, ProduceError, Producer, ProducerConfig, Properties};
+
+use crate::args::ProducerArguments;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::ledger::{BatchDone, LastRecord, Ledger};
+use crate::ui::units;
+
+/// How long records in flight may take to be acknowledged after Ctrl-C.
+const INTERRUPTED_CLOSE: Duration = Duration::from_secs(10);
+
+/// Settings that are always shown: they decide what is safe and what is fast.
+const SHOWN: [&str; 5] =
+    ["acks", "enable.idempotence", "batch.size", "linger.ms", "compression.type"];
+
+/// The producer's settings: the command's own defaults, then the properties file, then `-X`.
+pub fn config(
+    arguments: &ProducerArguments,
+    bootstrap_servers: &str,
+    own_defaults: &[(&'static str, &str)],
+) -> Outcome<Configured> {
+    let mut given = match &arguments.producer_config {
+        Some(path) => Properties::parse_file(path).map_err(|error| config_failure(&error))?,
+        None => Properties::new(),
+    };
+    for assignment in &arguments.settings {
+        given = given.with_assignment(assignment).map_err(|error| config_failure(&error))?;
+    }
+    let mut properties = Properties::new();
+    let mut own = Vec::new();
+    for (name, value) in own_defaults {
+        if given.get(name).is_none() {
+            properties = properties.with(*name, *value);
+            own.push(*name);
+        }
+    }
+    let properties = properties.and(given).with("bootstrap.servers", bootstrap_servers);
+    let config =
+        ProducerConfig::from_properties(&properties).map_err(|error| config_failure(&error))?;
+    Ok(Configured { config, properties, own })
+}
+
+/// A producer's settings, and where they came from.
+#[derive(Debug)]
+pub struct Configured {
+    /// The settings, checked.
+    pub config: ProducerConfig,
+    /// The same as texts, for other clients of the command.
+    pub properties: Properties,
+    /// Which of the command's own defaults are in force.
+    own: Vec<&'static str>,
+}
+
+/// A wrong setting, as a failure.
+pub fn config_failure(error: &ConfigError) -> Failure {
+    Failure::new(Exit::Usage, "the settings can't be used")
+        .because(error)
+        .remedy("docs/settings.md has every setting with its default and why")
+}
+
+/// Starts a producer whose batches are counted in the ledger.
+pub fn start(config: ProducerConfig, ledger: &Arc<Ledger>) -> Outcome<Producer> {
+    let ledger = Arc::clone(ledger);
+    start_observed(config, move |report| ledger.enter(batch_done(report)))
+}
+
+/// Starts a producer with an observer of its batches.
+pub fn start_observed(
+    config: ProducerConfig,
+    observer: impl Fn(&BatchReport) + Send + Sync + 'static,
+) -> Outcome<Producer> {
+    Producer::builder(config).on_batch(observer).build().map_err(|error| {
+        Failure::new(Exit::Failed, "the producer can't start").because(&error).into()
+    })
+}
+
+fn batch_done(report: &BatchReport) -> BatchDone {
+    let last = report.last.as_ref().map(|last| LastRecord {
+        partition: last.topic_partition.partition.0,
+        offset: last.offset.map(|offset| offset.0),
+        timestamp: last.timestamp.0,
+        serialized_key_size: last.serialized_key_size,
+        serialized_value_size: last.serialized_value_size,
+    });
+    BatchDone {
+        last,
+        record_count: u64::from(report.record_count),
+        batch_bytes: report.batch_bytes as u64,
+        uncompressed_bytes: report.uncompressed_bytes as u64,
+        age: report.first_appended.elapsed(),
+        failure: report.error.as_ref().map(|error| error.to_string()),
+    }
+}
+
+impl Configured {
+    /// The settings worth a row in a table, as name, value and source: those that matter most, and
+    /// all that someone set.
+    pub fn in_force(&self) -> Vec<(String, String, String)> {
+        let mut rows = Vec::new();
+        for setting in self.config.effective() {
+            let is_default = setting.source == SettingSource::Default;
+            let is_shown = !is_default || SHOWN.contains(&setting.name);
+            if setting.name == "bootstrap.servers" || !is_shown {
+                continue;
+            }
+            let is_own = self.own.contains(&setting.name);
+            let source = if is_own { "ingest".to_owned() } else { setting.source.to_string() };
+            rows.push((setting.name.to_owned(), setting.value, source));
+        }
+        rows
+    }
+}
+
+/// A record that the producer didn't take, as the failure that ends a run.
+pub fn send_failure(error: &ProduceError) -> Failure {
+    let exit = match error {
+        ProduceError::MetadataTimeout { .. } => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, "the producer takes no more records")
+        .because(error)
+        .remedy(error.next_action())
+}
+
+/// Sees to it that Ctrl-C ends a producer that waits for brokers.
+#[derive(Debug)]
+pub struct Ending {
+    interrupt: Interrupt,
+}
+
+impl Ending {
+    /// From now on Ctrl-C closes the producer within ten seconds, whatever thread waits in it.
+    pub fn watch(producer: &Producer, interrupt: &Interrupt) -> Ending {
+        let (watched, producer) = (interrupt.clone(), producer.clone());
+        // Without the thread Ctrl-C still works, only not while a send waits.
+        let _ = thread::Builder::new().name("ending".to_owned()).spawn(move || {
+            watched.wait();
+            producer.close(INTERRUPTED_CLOSE);
+        });
+        Ending { interrupt: interrupt.clone() }
+    }
+
+    /// Waits for all records' acknowledgement; after Ctrl-C for ten seconds at most.
+    pub fn close(self, producer: &Producer) -> Outcome<()> {
+        let report = if self.interrupt.is_raised() {
+            producer.close(INTERRUPTED_CLOSE)
+        } else {
+            producer.close(Duration::MAX)
+        };
+        if report.undelivered_records > 0 && !self.interrupt.is_raised() {
+            let count = units::grouped(report.undelivered_records);
+            return Failure::new(Exit::Failed, format!("{count} records were not delivered")).err();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Topics before records: is a broker there, is the topic there, how many partitions has it.
+
+use std::thread;
+use std::time::Duration;
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+
+use streamledger::admin::ConfigResource;
+use streamledger::config::{ClientKind, settings_table};
+use streamledger::{Admin, AdminConfig, AdminError, ErrorCode, NewTopic, Properties};
+
+use crate::access::Access;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::producing::config_failure;
+
+/// How long the brokers may take to answer, tried again and again, and one of them once. A person
+/// waits for it, so it is less than what a producer takes for its records.
+const PATIENT: [(&str, &str); 2] =
+    [("default.api.timeout.ms", "10000"), ("request.timeout.ms", "5000")];
+
+/// After this long without an answer, stderr says what is waited for.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Creates topics for the broker to place: as many replicas as it thinks right (KIP-464).
+const BROKER_DEFAULT: i16 = -1;
+
+/// A topic that is to be there.
+#[derive(Debug, Clone, Copy)]
+pub struct EnsuredTopic<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its partitions, if it is created.
+    pub partitions: i32,
+    /// Its settings, if it is created.
+    pub configs: &'a [(String, String)],
+}
+
+/// A topic that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundTopic {
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Whether it was created just now.
+    pub is_new: bool,
+    /// How long it keeps records, in milliseconds; None for ever, or if the broker doesn't say.
+    pub retention_ms: Option<i64>,
+}
+
+/// An admin client. `properties` may be a producer's: the settings that both know are taken over.
+pub fn admin(access: &Access, properties: &Properties) -> Outcome<Admin> {
+    let mut own = Properties::new();
+    for (name, value) in properties.iter() {
+        let is_known =
+            |kind| settings_table().any(|setting| setting.name == name && setting.belongs_to(kind));
+        if is_known(ClientKind::Admin) {
+            own = own.with(name, value);
+        }
+    }
+    for (name, value) in PATIENT {
+        own = own.with(name, value);
+    }
+    let own = own.with("bootstrap.servers", &access.bootstrap_servers);
+    let config = AdminConfig::from_properties(&own).map_err(|error| config_failure(&error))?;
+    Ok(Admin::new(config).map_err(|error| {
+        Failure::new(Exit::Failed, "the admin client can't start").because(&error)
+    })?)
+}
+
+/// Makes sure that a broker answers.
+pub fn reach(access: &Access, properties: &Properties) -> Outcome<()> {
+    let admin = admin(access, properties)?;
+    patiently(access, || admin.describe_cluster())
+        .map(drop)
+        .map_err(|error| failure(access, "the cluster can't be described", &error).into())
+}
+
+/// Finds the topic, or creates it.
+pub fn ensure(
+    access: &Access,
+    properties: &Properties,
+    topic: &EnsuredTopic<'_>,
+) -> Outcome<FoundTopic> {
+    let admin = admin(access, properties)?;
+    if let Some(partitions) = find(&admin, access, topic.name)? {
+        let retention_ms = retention_ms(&admin, topic.name);
+        return Ok(FoundTopic { partitions, is_new: false, retention_ms });
+    }
+    let mut new = NewTopic::new(topic.name, topic.partitions, BROKER_DEFAULT);
+    if !topic.configs.iter().any(|(name, _)| name == "retention.ms") {
+        new = new.config("retention.ms", "-1");
+    }
+    for (name, value) in topic.configs {
+        new = new.config(name, value);
+    }
+    let failed = |error: AdminError| {
+        failure(access, &format!("the topic {} can't be created", topic.name), &error)
+    };
+    let created = admin.create_topics(&[new]).and_then(|results| results.only());
+    let is_new = match created {
+        Ok(_) => true,
+        // Someone else was faster, or an earlier attempt of ours whose answer was lost.
+        Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) => false,
+        Err(error) => return Err(failed(error).into()),
+    };
+    match find(&admin, access, topic.name)? {
+        Some(partitions) => {
+            Ok(FoundTopic { partitions, is_new, retention_ms: retention_ms(&admin, topic.name) })
+        }
+        None => Err(failed(AdminError::LeftOut).into()),
+    }
+}
+
+/// How many partitions a topic has that must be there.
+pub fn partition_count(access: &Access, properties: &Properties, topic: &str) -> Outcome<i32> {
+    let admin = admin(access, properties)?;
+    match find(&admin, access, topic)? {
+        Some(count) => Ok(count),
+        None => Err(no_topic(&admin, access, topic).into()),
+    }
+}
+
+/// That a topic isn't there, with those that are.
+pub fn no_topic(admin: &Admin, access: &Access, topic: &str) -> Failure {
+    let failure = Failure::new(Exit::Failed, format!("there is no topic {topic:?}"))
+        .cause(format!("the broker is {}", access.place));
+    let topics = admin.list_topics().unwrap_or_default();
+    let names: Vec<&str> =
+        topics.iter().filter(|topic| !topic.is_internal).map(|topic| topic.name.as_str()).collect();
+    match names.as_slice() {
+        [] => failure.remedy("it has no topics; `streamledger ingest FILE` makes one"),
+        names => failure.remedy(format!("choose one of: {}", names.join(", "))),
+    }
+}
+
+fn find(admin: &Admin, access: &Access, topic: &str) -> Outcome<Option<i32>> {
+    let described = patiently(access, || {
+        admin.describe_topics(&[topic.into()]).and_then(|results| results.only())
+    });
+    match described {
+        Ok(topic) => Ok(Some(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX))),
+        Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => Ok(None),
+        Err(error) => {
+            Err(failure(access, &format!("the topic {topic} can't be described"), &error).into())
+        }
+    }
+}
+
+fn retention_ms(admin: &Admin, topic: &str) -> Option<i64> {
+    let configs =
+        admin.describe_configs(&[ConfigResource::Topic(topic.into())]).ok()?.only().ok()?;
+    let retention = configs.iter().find(|config| config.name == "retention.ms")?;
+    retention.value.as_deref()?.parse().ok().filter(|ms| *ms >= 0)
+}
+
+/// Calls a broker; when that takes long, stderr says what is waited for.
+pub fn patiently<T>(access: &Access, call: impl FnOnce() -> T) -> T {
+    let (done, waited) = channel::<()>();
+    let place = access.bootstrap_servers.clone();
+    let watcher = thread::Builder::new().name("patience".to_owned()).spawn(move || {
+        if waited.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("waiting for a broker at {place}, ten seconds at most");
+        }
+    });
+    let answer = call();
+    drop(done);
+    if let Ok(watcher) = watcher {
+        let _ = watcher.join();
+    }
+    answer
+}
+
+/// An error of the admin client as a failure that names the broker.
+pub fn failure(access: &Access, what: &str, error: &AdminError) -> Failure {
+    if error.is_unreachable() {
+        return Failure::new(
+            Exit::Unreachable,
+            format!("no broker answers at {}", access.bootstrap_servers),
+        )
+        .because(error)
+        .remedy(
+            "start it, correct --bootstrap-servers, or leave that out to use the embedded broker",
+        );
+    }
+    let exit = match error {
+        AdminError::Timeout(_) | AdminError::Network(_) => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, what).because(error)
+}

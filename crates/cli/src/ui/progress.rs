@@ -1,0 +1,107 @@
+//! The progress of a long run on stderr: bytes, rows and time left; nothing without a terminal.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use super::units;
+
+/// How often the display is drawn again.
+const TICK: Duration = Duration::from_millis(125);
+
+const WIDE: &str =
+    " {prefix}  {bar:30.cyan/dim}  {percent:>3} %   {done}   {rows}   {rate}   {left}";
+const NARROW: &str = " {bar:16.cyan/dim}  {percent:>3} %   {rows}   {rate}   {left}";
+/// From this width on, the long form fits.
+const WIDE_COLUMNS: u16 = 110;
+
+/// A display of how far a run is. Updating it costs two stores.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    row_count: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// A display for so many bytes of input; nothing is drawn if `quiet` or without a terminal.
+    pub fn of_bytes(total_bytes: u64, quiet: bool) -> Progress {
+        let row_count = Arc::new(AtomicU64::new(0));
+        if quiet || !std::io::stderr().is_terminal() {
+            return Progress { bar: ProgressBar::hidden(), row_count };
+        }
+        let target = ProgressDrawTarget::stderr_with_hz(8);
+        let bar = ProgressBar::with_draw_target(Some(total_bytes), target);
+        bar.set_style(style(&row_count));
+        bar.enable_steady_tick(TICK);
+        Progress { bar, row_count }
+    }
+
+    /// Shows a word before the bar: which file it is.
+    pub fn name(&self, name: &str) {
+        self.bar.set_prefix(name.to_owned());
+    }
+
+    /// How far it is now.
+    pub fn at(&self, done_bytes: u64, row_count: u64) {
+        self.row_count.store(row_count, Ordering::Relaxed);
+        self.bar.set_position(done_bytes);
+    }
+
+    /// Prints a line above the display.
+    pub fn say(&self, text: &str) {
+        if self.bar.is_hidden() {
+            eprintln!("{text}");
+        } else {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+
+    /// Takes the display away.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn style(row_count: &Arc<AtomicU64>) -> ProgressStyle {
+    let columns = comfy_table::Table::new().use_stderr().width().unwrap_or(80);
+    let template = if columns >= WIDE_COLUMNS { WIDE } else { NARROW };
+    let rows = Arc::clone(row_count);
+    let rows_done = move || rows.load(Ordering::Relaxed);
+    let rows_rate = rows_done.clone();
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸─")
+        .with_key("done", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let total = units::bytes(state.len().unwrap_or(0));
+            let _ = write!(out, "{} of {total}", units::bytes(state.pos()));
+        })
+        .with_key("rows", move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{} rows", units::grouped(rows_done()));
+        })
+        .with_key("rate", move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let rows = units::per_second(rows_rate(), state.elapsed());
+            let bytes = units::bytes_per_second(state.pos(), state.elapsed());
+            let _ = write!(out, "{rows}, {bytes}");
+        })
+        .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            if state.pos() > 0 {
+                let _ = write!(out, "{} left", units::duration(time_left(state)));
+            }
+        })
+}
+
+/// What is left, at the speed so far.
+fn time_left(state: &ProgressState) -> Duration {
+    let done = state.pos() as f64;
+    let rest = state.len().unwrap_or(0).saturating_sub(state.pos()) as f64;
+    Duration::try_from_secs_f64(state.elapsed().as_secs_f64() * rest / done).unwrap_or_default()
+}
