@@ -110,10 +110,17 @@ impl Partition {
                 Ok::<_, ReadError>(Planned { plan, file })
             })??;
             match planned.plan {
-                ReadPlan::LoadIndexes { segment } => self.load_indexes(segment)?,
+                ReadPlan::LoadIndexes { segment } => self.load_indexes_unless_gone(segment)?,
                 ReadPlan::Nothing | ReadPlan::Range(_) => return Ok(planned),
             }
         }
+    }
+
+    /// As [`Self::load_indexes`]; retention may take the segment meanwhile, and that is no error.
+    fn load_indexes_unless_gone(&self, segment: Offset) -> Result<(), ReadError> {
+        let loaded = self.load_indexes(segment);
+        let is_gone = self.with_open(|open| open.log.segment(segment).is_none())?;
+        if is_gone { Ok(()) } else { loaded }
     }
 
     /// The open file of a segment; the closed one that was read last stays open.
