@@ -127,7 +127,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     ensure!(!scenarios.is_empty(), "no scenario is named like {:?}; see --list", options.only);
     if options.list {
         for scenario in scenarios {
-            println!("{:<20}{:<10}{}", scenario.name, scenario.peer, scenario.broker.name());
+            println!("{:<20}{:<14}{}", scenario.name, scenario.peer, scenario.broker.name());
         }
         return Ok(());
     }
@@ -182,13 +182,13 @@ fn line(row: &Row) -> String {
 /// The results for people, with the closing line that counts.
 fn table(results: &Results) -> String {
     let mut text = format!(
-        "\n{:<20}{:<10}{:<28}{:<8}{:<8}{:>7}  shows\n",
+        "\n{:<20}{:<14}{:<28}{:<8}{:<8}{:>7}  shows\n",
         "scenario", "peer", "version", "broker", "result", "seconds"
     );
     for row in &results.scenarios {
         let word = if row.passed { "passed" } else { "FAILED" };
         text.push_str(&format!(
-            "{:<20}{:<10}{:<28}{:<8}{word:<8}{:>7.1}  {}\n",
+            "{:<20}{:<14}{:<28}{:<8}{word:<8}{:>7.1}  {}\n",
             row.scenario,
             row.peer,
             row.version,
