@@ -205,7 +205,7 @@ fn reading_begins_where_it_is_told_to() {
         drop(send(number));
     }
     producer.flush().unwrap();
-    let consumer = consumer(bootstrap, &[("max.poll.records", "7")]);
+    let consumer = consumer(bootstrap, &[("max.poll.records", "7"), ("fetch.max.wait.ms", "50")]);
     let partition = TopicPartition::new(&*topic, PartitionIndex(0));
     let first = |position| {
         consumer.assign(&[(partition.clone(), position)]);

@@ -56,6 +56,8 @@ pub(super) struct MetadataWish {
     /// Answers in a row that didn't end the wish.
     pub(super) failures: u32,
     pub(super) not_before: Option<Instant>,
+    /// When metadata came last.
+    pub(super) heard_at: Option<Instant>,
     /// Since when nobody has answered, or since that was told last.
     pub(super) silent_since: Option<Instant>,
 }
@@ -184,6 +186,7 @@ impl FetchState {
 
     fn on_metadata(&mut self, now: Instant, snapshot: &ClusterSnapshot) {
         self.metadata.silent_since = None;
+        self.metadata.heard_at = Some(now);
         self.metadata_is_done(now);
         let mut told = Vec::new();
         for (topic_partition, partition) in &mut self.partitions {

@@ -28,7 +28,7 @@ impl FetchState {
                 self.find(broker, work.find);
             }
             let state = self.brokers.entry(broker).or_default();
-            // A search would have to wait behind a fetch that waits for records.
+            // What a search finds would have to wait behind a fetch that waits for records.
             let is_free = state.fetches == 0 && state.searches == 0;
             if is_free && !is_full && !work.is_full && !work.fetch.is_empty() {
                 self.fetch(broker, work.fetch);
@@ -128,7 +128,8 @@ impl FetchState {
             let since = *partition.leaderless_since.get_or_insert(now);
             let mut due = since + self.config.patience;
             // Where nobody answers at all, that is told instead.
-            if due <= now && self.metadata.silent_since.is_none() {
+            let is_heard = self.metadata.heard_at.is_some_and(|heard_at| heard_at >= since);
+            if due <= now && is_heard && self.metadata.silent_since.is_none() {
                 partition.leaderless_since = Some(now);
                 due = now + self.config.patience;
                 self.effects.push_back(Effect::Tell(Trouble::NoLeader {

@@ -74,7 +74,9 @@ macro_rules! calls {
                     wait(self.$name_async($($argument)?))
                 }
 
-                #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), "), async.")]
+                #[doc = concat!(
+                    "As [`", stringify!($name), "`](Self::", stringify!($name), "), async."
+                )]
                 ///
                 /// # Errors
                 /// As the blocking call.

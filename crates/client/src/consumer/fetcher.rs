@@ -35,6 +35,9 @@ pub(super) struct Fetcher {
     pub(super) client: ClientSettings,
     pub(super) own: ConsumerSettings,
     pub(super) refresher: MetadataRefresher,
+    /// Connections of their own for fetches, as nothing is answered behind one that waits for
+    /// records.
+    fetches: ConnectionPool,
     inbox: Arc<Inbox>,
     state: RefCell<FetchState>,
     /// Why metadata could not be had last.
@@ -51,6 +54,7 @@ impl Fetcher {
         let twice = u32::try_from(own.fetch_max_bytes.saturating_mul(2)).unwrap_or(u32::MAX);
         network.fetch_response_bytes_max =
             twice.clamp(RESPONSE_BYTES_MAX, i32::MAX.cast_unsigned());
+        let fetches = ConnectionPool::new(network.clone());
         let pool = ConnectionPool::new(network);
         let refresher = MetadataRefresher::start(&client, own.allow_auto_create_topics, pool);
         let random = Arc::new(SeededRandom::new(RandomState::new().hash_one(0_u8)));
@@ -59,6 +63,7 @@ impl Fetcher {
             client,
             own,
             refresher,
+            fetches,
             inbox,
             state: RefCell::new(state),
             last_unreachable: RefCell::new(Unreachable::new(Vec::new())),
@@ -212,7 +217,7 @@ impl Fetcher {
         broker: BrokerId,
         partitions: &[PartitionToFetch],
     ) -> Result<FetchResponse, NetworkError> {
-        let connection = self.refresher.connection_to(broker).await?;
+        let connection = self.refresher.connection_in(&self.fetches, broker).await?;
         let has_ids = partitions.iter().all(|wanted| !wanted.topic_id.is_zero());
         let version = connection.version_for(ApiKey::Fetch);
         let version = version.map(|v| if has_ids { v } else { v.min(FETCH_BY_NAME) });

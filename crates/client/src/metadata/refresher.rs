@@ -196,10 +196,22 @@ impl MetadataRefresher {
         &self,
         broker: BrokerId,
     ) -> impl Future<Output = Result<BrokerConnection, NetworkError>> + use<> {
+        self.connection_in(&self.0.pool, broker)
+    }
+
+    /// As [`connection_to`](Self::connection_to), out of another pool.
+    ///
+    /// # Errors
+    /// The broker isn't known, or can't be connected to.
+    pub(crate) fn connection_in(
+        &self,
+        pool: &ConnectionPool,
+        broker: BrokerId,
+    ) -> impl Future<Output = Result<BrokerConnection, NetworkError>> + use<> {
         let snapshot = self.snapshot();
         let connecting = snapshot.broker(broker).map(|known| {
             let address = ServerAddress { host: known.host.clone(), port: known.port };
-            self.0.pool.connection(broker, &address)
+            pool.connection(broker, &address)
         });
         async move {
             match connecting {
