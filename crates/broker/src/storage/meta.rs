@@ -15,6 +15,14 @@ const META_FILE: &str = "streamledger.meta";
 /// The newest format this program reads and the one it writes.
 const FORMAT_VERSION: u32 = 1;
 
+/// Refuses somebody else's directory before anything is written into it, the lock file included.
+pub(super) fn refuse_foreign(directory: &Path) -> Result<(), StorageError> {
+    if directory.join(META_FILE).exists() || is_empty(directory)? {
+        return Ok(());
+    }
+    Err(StorageError::NotOurs { path: directory.to_owned() })
+}
+
 /// Reads what the directory is, or makes it ours if it is empty. Gives the cluster's id.
 pub(super) fn open_or_format(
     disk: &Disk,

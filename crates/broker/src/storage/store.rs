@@ -52,6 +52,7 @@ impl LogStore {
     pub fn open(directory: &Path, config: LogStoreConfig) -> Result<Self, StorageError> {
         fs::create_dir_all(directory)
             .map_err(|error| StorageError::io("creating", directory, error))?;
+        meta::refuse_foreign(directory)?;
         let lock = DirectoryLock::acquire(directory)?;
         let disk = Disk::new(config.faults);
         let cluster_id = meta::open_or_format(&disk, directory, config.cluster_id.as_deref())?;
