@@ -36,9 +36,12 @@ fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("clicks", PartitionIndex(partition))
 }
 
-/// A broker's log: for each partition its batches, each with its first and last offset.
+/// A batch in a broker's log, with its first and last offset.
+type StoredBatch = (i64, i64, Vec<u8>);
+
+/// A broker's log: for each partition its batches.
 #[derive(Clone, Default)]
-struct Logs(Rc<RefCell<BTreeMap<i32, Vec<(i64, i64, Vec<u8>)>>>>);
+struct Logs(Rc<RefCell<BTreeMap<i32, Vec<StoredBatch>>>>);
 
 impl Logs {
     /// Appends a batch of records whose values are their offsets.
