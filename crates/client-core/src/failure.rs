@@ -44,6 +44,8 @@ pub enum FailureReason {
     SequenceLost,
     /// It could not be sealed, for example because its codec is not built in.
     NotSealed(String),
+    /// Its transaction was aborted, or can only be, before it was sent.
+    TransactionAborted,
     /// The producer as a whole can't go on.
     Fatal(FatalError),
     /// The producer was closed before it was delivered.
@@ -56,6 +58,9 @@ pub enum FailureReason {
 pub enum FatalError {
     /// The broker refused to give a producer id, or to go on with it.
     Broker(ErrorCode),
+    /// A sequence is lost in a transaction, and the broker is older than Kafka 2.5, from which on
+    /// it would give the producer its next epoch (KIP-360).
+    NoNextEpoch,
 }
 
 /// What went wrong with one attempt to send a batch.
@@ -78,6 +83,8 @@ pub enum AttemptError {
 pub enum WaitedFor {
     /// More records, or its linger time.
     Batch,
+    /// Its partition to be in the transaction.
+    Transaction,
     /// A producer id.
     ProducerId,
     /// A leader of its partition.
@@ -109,6 +116,9 @@ impl DeliveryFailure {
                 "Make the record smaller, or raise the topic's max.message.bytes."
             }
             (FailureReason::NotSealed(_), _) => "Choose a compression.type that is built in.",
+            (FailureReason::TransactionAborted, _) => {
+                "Send the records again in the next transaction; nobody reads them of this one."
+            }
             (FailureReason::Fatal(_), true) => {
                 "Check the topic for the records before sending them again with a new producer."
             }
@@ -150,6 +160,7 @@ impl fmt::Display for FailureReason {
             Self::RecordTooLarge => f.write_str("one record is more than the broker takes"),
             Self::SequenceLost => f.write_str("the broker lost the producer's sequence"),
             Self::NotSealed(cause) => write!(f, "the batch can't be sealed ({cause})"),
+            Self::TransactionAborted => f.write_str("its transaction is aborted"),
             Self::Fatal(error) => write!(f, "the producer can't go on ({error})"),
             Self::Closed => f.write_str("the producer was closed"),
         }
@@ -160,6 +171,9 @@ impl fmt::Display for FatalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broker(error) => write!(f, "{error}"),
+            Self::NoNextEpoch => {
+                f.write_str("a sequence is lost, and a broker before Kafka 2.5 gives no next epoch")
+            }
         }
     }
 }
@@ -179,6 +193,7 @@ impl fmt::Display for WaitedFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Batch => f.write_str("the batch to fill"),
+            Self::Transaction => f.write_str("its partition to be in the transaction"),
             Self::ProducerId => f.write_str("a producer id"),
             Self::Leader => f.write_str("the partition's leader"),
             Self::Connection(broker) => write!(f, "a connection to broker {broker}"),

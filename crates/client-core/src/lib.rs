@@ -12,6 +12,7 @@ pub mod planted_bugs;
 pub mod sender;
 pub mod serializer;
 pub mod stage;
+pub mod transaction;
 
 #[cfg(test)]
 mod test_clock;

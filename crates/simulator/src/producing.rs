@@ -71,6 +71,8 @@ impl World {
             Effect::Connect(broker) => self.connect(client, broker_number(broker)),
             Effect::SendProduce(request) => self.send(client, request),
             Effect::InitProducerId => self.ask_producer_id(client),
+            // No simulated producer has a transactional id.
+            Effect::AskCoordinator(_) | Effect::SettleTransaction(_) => {}
             Effect::RefreshMetadata(topics) => self.ask_metadata(client, &topics),
             Effect::Compress(job) => {
                 let batch = Box::new(job.run(&mut self.clients[client].scratch));

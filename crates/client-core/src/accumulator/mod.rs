@@ -12,6 +12,7 @@
 mod batch;
 mod completion;
 mod flush;
+mod gate;
 mod memory;
 mod partition_queue;
 mod topic;
@@ -20,7 +21,7 @@ mod topic_table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ pub use batch::{ReadyReason, RecordParts};
 pub use completion::{BatchAck, BatchCompletion, BatchOutcome, Callback, Delivery, RecordMetadata};
 pub(crate) use completion::{RecordCallback, SplitPart};
 pub(crate) use flush::FlushTracker;
+pub use gate::Gate;
 use memory::BUFFER_SLACK_BYTES;
 pub use memory::{MemoryBudget, MemoryWait, Reservation};
 pub(crate) use partition_queue::{Front, PartitionQueue, ReadyRules};
@@ -118,6 +120,12 @@ pub enum AppendError {
     /// The partition can't exist.
     #[error("there can be no partition {0}")]
     NoSuchPartition(PartitionIndex),
+    /// The producer is transactional, and no transaction is open.
+    #[error("no transaction is open")]
+    NoTransaction,
+    /// The open transaction has failed and can only be aborted.
+    #[error("the transaction has failed and can only be aborted")]
+    TransactionFailed,
     /// The producer is closed.
     #[error("the producer is closed")]
     Closed,
@@ -149,7 +157,8 @@ pub struct RecordAccumulator {
     registry: Mutex<Vec<Arc<PartitionQueue>>>,
     /// Queues that have got something since the sender last looked.
     listed: Mutex<Vec<Arc<PartitionQueue>>>,
-    closed: AtomicBool,
+    /// A [`Gate`].
+    gate: AtomicU8,
     /// Why it was closed, if that wasn't the caller's wish.
     fatal: OnceLock<FatalError>,
 }
@@ -170,7 +179,7 @@ impl RecordAccumulator {
             flush: FlushTracker::new(),
             registry: Mutex::default(),
             listed: Mutex::default(),
-            closed: AtomicBool::new(false),
+            gate: AtomicU8::new(Gate::Open as u8),
             fatal: OnceLock::new(),
         })
     }
@@ -231,11 +240,9 @@ impl RecordAccumulator {
                 // Another caller moved on between the choice and the lock.
                 continue;
             }
-            if self.closed.load(Ordering::Relaxed) {
-                return Err(self
-                    .fatal
-                    .get()
-                    .map_or(AppendError::Closed, |e| AppendError::Fatal(*e)));
+            let gate = self.gate.load(Ordering::Relaxed);
+            if gate != Gate::Open as u8 {
+                return Err(self.refusal(Gate::of(gate)));
             }
             let batch_bytes_max = topic.batch_bytes_max();
             if let Some(open) = &mut state.open {
@@ -362,31 +369,6 @@ impl RecordAccumulator {
     #[must_use]
     pub fn unsettled_batches(&self) -> u64 {
         self.flush.unsettled_batches()
-    }
-
-    /// Refuses records from now on and makes all batches ready. Wake the sender after.
-    ///
-    /// When this returns, every record that was being appended is either refused or in a queue
-    /// that the sender will look at.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        // An append looks at the flag under its partition's lock, so it is over by now or sees it.
-        for queue in self.registry.lock().iter() {
-            drop(queue.lock());
-        }
-    }
-
-    /// Closes for a reason that every later append is told.
-    pub(crate) fn close_fatally(&self, error: FatalError) {
-        // The first reason counts.
-        let _ = self.fatal.set(error);
-        self.close();
-    }
-
-    /// Whether it was closed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
     }
 
     /// Moves the queues that have got something to `active`.

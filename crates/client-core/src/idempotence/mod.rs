@@ -65,19 +65,33 @@ pub enum IdentityEvent {
     Lost(ResetTo),
     /// Nothing is unresolved any more.
     Drained,
+    /// A coordinator gave a transactional producer its identity, when nothing was unresolved.
+    Renewed(ProducerIdentity),
+    /// The producer can't go on.
+    Failed(FatalError),
 }
 
 impl Identity {
     /// The transition table.
     #[must_use]
     pub fn next(self, event: IdentityEvent) -> Self {
-        use IdentityEvent::{Ask, Drained, Given, Lost, NotGiven, Refused};
+        use IdentityEvent::{Ask, Drained, Failed, Given, Lost, NotGiven, Refused, Renewed};
         match (self, event) {
             // Nothing was asked for, or nobody waits for it any more.
-            (Self::Off, Ask | Given(_) | NotGiven { .. } | Refused(_) | Lost(_) | Drained)
+            (
+                Self::Off,
+                Ask | Given(_) | NotGiven { .. } | Refused(_) | Lost(_) | Drained | Renewed(_),
+            )
             | (
                 Self::Failed(_),
-                Ask | Given(_) | NotGiven { .. } | Refused(_) | Lost(_) | Drained,
+                Ask
+                | Given(_)
+                | NotGiven { .. }
+                | Refused(_)
+                | Lost(_)
+                | Drained
+                | Renewed(_)
+                | Failed(_),
             )
             | (Self::Wanted { .. }, Given(_) | NotGiven { .. } | Lost(_) | Drained)
             | (Self::Asked, Ask | Lost(_) | Drained)
@@ -101,6 +115,18 @@ impl Identity {
                 Self::Wanted { .. } | Self::Asked | Self::Ready(_) | Self::Draining { .. },
                 Refused(error),
             ) => Self::Failed(FatalError::Broker(error)),
+            (
+                Self::Wanted { .. } | Self::Asked | Self::Ready(_) | Self::Draining { .. },
+                Renewed(identity),
+            ) => Self::Ready(identity),
+            (
+                Self::Off
+                | Self::Wanted { .. }
+                | Self::Asked
+                | Self::Ready(_)
+                | Self::Draining { .. },
+                Failed(error),
+            ) => Self::Failed(error),
         }
     }
 

@@ -71,6 +71,7 @@ impl Sender {
         let batch = &mut partition.unresolved[place];
         let context = VerdictContext {
             idempotent: batch.sealed.seal.producer.is_some(),
+            transactional: batch.sealed.seal.transactional,
             record_count: batch.sealed.record_count,
             possibly_written: batch.attempts.possibly_written,
             earlier_unresolved: place > 0 || broken,
@@ -116,6 +117,8 @@ impl Sender {
             }
             Verdict::Fatal(error) => {
                 let fatal = FatalError::Broker(error);
+                // First, so that a commit fails by this and not by the batch.
+                self.fail_dialogue(now, fatal);
                 self.abort(now, slot, place, FailureReason::Fatal(fatal), false);
                 self.fail_for_good(now, IdentityEvent::Refused(error), fatal);
             }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use streamledger_protocol::Acks;
 use streamledger_protocol::compression::Compression;
+use streamledger_protocol::{Acks, TransactionalId};
 
 use crate::partitioner::RandomSource;
 #[cfg(feature = "planted-bugs")]
@@ -35,9 +35,20 @@ pub struct SenderConfig {
     pub retry_backoff: Backoff,
     /// Between two connections (`reconnect.backoff.ms`, `reconnect.backoff.max.ms`).
     pub reconnect_backoff: Backoff,
+    /// With a transactional id, which asks for idempotence.
+    pub transaction: Option<TransactionConfig>,
     /// The bug to have, for the simulator to find.
     #[cfg(feature = "planted-bugs")]
     pub planted_bug: Option<PlantedBug>,
+}
+
+/// The settings of a transactional producer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionConfig {
+    /// The name of its transactions across its lives (`transactional.id`).
+    pub id: TransactionalId,
+    /// After how long the coordinator aborts an open transaction (`transaction.timeout.ms`).
+    pub timeout: Duration,
 }
 
 impl Default for SenderConfig {
@@ -61,6 +72,7 @@ impl Default for SenderConfig {
                 first: Duration::from_millis(50),
                 max: Duration::from_secs(1),
             },
+            transaction: None,
             #[cfg(feature = "planted-bugs")]
             planted_bug: None,
         }

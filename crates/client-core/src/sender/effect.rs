@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use streamledger_protocol::compression::{Compression, CompressionScratch};
 use streamledger_protocol::record_batch::{BatchSeal, RecordBatchBuilder, SealedBatch};
-use streamledger_protocol::{Acks, BrokerId, Offset, TopicId, TopicName, TopicPartition};
+use streamledger_protocol::{
+    Acks, BrokerId, Offset, TopicId, TopicName, TopicPartition, TransactionalId,
+};
 
 use crate::accumulator::{
     BatchOrigin, BatchOutcome, Delivery, ReadyReason, RecordAccumulator, RecordMetadata,
     Reservation,
 };
 use crate::failure::DeliveryFailure;
+use crate::transaction::{SettledOperation, TransactionQuestion, TransactionVersion};
 
 /// What the shell, or the simulator, is to do. Effects are performed in the order they are given.
 #[derive(Debug)]
@@ -32,6 +35,10 @@ pub enum Effect {
     Compress(CompressJob),
     /// Tell a batch's owners how it ended, with [`CompletedBatch::deliver`].
     Complete(CompletedBatch),
+    /// Ask a coordinator, or who that is; answer with `Coordinator`.
+    AskCoordinator(TransactionQuestion),
+    /// Tell who waits how an operation ended, with [`SettledOperation::deliver`].
+    SettleTransaction(SettledOperation),
 }
 
 /// The name of a request between sender and shell.
@@ -50,8 +57,19 @@ pub struct OutgoingRequest {
     pub acks: Acks,
     /// How long the broker may wait for its followers.
     pub timeout: Duration,
+    /// The transaction that the batches are part of.
+    pub transaction: Option<ProduceTransaction>,
     /// The batches.
     pub batches: Vec<OutgoingBatch>,
+}
+
+/// Whose transaction a request's batches are part of, and by which protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProduceTransaction {
+    /// The producer's transactional id.
+    pub id: TransactionalId,
+    /// Version 1 goes up to Produce 11; from 12 on the request itself adds its partitions.
+    pub version: TransactionVersion,
 }
 
 /// A sealed batch on its way.
@@ -77,6 +95,7 @@ pub struct CompressJob {
     pub(crate) builder: RecordBatchBuilder,
     pub(crate) reservation: Reservation,
     pub(crate) compression: Compression,
+    pub(crate) transactional: bool,
 }
 
 /// A batch that was compressed, or could not be.
@@ -93,8 +112,8 @@ impl CompressJob {
     /// Compresses the batch. `scratch` is the thread's own, kept between jobs.
     #[must_use]
     pub fn run(self, scratch: &mut CompressionScratch) -> CompressedBatch {
-        let Self { slot, batch, builder, reservation, compression } = self;
-        let seal = BatchSeal { compression, producer: None, transactional: false };
+        let Self { slot, batch, builder, reservation, compression, transactional } = self;
+        let seal = BatchSeal { compression, producer: None, transactional };
         let sealed = builder.seal(&seal, scratch).map_err(|error| error.to_string());
         CompressedBatch { slot, batch, reservation, sealed }
     }

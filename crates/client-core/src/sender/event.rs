@@ -9,6 +9,7 @@ use streamledger_protocol::{
 
 use super::effect::{CompressedBatch, RequestId};
 use super::verdict::PartitionAnswer;
+use crate::transaction::{TransactionAnswer, TransactionCommand};
 
 /// What the shell, or the simulator, tells the sender.
 #[derive(Debug)]
@@ -47,6 +48,12 @@ pub enum Event {
     ProducerId(ProducerIdAnswer),
     /// The outcome of [`super::Effect::Compress`].
     Compressed(CompressedBatch),
+    /// A caller asks for something at the [`crate::transaction::TransactionDesk`].
+    Transaction(TransactionCommand),
+    /// The answer to [`super::Effect::AskCoordinator`].
+    Coordinator(TransactionAnswer),
+    /// The accumulator was closed: a transaction that is open is to be aborted.
+    Closing,
     /// The time to close is over: fail everything that is left.
     Abort,
 }

@@ -22,8 +22,7 @@
 //!    its request is answered.
 //!
 //! Reading order: `event`, `effect`, `partition` (what may be sent), `plan` (a round), `answer`
-//! with
-//! `verdict` (what an answer means), then the rarer things.
+//! with `verdict` (what an answer means), `transact`, then the rarer things.
 
 mod answer;
 mod batch;
@@ -40,6 +39,7 @@ mod plan;
 mod planted;
 mod reset;
 mod split;
+mod transact;
 mod verdict;
 
 #[cfg(test)]
@@ -53,20 +53,22 @@ use parking_lot::Mutex;
 use streamledger_protocol::compression::{CompressionScratch, Decompressor};
 use streamledger_protocol::{BrokerId, TopicName};
 
-pub use config::{Backoff, SenderConfig};
+pub use config::{Backoff, SenderConfig, TransactionConfig};
 pub use effect::{
-    CompletedBatch, CompressJob, CompressedBatch, Effect, OutgoingBatch, OutgoingRequest, RequestId,
+    CompletedBatch, CompressJob, CompressedBatch, Effect, OutgoingBatch, OutgoingRequest,
+    ProduceTransaction, RequestId,
 };
 pub use event::{Event, PartitionLeader, ProducerIdAnswer, TopicLeaders};
 pub use metrics::{SenderMetrics, StageTimes};
 pub use verdict::{Answer, PartitionAnswer, Verdict, VerdictContext, judge};
 
-use crate::accumulator::{PartitionQueue, ReadyRules, RecordAccumulator};
+use crate::accumulator::{Gate, PartitionQueue, ReadyRules, RecordAccumulator};
 use crate::failure::{FailureReason, FatalError};
 use crate::idempotence::{Identity, IdentityEvent};
 use crate::map::Map;
 use crate::partitioner::RandomSource;
-use batch::{Failing, fail_unsent};
+use crate::transaction::{AbortCause, Dialogue};
+use batch::Failing;
 use broker::{BrokerState, Connection};
 use effect::BatchId;
 use metadata::{MetadataWish, TopicState};
@@ -82,6 +84,8 @@ pub struct Sender {
     random: Arc<dyn RandomSource>,
     identity: Identity,
     identity_failures: u32,
+    /// With a transactional id.
+    transaction: Option<Box<Dialogue>>,
     brokers: Map<BrokerId, BrokerState>,
     topics: Map<TopicName, TopicState>,
     /// By the slot of the partition's queue.
@@ -123,16 +127,21 @@ impl Sender {
         accumulator: Arc<RecordAccumulator>,
         random: Arc<dyn RandomSource>,
     ) -> Self {
-        let identity = match config.idempotent {
+        let identity = match config.idempotent || config.transaction.is_some() {
             true => Identity::Wanted { not_before: None },
             false => Identity::Off,
         };
+        let transaction = config.transaction.clone().map(|transaction| {
+            accumulator.set_gate(Gate::NoTransaction);
+            Box::new(Dialogue::new(transaction.id, transaction.timeout))
+        });
         Self {
             config,
             accumulator,
             random,
             identity,
             identity_failures: 0,
+            transaction,
             brokers: Map::default(),
             topics: Map::default(),
             partitions: Vec::new(),
@@ -179,7 +188,13 @@ impl Sender {
             }
             Event::ProducerId(answer) => self.on_producer_id(now, answer),
             Event::Compressed(batch) => self.on_compressed(now, batch),
-            Event::Abort => self.fail_everything(now, &FailureReason::Closed),
+            Event::Transaction(command) => self.on_command(now, command),
+            Event::Coordinator(answer) => self.on_answer(now, answer),
+            Event::Closing => self.on_closing(),
+            Event::Abort => {
+                self.close_transaction(now);
+                self.fail_everything(now, &FailureReason::Closed);
+            }
         }
     }
 
@@ -246,12 +261,7 @@ impl Sender {
                 completed.extend(batch.fail(&failing));
                 !batch.is_waiting()
             });
-            completed.extend(partition.staged.drain(..).map(|staged| staged.fail(&failing)));
-            while let Some(batch) = partition.queue.take_any() {
-                let batch_bytes = batch.builder.batch_bytes();
-                let sizes = (batch.builder.record_count(), 0, batch_bytes);
-                completed.push(fail_unsent(batch.origin, sizes, None, &failing));
-            }
+            completed.extend(partition.give_up_queued(&failing));
             for batch in completed {
                 self.complete(now, batch);
             }
@@ -266,12 +276,17 @@ impl Sender {
         };
         self.accumulator.close_fatally(error);
         self.fail_everything(now, &FailureReason::Fatal(error));
+        self.fail_dialogue(now, error);
     }
 
     /// Hands the end of a batch to the shell.
     fn complete(&mut self, now: Instant, batch: CompletedBatch) {
         self.metrics.lock().count_completed(now, &batch);
+        let failure = batch.outcome.as_ref().err().map(Arc::clone);
         self.effects.push_back(Effect::Complete(batch));
+        if let Some(failure) = failure {
+            self.fail_transaction(now, AbortCause::NotDelivered(failure));
+        }
     }
 
     /// The partition of a slot, if the sender has seen it.
@@ -285,9 +300,11 @@ impl Sender {
     }
 
     fn step_rules(&self, now: Instant) -> StepRules {
+        let transaction = self.transaction.as_deref();
         StepRules {
             now,
             identity: self.identity,
+            added_to: transaction.filter(|t| t.adds_partitions()).map(Dialogue::number),
             unresolved_max: self.config.unresolved_max(),
             #[cfg(not(feature = "planted-bugs"))]
             first_alone: true,

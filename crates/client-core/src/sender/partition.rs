@@ -16,8 +16,8 @@ use streamledger_protocol::{
     BrokerId, LeaderEpoch, ProducerIdentity, SequenceNumber, TopicId, TopicPartition,
 };
 
-use super::batch::{BatchState, ProducerBatch, StagedBatch};
-use super::effect::BatchId;
+use super::batch::{BatchState, Failing, ProducerBatch, StagedBatch, fail_unsent};
+use super::effect::{BatchId, CompletedBatch};
 use crate::accumulator::PartitionQueue;
 use crate::failure::WaitedFor;
 use crate::idempotence::Identity;
@@ -40,6 +40,8 @@ pub(crate) struct PartitionState {
     pub(crate) sequences: Sequences,
     /// The identity under which a sequence was lost: nothing is sent until there is another.
     pub(crate) broken_under: Option<ProducerIdentity>,
+    /// The number of the transaction that it was added to last.
+    pub(crate) added_to: u64,
     /// What it waits for, for the errors that tell.
     pub(crate) waited_for: WaitedFor,
     /// Whether the sender looks at it each round.
@@ -73,6 +75,8 @@ pub(crate) struct StepRules {
     pub(crate) now: Instant,
     pub(crate) identity: Identity,
     pub(crate) unresolved_max: usize,
+    /// The transaction that a partition has to be added to before anything is sent.
+    pub(crate) added_to: Option<u64>,
     /// Always, but for a planted bug.
     pub(crate) first_alone: bool,
 }
@@ -124,6 +128,7 @@ impl PartitionState {
             unresolved: VecDeque::new(),
             sequences: Sequences::NONE,
             broken_under: None,
+            added_to: 0,
             waited_for: WaitedFor::Batch,
             active: false,
         }
@@ -133,6 +138,9 @@ impl PartitionState {
     pub(crate) fn step(&self, rules: &StepRules) -> Step {
         if self.is_broken(rules.identity) {
             return Step::Wait(WaitedFor::Epoch, None);
+        }
+        if rules.added_to.is_some_and(|number| number != self.added_to) {
+            return Step::Wait(WaitedFor::Transaction, None);
         }
         let Some(leader) = self.leader else { return Step::Wait(WaitedFor::Leader, None) };
         if self.in_flight().any(|broker| broker != leader) {
@@ -220,6 +228,17 @@ impl PartitionState {
     pub(crate) fn is_drained(&self, identity: Identity) -> bool {
         self.in_flight().next().is_none()
             && (self.unresolved.is_empty() || self.is_broken(identity))
+    }
+
+    /// Fails what has no sequence yet.
+    pub(crate) fn give_up_queued(&mut self, failing: &Failing) -> Vec<CompletedBatch> {
+        let staged = self.staged.drain(..).map(|staged| staged.fail(failing));
+        let mut completed: Vec<_> = staged.collect();
+        while let Some(batch) = self.queue.take_any() {
+            let sizes = (batch.builder.record_count(), 0, batch.builder.batch_bytes());
+            completed.push(fail_unsent(batch.origin, sizes, None, failing));
+        }
+        completed
     }
 
     /// Whether there is nothing left to send or to wait for, outside the accumulator.

@@ -10,7 +10,8 @@ use streamledger_protocol::{Codec, ProducerIdentity, SequenceNumber};
 use super::batch::{Attempts, BatchState, Failing, ProducerBatch, StagedBatch, fail_unsent};
 use super::broker::{Connection, Gate};
 use super::effect::{
-    BatchId, CompressJob, CompressedBatch, Effect, OutgoingBatch, OutgoingRequest, RequestId,
+    BatchId, CompressJob, CompressedBatch, Effect, OutgoingBatch, OutgoingRequest,
+    ProduceTransaction, RequestId,
 };
 use super::partition::{PartitionState, Step};
 use super::{RequestInFlight, Sender};
@@ -51,8 +52,10 @@ impl Sender {
         self.wakeup = None;
         self.adopt_listed();
         self.expire_if_due(now);
+        self.give_up_unsent(now);
         self.see_to_identity(now);
         self.fill_requests(now);
+        self.see_to_transaction(now);
         self.see_to_metadata(now);
         self.compress_ahead(now);
         self.retire_idle();
@@ -124,6 +127,9 @@ impl Sender {
         if let Step::Wait(reason, until) = step {
             partition.waited_for = reason;
             self.metadata.leaderless |= reason == WaitedFor::Leader;
+            if reason == WaitedFor::Transaction {
+                self.want_in_transaction(slot);
+            }
             if let Some(until) = until {
                 self.wake_at(until);
             }
@@ -242,7 +248,11 @@ impl Sender {
         let in_flight = RequestInFlight { broker, sent_at: now, batches: names };
         self.requests.insert(request, in_flight);
         let (acks, timeout) = (self.config.acks, self.config.request_timeout);
-        let outgoing = OutgoingRequest { request, broker, acks, timeout, batches };
+        let transaction = self.transaction.as_deref_mut().map(|dialogue| {
+            dialogue.batch_sent();
+            ProduceTransaction { id: dialogue.id().clone(), version: dialogue.version() }
+        });
+        let outgoing = OutgoingRequest { request, broker, acks, timeout, transaction, batches };
         self.effects.push_back(Effect::SendProduce(outgoing));
     }
 
@@ -315,7 +325,7 @@ impl Sender {
     /// Seals an uncompressed batch with its sequence.
     fn seal(&mut self, now: Instant, slot: usize, batch: OpenBatch, reason: ReadyReason) -> Drawn {
         let id = self.new_batch_id();
-        let identity = self.identity.current();
+        let (identity, transactional) = (self.identity.current(), self.transaction.is_some());
         let OpenBatch { builder, origin, reservation } = batch;
         let (record_count, batch_bytes) = (builder.record_count(), builder.batch_bytes());
         let Some(partition) = self.partition(slot) else { return Drawn::Nothing };
@@ -323,7 +333,8 @@ impl Sender {
         let sequence_of = |identity: ProducerIdentity| -> (ProducerIdentity, SequenceNumber) {
             (identity, partition.sequences.take(identity, record_count))
         };
-        let seal = BatchSeal { producer: identity.map(sequence_of), ..BatchSeal::default() };
+        let producer = identity.map(sequence_of);
+        let seal = BatchSeal { producer, transactional, ..BatchSeal::default() };
         match builder.seal(&seal, &mut self.scratch) {
             Ok(mut sealed) => {
                 sealed.bytes = reservation.attach(sealed.bytes);
@@ -361,7 +372,7 @@ impl Sender {
     /// Sends a batch to the codec.
     fn stage(&mut self, slot: usize, batch: OpenBatch, reason: ReadyReason) {
         let id = self.new_batch_id();
-        let compression = self.config.compression;
+        let (compression, transactional) = (self.config.compression, self.transaction.is_some());
         let OpenBatch { builder, origin, reservation } = batch;
         let Some(partition) = self.partition(slot) else { return };
         partition.staged.push_back(StagedBatch {
@@ -373,7 +384,8 @@ impl Sender {
             sealed: None,
         });
         self.compressions += 1;
-        let job = CompressJob { slot, batch: id, builder, reservation, compression };
+        let batch = id;
+        let job = CompressJob { slot, batch, builder, reservation, compression, transactional };
         self.effects.push_back(Effect::Compress(job));
     }
 

@@ -21,6 +21,10 @@ impl Sender {
             }
         }
         let Identity::Wanted { not_before } = self.identity else { return };
+        if self.transaction.is_some() {
+            // The coordinator gives it, when it is asked to begin.
+            return;
+        }
         match not_before {
             Some(not_before) if not_before > now => self.wake_at(not_before),
             _ => {
@@ -61,6 +65,9 @@ impl Sender {
         let Some(partition) = self.partition(slot) else { return };
         // An idle partition may still have the mark of an earlier identity: the present one counts.
         partition.broken_under = identity.current().or(partition.broken_under);
+        if self.transaction.is_some() {
+            return self.renew_identity(now, slot);
+        }
         self.identity = identity.next(IdentityEvent::Lost(to));
         #[cfg(feature = "planted-bugs")]
         self.bump_at_once(now);

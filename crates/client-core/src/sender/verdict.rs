@@ -40,6 +40,8 @@ pub struct PartitionAnswer {
 pub struct VerdictContext {
     /// The batch has a producer id and a sequence.
     pub idempotent: bool,
+    /// The batch is part of a transaction.
+    pub transactional: bool,
     /// Records in the batch.
     pub record_count: i32,
     /// An earlier attempt's outcome is unknown.
@@ -110,7 +112,7 @@ enum Class {
 #[must_use]
 pub fn judge(answer: &Answer, context: &VerdictContext) -> Verdict {
     let VerdictContext { possibly_written, .. } = *context;
-    match classify(answer, context.idempotent) {
+    match classify(answer, context) {
         Class::Acked(ack) => Verdict::Ack(ack),
         Class::Retriable { refresh_metadata } => {
             retry(context, Verdict::Retry { refresh_metadata, possibly_written: false })
@@ -120,9 +122,19 @@ pub fn judge(answer: &Answer, context: &VerdictContext) -> Verdict {
             retry(&context, Verdict::Retry { refresh_metadata, possibly_written: true })
         }
         Class::SequenceGap if context.expired => gone(possibly_written),
+        // The epoch belongs to the transaction: the abort gives another.
+        Class::SequenceGap if context.transactional && !context.earlier_unresolved => {
+            Verdict::Abort { reason: FailureReason::SequenceLost, possibly_written }
+        }
         Class::SequenceGap if context.earlier_unresolved => Verdict::Requeue,
         Class::SequenceGap => Verdict::Reset(ResetTo::NextEpoch),
         Class::IdentityRefused if context.expired => gone(possibly_written),
+        // The coordinator has aborted the transaction, or there is a newer producer of its name:
+        // the abort will tell (KIP-588).
+        Class::IdentityRefused if context.transactional => {
+            let reason = FailureReason::Rejected(ErrorCode::InvalidProducerEpoch);
+            Verdict::Abort { reason, possibly_written }
+        }
         Class::IdentityRefused => Verdict::Reset(ResetTo::NewProducerId),
         Class::TooLarge if context.record_count == 1 => {
             Verdict::Abort { reason: FailureReason::RecordTooLarge, possibly_written }
@@ -161,16 +173,17 @@ fn gone(possibly_written: bool) -> Verdict {
 const ACK_WITHOUT_OFFSET: BatchAck =
     BatchAck { base_offset: None, log_append_time: TimestampMs::NONE };
 
-fn classify(answer: &Answer, idempotent: bool) -> Class {
+fn classify(answer: &Answer, context: &VerdictContext) -> Class {
     match answer {
-        Answer::Broker(answer) => classify_answer(answer, idempotent),
+        Answer::Broker(answer) => classify_answer(answer, context),
         Answer::Written => Class::Acked(ACK_WITHOUT_OFFSET),
         Answer::LeftOut | Answer::None => Class::Unknown { refresh_metadata: true },
         Answer::NotSent => Class::Retriable { refresh_metadata: true },
     }
 }
 
-fn classify_answer(answer: &PartitionAnswer, idempotent: bool) -> Class {
+fn classify_answer(answer: &PartitionAnswer, context: &VerdictContext) -> Class {
+    let VerdictContext { idempotent, transactional, .. } = *context;
     let PartitionAnswer { error, base_offset, log_append_time } = *answer;
     match error {
         // Also the answer to a duplicate among the last five batches: the first offset comes back.
@@ -183,6 +196,7 @@ fn classify_answer(answer: &PartitionAnswer, idempotent: bool) -> Class {
         ErrorCode::OutOfOrderSequenceNumber | ErrorCode::UnknownProducerId if idempotent => {
             Class::SequenceGap
         }
+        ErrorCode::InvalidProducerIdMapping if transactional => Class::Fatal(error),
         ErrorCode::InvalidProducerEpoch | ErrorCode::InvalidProducerIdMapping if idempotent => {
             Class::IdentityRefused
         }
@@ -226,6 +240,7 @@ mod tests {
     /// A fresh idempotent batch of ten with nothing before it.
     const FRESH: VerdictContext = VerdictContext {
         idempotent: true,
+        transactional: false,
         record_count: 10,
         possibly_written: false,
         earlier_unresolved: false,
@@ -236,6 +251,7 @@ mod tests {
     const BEHIND: VerdictContext = VerdictContext { earlier_unresolved: true, ..FRESH };
     const EXPIRED: VerdictContext = VerdictContext { expired: true, ..FRESH };
     const PLAIN: VerdictContext = VerdictContext { idempotent: false, ..FRESH };
+    const IN_TRANSACTION: VerdictContext = VerdictContext { transactional: true, ..FRESH };
 
     fn answer(error: ErrorCode) -> Answer {
         let (base_offset, log_append_time) = (Offset::NONE, TimestampMs::NONE);
@@ -388,6 +404,46 @@ mod tests {
     fn failures_12_a_fenced_producer_is_over_for_good() {
         let fenced = ErrorCode::ProducerFenced;
         assert_eq!(judge(&answer(fenced), &FRESH), Verdict::Fatal(fenced));
+    }
+
+    #[test]
+    fn failures_31_an_old_epoch_in_a_transaction_fails_it_and_the_abort_will_tell_why() {
+        let refused = ErrorCode::InvalidProducerEpoch;
+        let aborted = abort(FailureReason::Rejected(refused), false);
+        assert_eq!(judge(&answer(refused), &IN_TRANSACTION), aborted);
+    }
+
+    #[test]
+    fn a_sequence_lost_in_a_transaction_fails_it() {
+        for lost in [ErrorCode::OutOfOrderSequenceNumber, ErrorCode::UnknownProducerId] {
+            let verdict = judge(&answer(lost), &IN_TRANSACTION);
+            assert_eq!(verdict, abort(FailureReason::SequenceLost, false), "{lost}");
+            let behind = VerdictContext { earlier_unresolved: true, ..IN_TRANSACTION };
+            assert_eq!(judge(&answer(lost), &behind), Verdict::Requeue, "{lost}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_that_the_broker_can_not_go_on_with_is_failed() {
+        for error in [ErrorCode::TransactionAbortable, ErrorCode::InvalidTxnState] {
+            let aborted = abort(FailureReason::Rejected(error), false);
+            assert_eq!(judge(&answer(error), &IN_TRANSACTION), aborted, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_before_this_one_that_is_being_finished_is_waited_for() {
+        let busy = answer(ErrorCode::ConcurrentTransactions);
+        assert_eq!(judge(&busy, &IN_TRANSACTION), retry(false, false));
+    }
+
+    #[test]
+    fn a_transactional_id_that_is_no_longer_the_producers_is_fatal() {
+        for error in
+            [ErrorCode::InvalidProducerIdMapping, ErrorCode::TransactionalIdAuthorizationFailed]
+        {
+            assert_eq!(judge(&answer(error), &IN_TRANSACTION), Verdict::Fatal(error));
+        }
     }
 
     #[test]

@@ -143,6 +143,8 @@ impl IoLoop {
                 Effect::Connect(broker) => self.connect(broker),
                 Effect::SendProduce(request) => self.send(request),
                 Effect::InitProducerId => self.ask_for_producer_id(),
+                // The configuration gives no transactional id.
+                Effect::AskCoordinator(_) | Effect::SettleTransaction(_) => {}
                 Effect::RefreshMetadata(topics) => {
                     let (refresher, inbox) = (self.refresher.clone(), Rc::clone(&self.inbox));
                     tokio::task::spawn_local(async move {

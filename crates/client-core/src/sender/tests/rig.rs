@@ -23,6 +23,7 @@ use crate::sender::{
     Effect, Event, OutgoingRequest, PartitionAnswer, PartitionLeader, ProducerIdAnswer, Sender,
     SenderConfig, TopicLeaders,
 };
+use crate::transaction::{TransactionDesk, TransactionQuestion};
 
 pub(super) const TOPIC: &str = "clicks";
 /// Leads every partition unless a test says otherwise.
@@ -43,6 +44,8 @@ pub(super) struct Rig {
     pub(super) connects: Vec<BrokerId>,
     pub(super) asked_for_id: u32,
     pub(super) refreshes: u32,
+    pub(super) questions: VecDeque<TransactionQuestion>,
+    pub(super) desk: TransactionDesk,
     scratch: CompressionScratch,
 }
 
@@ -66,6 +69,8 @@ impl Rig {
             connects: Vec::new(),
             asked_for_id: 0,
             refreshes: 0,
+            questions: VecDeque::new(),
+            desk: TransactionDesk::default(),
             scratch: CompressionScratch::default(),
         }
     }
@@ -76,11 +81,11 @@ impl Rig {
     }
 
     pub(super) fn ready_with(config: SenderConfig) -> Self {
-        let idempotent = config.idempotent;
+        let asks_for_id = config.idempotent && config.transaction.is_none();
         let mut rig = Self::new(config);
         rig.handle(Event::Metadata(vec![leaders(LEADER, 0)]));
         rig.handle(Event::ConnectionUp(LEADER));
-        if idempotent {
+        if asks_for_id {
             assert_eq!(rig.asked_for_id, 1);
             rig.handle(Event::ProducerId(ProducerIdAnswer::Given(identity(7, 0))));
         }
@@ -132,6 +137,8 @@ impl Rig {
                     self.sender.handle(self.now, Event::Compressed(compressed));
                 }
                 Effect::Complete(batch) => batch.deliver(&self.accumulator),
+                Effect::AskCoordinator(question) => self.questions.push_back(question),
+                Effect::SettleTransaction(settled) => settled.deliver(&self.desk),
             }
         }
         assert!(self.sender.next_wakeup().is_none_or(|wakeup| wakeup > self.now), "no spin");
