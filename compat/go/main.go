@@ -4,6 +4,7 @@
 //	peer consume BROKERS TOPIC...
 //	peer create  BROKERS PARTITIONS [name=value ...] TOPIC...
 //	peer admin   BROKERS TOPIC PARTITIONS        create, list, describe, grow, delete
+//	peer reassign BROKERS TOPIC REPLICAS...      partition by partition, such as 2,3
 //	peer version
 package main
 
@@ -40,6 +41,8 @@ func main() {
 		create(ctx, os.Args[2], os.Args[3], os.Args[4:])
 	case "admin":
 		admin(ctx, out, os.Args[2], os.Args[3], os.Args[4])
+	case "reassign":
+		reassign(ctx, os.Args[2], os.Args[3], os.Args[4:])
 	case "version":
 		version(out)
 	default:
@@ -67,7 +70,7 @@ func produceAll(ctx context.Context, out *bufio.Writer, brokers string, argument
 }
 
 func produce(ctx context.Context, out *bufio.Writer, brokers string, job []string) {
-	options := []kgo.Opt{kgo.SeedBrokers(brokers), kgo.RecordPartitioner(kgo.ManualPartitioner())}
+	options := []kgo.Opt{seeds(brokers), kgo.RecordPartitioner(kgo.ManualPartitioner())}
 	for _, setting := range job[1:] {
 		options = append(options, option(setting))
 	}
@@ -84,6 +87,10 @@ func produce(ctx context.Context, out *bufio.Writer, brokers string, job []strin
 	for _, r := range records {
 		fmt.Fprintf(out, "%s\t%d\t%d\n", r.Topic, r.Partition, r.Offset)
 	}
+}
+
+func seeds(brokers string) kgo.Opt {
+	return kgo.SeedBrokers(strings.Split(brokers, ",")...)
 }
 
 func option(setting string) kgo.Opt {
@@ -123,7 +130,7 @@ func parse(line string) *kgo.Record {
 }
 
 func consume(ctx context.Context, out *bufio.Writer, brokers string, topics []string) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers))
+	client, err := kgo.NewClient(seeds(brokers))
 	fail(err)
 	admin := kadm.NewClient(client)
 	starts, err := admin.ListStartOffsets(ctx, topics...)
@@ -144,7 +151,7 @@ func consume(ctx context.Context, out *bufio.Writer, brokers string, topics []st
 			left[fmt.Sprint(end.Topic, end.Partition)] = end.Offset
 		}
 	})
-	client, err = kgo.NewClient(kgo.SeedBrokers(brokers), kgo.ConsumePartitions(assigned))
+	client, err = kgo.NewClient(seeds(brokers), kgo.ConsumePartitions(assigned))
 	fail(err)
 	defer client.Close()
 	for len(left) > 0 {
@@ -182,7 +189,7 @@ func create(ctx context.Context, brokers, count string, arguments []string) {
 		}
 	}
 	fresh := kgo.MetadataMinAge(10 * time.Millisecond)
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), fresh)
+	client, err := kgo.NewClient(seeds(brokers), fresh)
 	fail(err)
 	defer client.Close()
 	created, err := kadm.NewClient(client).CreateTopics(ctx, int32(partitions), 1, configs, topics...)
@@ -223,7 +230,7 @@ func admin(ctx context.Context, out *bufio.Writer, brokers, topic, count string)
 	fail(err)
 	// What was just changed must show at once.
 	fresh := kgo.MetadataMinAge(10 * time.Millisecond)
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), fresh)
+	client, err := kgo.NewClient(seeds(brokers), fresh)
 	fail(err)
 	defer client.Close()
 	admin := kadm.NewClient(client)
@@ -265,6 +272,44 @@ func admin(ctx context.Context, out *bufio.Writer, brokers, topic, count string)
 		time.Sleep(5 * time.Millisecond)
 	}
 	fmt.Fprintln(out, "deleted", topic)
+}
+
+// Moves each partition to its replicas, the first of which is to lead, and waits for the end.
+func reassign(ctx context.Context, brokers, topic string, targets []string) {
+	client, err := kgo.NewClient(seeds(brokers))
+	fail(err)
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	var moves kadm.AlterPartitionAssignmentsReq
+	partitions := make(kadm.TopicsSet)
+	for partition, target := range targets {
+		var replicas []int32
+		for id := range strings.SplitSeq(target, ",") {
+			replica, err := strconv.ParseInt(id, 10, 32)
+			fail(err)
+			replicas = append(replicas, int32(replica))
+		}
+		moves.Assign(topic, int32(partition), replicas)
+		partitions.Add(topic, int32(partition))
+	}
+	moved, err := admin.AlterPartitionAssignments(ctx, moves)
+	fail(err)
+	fail(moved.Error())
+	for {
+		moving, err := admin.ListPartitionReassignments(ctx, partitions)
+		fail(err)
+		if len(moving[topic]) == 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	elected, err := admin.ElectLeaders(ctx, kadm.ElectPreferredReplica, partitions)
+	fail(err)
+	for _, result := range elected[topic] {
+		if result.Err != nil && !errors.Is(result.Err, kerr.ElectionNotNeeded) {
+			fail(result.Err)
+		}
+	}
 }
 
 func unhex(field string) []byte {

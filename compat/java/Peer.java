@@ -2,6 +2,7 @@
 //
 //   Peer produce BROKERS FILE [name=value ...] [-- FILE [name=value ...]] ...
 //   Peer consume BROKERS [name=value ...] TOPIC...
+//   Peer settings all                     what ConfigDef says of each setting, as a table
 //   Peer endure  BROKERS TOPIC PARTITIONS RATE ACK_LOG [name=value ...]   until stdin closes
 
 import java.io.BufferedOutputStream;
@@ -22,12 +23,16 @@ import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
+import org.apache.kafka.clients.admin.AdminClientConfig;
+import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigDef;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
@@ -41,6 +46,7 @@ public final class Peer {
         switch (args[0]) {
             case "produce" -> produceAll(args[1], rest);
             case "consume" -> consume(args[1], rest);
+            case "settings" -> settings();
             case "endure" -> endure(args[1], rest);
             default -> throw new IllegalArgumentException("unknown command " + args[0]);
         }
@@ -143,6 +149,28 @@ public final class Peer {
         return record.topic() + "\t" + record.partition() + "\t" + record.offset()
             + "\t" + record.timestamp() + "\t" + hex(record.key()) + "\t" + hex(record.value())
             + "\t" + headers;
+    }
+
+    // --- settings: client, name, type, default, importance ---
+
+    private static void settings() {
+        PrintStream out = standardOutput();
+        settings(out, "P", ProducerConfig.configDef());
+        settings(out, "C", ConsumerConfig.configDef());
+        settings(out, "A", AdminClientConfig.configDef());
+        out.flush();
+    }
+
+    private static void settings(PrintStream out, String client, ConfigDef settings) {
+        for (ConfigDef.ConfigKey key : settings.configKeys().values()) {
+            if (!key.internalConfig) {
+                Object value = key.defaultValue;
+                String printed = value == null ? "null" : "\"" + value + "\"";
+                String text = key.hasDefault() ? printed : "REQUIRED";
+                out.println(client + "\t" + key.name + "\t" + key.type + "\t" + text
+                    + "\t" + key.importance);
+            }
+        }
     }
 
     // --- endure: numbered records until stdin closes, each ack written down ---

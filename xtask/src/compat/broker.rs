@@ -1,7 +1,7 @@
 //! Brokers under test: Apache Kafka and ours, each a process on free loopback ports.
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -12,16 +12,23 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
+use super::apache::{self, KraftNode, Release};
 use super::tools::Tools;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process::{self, Group, last_lines};
 
 const START_LIMIT: Duration = Duration::from_secs(90);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Kind {
     /// Apache Kafka, KRaft, combined mode.
     Apache,
+    /// The last Apache Kafka 3, in the same way.
+    #[value(name = "apache-3.9")]
+    Apache39,
+    /// Apache Kafka 2.1, with a ZooKeeper.
+    #[value(name = "apache-2.1")]
+    Apache21,
     /// `streamledger serve`.
     Ours,
 }
@@ -30,7 +37,18 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Apache => "apache",
+            Self::Apache39 => "apache-3.9",
+            Self::Apache21 => "apache-2.1",
             Self::Ours => "ours",
+        }
+    }
+
+    fn release(self) -> Option<Release> {
+        match self {
+            Self::Apache => Some(Release::V4_3),
+            Self::Apache39 => Some(Release::V3_9),
+            Self::Apache21 => Some(Release::V2_1),
+            Self::Ours => None,
         }
     }
 }
@@ -42,6 +60,8 @@ pub(crate) struct Broker {
     directory: PathBuf,
     settings: Vec<String>,
     running: Option<Group>,
+    /// Lives as long as the broker's data, through its kills.
+    zookeeper: Option<Group>,
 }
 
 impl Broker {
@@ -52,19 +72,60 @@ impl Broker {
         directory: &Path,
         settings: &[&str],
     ) -> Outcome<Self> {
+        let mut broker = Self::prepared(kind, directory, settings)?;
+        match kind.release() {
+            None => {}
+            Some(release) if release.needs_zookeeper() => broker.start_zookeeper(tools)?,
+            Some(_) => {
+                let mut format = broker.format(tools, 1, &[free_address()?])?;
+                process::run_ok(&mut format, b"", START_LIMIT)?;
+            }
+        }
+        broker.start_again(tools)?;
+        Ok(broker)
+    }
+
+    /// The nodes of one Apache Kafka, each in a directory of its own; returns when all answer.
+    pub(crate) fn start_cluster(
+        tools: &Tools,
+        directory: &Path,
+        nodes: usize,
+        settings: &[&str],
+    ) -> Outcome<Vec<Self>> {
+        let controllers: Vec<SocketAddr> =
+            (0..nodes).map(|_| free_address()).collect::<Outcome<_>>()?;
+        let mut brokers = Vec::new();
+        let mut formats = Vec::new();
+        for id in 1..=nodes {
+            let own = directory.join(format!("node-{id}"));
+            let broker = Self::prepared(Kind::Apache, &own, settings)?;
+            formats.push(broker.format(tools, id, &controllers)?);
+            brokers.push(broker);
+        }
+        thread::scope(|scope| {
+            let runs = formats
+                .iter_mut()
+                .map(|format| scope.spawn(|| process::run_ok(format, b"", START_LIMIT).map(drop)));
+            let panicked = |_| Failure::new("formatting panicked");
+            let runs: Vec<_> = runs.collect();
+            runs.into_iter().try_for_each(|run| run.join().map_err(panicked)?)
+        })?;
+        // None answers before most of them are there.
+        brokers.iter_mut().try_for_each(|broker| broker.spawn(tools))?;
+        brokers.iter_mut().try_for_each(Self::wait_for_answer)?;
+        Ok(brokers)
+    }
+
+    fn prepared(kind: Kind, directory: &Path, settings: &[&str]) -> Outcome<Self> {
         std::fs::create_dir_all(directory)?;
-        let mut broker = Self {
+        Ok(Self {
             kind,
             address: free_address()?,
             directory: directory.to_owned(),
             settings: settings.iter().map(|s| (*s).to_owned()).collect(),
             running: None,
-        };
-        if kind == Kind::Apache {
-            broker.format(tools)?;
-        }
-        broker.start_again(tools)?;
-        Ok(broker)
+            zookeeper: None,
+        })
     }
 
     pub(crate) fn bootstrap(&self) -> String {
@@ -93,17 +154,31 @@ impl Broker {
 
     /// Starts it on the address and the data it had; returns when it answers.
     pub(crate) fn start_again(&mut self, tools: &Tools) -> Outcome<()> {
+        self.spawn(tools)?;
+        self.wait_for_answer()
+    }
+
+    fn spawn(&mut self, tools: &Tools) -> Outcome<()> {
         let mut command = self.command(tools)?;
-        let log = OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut group = Group::spawn(&mut command)?;
+        self.log_to(&mut command, "broker.log")?;
+        self.running = Some(Group::spawn(&mut command)?);
+        Ok(())
+    }
+
+    fn wait_for_answer(&mut self) -> Outcome<()> {
         let deadline = Instant::now() + START_LIMIT;
         while !answers(self.address) {
-            ensure!(group.is_running(), "the broker ended at start: {}", self.said());
+            ensure!(self.is_running(), "the broker ended at start: {}", self.said());
             ensure!(Instant::now() < deadline, "no answer in 90 s: {}", self.said());
             thread::sleep(Duration::from_millis(2));
         }
-        self.running = Some(group);
+        Ok(())
+    }
+
+    fn log_to(&self, command: &mut Command, name: &str) -> Outcome<()> {
+        let path = self.directory.join(name);
+        let log = OpenOptions::new().create(true).append(true).open(path)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         Ok(())
     }
 
@@ -118,52 +193,51 @@ impl Broker {
     }
 
     fn command(&self, tools: &Tools) -> Outcome<Command> {
-        match self.kind {
-            Kind::Apache => {
-                let mut command = tools.java("kafka.Kafka")?;
-                command.arg(self.directory.join("server.properties"));
-                Ok(command)
+        let Some(release) = self.kind.release() else {
+            let mut command = tools.streamledger()?;
+            command.args(["serve", "--listen", &self.bootstrap(), "--data-dir"]);
+            command.arg(self.directory.join("data"));
+            for setting in &self.settings {
+                command.args(["-X", setting]);
             }
-            Kind::Ours => {
-                let mut command = tools.streamledger()?;
-                command.args(["serve", "--listen", &self.bootstrap(), "--data-dir"]);
-                command.arg(self.directory.join("data"));
-                for setting in &self.settings {
-                    command.args(["-X", setting]);
-                }
-                Ok(command)
-            }
-        }
+            return Ok(command);
+        };
+        let mut command = tools.kafka(release, "kafka.Kafka")?;
+        command.arg(self.directory.join("server.properties"));
+        Ok(command)
     }
 
-    fn format(&self, tools: &Tools) -> Outcome<()> {
+    /// Writes the settings of the node with that id, and gives the command that makes its data
+    /// directory.
+    fn format(&self, tools: &Tools, id: usize, controllers: &[SocketAddr]) -> Outcome<Command> {
         let properties = self.directory.join("server.properties");
-        let mut file = File::create(&properties)?;
-        file.write_all(self.apache_properties(free_address()?).as_bytes())?;
-        let mut format = tools.java("kafka.tools.StorageTool")?;
+        let (listener, data) = (self.address, self.directory.join("data"));
+        let node = KraftNode { id, listener, controllers, data: &data };
+        std::fs::write(&properties, node.properties(&self.settings))?;
+        let release = self.kind.release().unwrap_or(Release::V4_3);
+        let mut format = tools.kafka(release, "kafka.tools.StorageTool")?;
         format.args(["format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c"]).arg(&properties);
-        process::run_ok(&mut format, b"", START_LIMIT).map(drop)
+        Ok(format)
     }
 
-    fn apache_properties(&self, controller: SocketAddr) -> String {
-        let (broker, data) = (self.address, self.directory.join("data"));
-        let mut lines = vec![
-            "process.roles=broker,controller".to_owned(),
-            "node.id=1".to_owned(),
-            format!("controller.quorum.voters=1@{controller}"),
-            format!("listeners=PLAINTEXT://{broker},CONTROLLER://{controller}"),
-            format!("advertised.listeners=PLAINTEXT://{broker}"),
-            "controller.listener.names=CONTROLLER".to_owned(),
-            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned(),
-            format!("log.dirs={}", data.display()),
-            "offsets.topic.replication.factor=1".to_owned(),
-            "transaction.state.log.replication.factor=1".to_owned(),
-            "transaction.state.log.min.isr=1".to_owned(),
-            "share.coordinator.state.topic.replication.factor=1".to_owned(),
-            "share.coordinator.state.topic.min.isr=1".to_owned(),
-        ];
-        lines.extend(self.settings.iter().cloned());
-        lines.join("\n") + "\n"
+    /// Starts a ZooKeeper for a broker that needs one, and writes the broker's settings.
+    fn start_zookeeper(&mut self, tools: &Tools) -> Outcome<()> {
+        let (address, file) = (free_address()?, self.directory.join("zookeeper.properties"));
+        std::fs::write(&file, apache::zookeeper(address, &self.directory.join("zookeeper")))?;
+        let class = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
+        let mut command = tools.kafka(Release::V2_1, class)?;
+        command.arg(file);
+        self.log_to(&mut command, "zookeeper.log")?;
+        self.zookeeper = Some(Group::spawn(&mut command)?);
+        // The broker gives up on a ZooKeeper that isn't there within six seconds.
+        let deadline = Instant::now() + START_LIMIT;
+        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+            ensure!(Instant::now() < deadline, "ZooKeeper does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        let data = self.directory.join("data");
+        let text = apache::zookeeper_broker(self.address, address, &data, &self.settings);
+        Ok(std::fs::write(self.directory.join("server.properties"), text)?)
     }
 }
 

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use super::broker::{Broker, Kind};
+use super::broker::Kind;
 use super::lab::{LIMIT, Trial};
 use super::record::{Record, read_lines};
 use super::workload::Noise;
@@ -22,7 +22,7 @@ use crate::process::{self, Group};
 const fn kills(broker: Kind) -> u32 {
     match broker {
         Kind::Ours => 20,
-        Kind::Apache => 3,
+        Kind::Apache | Kind::Apache39 | Kind::Apache21 => 3,
     }
 }
 pub(crate) const PARTITIONS: i32 = 3;
@@ -70,20 +70,30 @@ pub(crate) fn under<S: Sender>(trial: &Trial) -> Outcome<String> {
             .map_err(|failure| failure.while_doing(format!("starting after kill {kill}")))?;
         thread::sleep(Duration::from_millis(300 + pause.next() % 700));
     }
+    let (sent, read) = judge(trial, sender, &broker.bootstrap(), &topic, &acks)?;
+    broker.stop(Duration::from_secs(20))?;
+    Ok(format!("{} records acked over {kills} kills, {read} in the log", sent.acked))
+}
+
+/// Waits for the sender's end and holds the log against what it was told; says how many records
+/// there are.
+pub(crate) fn judge<S: Sender>(
+    trial: &Trial,
+    sender: S,
+    broker: &str,
+    topic: &str,
+    acks: &Path,
+) -> Outcome<(Sent, usize)> {
     let sent = sender.stop()?;
     ensure!(sent.failed == 0, "{} of {} records failed", sent.failed, sent.sent);
     ensure!(sent.acked == sent.sent, "{} of {} records were acked", sent.acked, sent.sent);
     ensure!(sent.sent >= 5_000, "only {} records: no load to speak of", sent.sent);
-    let read = read(trial, &broker, &topic)?;
-    hold_against(&read_acks(&std::fs::read_to_string(&acks)?)?, &numbers(&read)?)?;
-    broker.stop(Duration::from_secs(20))?;
-    Ok(format!("{} records acked over {kills} kills, {} in the log", sent.acked, read.len()))
-}
-
-fn read(trial: &Trial, broker: &Broker, topic: &str) -> Outcome<Vec<Record>> {
     let mut consume = trial.tools().go()?;
-    consume.args(["consume", &broker.bootstrap(), topic]);
-    read_lines(&process::run_ok(&mut consume, b"", LIMIT)?.text(), Record::from_line)
+    consume.args(["consume", broker, topic]);
+    let said = process::run_ok(&mut consume, b"", LIMIT)?.text();
+    let read = read_lines(&said, Record::from_line)?;
+    hold_against(&read_acks(&std::fs::read_to_string(acks)?)?, &numbers(&read)?)?;
+    Ok((sent, read.len()))
 }
 
 /// The numbers in each partition, by offset.

@@ -1,13 +1,15 @@
 //! What the scenarios share in one run, and what each of them sees of it.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::broker::{Broker, Kind};
+use super::cluster::Cluster;
 use super::tools::Tools;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::process::{self, Finished};
 
 /// A single peer program may take this long before the scenario fails.
@@ -17,8 +19,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 pub(crate) struct Lab {
     pub(crate) tools: Tools,
     scratch: PathBuf,
-    apache: RefCell<Option<Broker>>,
-    ours: RefCell<Option<Broker>>,
+    brokers: RefCell<BTreeMap<Kind, Broker>>,
+    cluster: RefCell<Option<Cluster>>,
 }
 
 impl Lab {
@@ -29,7 +31,7 @@ impl Lab {
             std::fs::remove_dir_all(&scratch)?;
         }
         let tools = Tools::new(target, streamledger);
-        Ok(Self { tools, scratch, apache: RefCell::default(), ours: RefCell::default() })
+        Ok(Self { tools, scratch, brokers: RefCell::default(), cluster: RefCell::default() })
     }
 
     pub(crate) fn trial(&self, name: &'static str, broker: Kind) -> Outcome<Trial<'_>> {
@@ -40,27 +42,34 @@ impl Lab {
 
     /// The shared broker's address; a broker that died is replaced, with empty data.
     fn bootstrap(&self, kind: Kind) -> Outcome<String> {
-        let mut slot = match kind {
-            Kind::Apache => self.apache.borrow_mut(),
-            Kind::Ours => self.ours.borrow_mut(),
-        };
-        if !slot.as_mut().is_some_and(Broker::is_running) {
-            let directory = self.scratch.join(format!("broker-{}", kind.name()));
-            if directory.exists() {
-                std::fs::rename(&directory, free_name(&directory))?;
-            }
-            *slot = Some(Broker::start(kind, &self.tools, &directory, &["num.partitions=6"])?);
+        let mut brokers = self.brokers.borrow_mut();
+        if let Some(broker) = brokers.get_mut(&kind)
+            && broker.is_running()
+        {
+            return Ok(broker.bootstrap());
         }
-        Ok(slot.as_ref().map(Broker::bootstrap).unwrap_or_default())
+        let directory = self.scratch.join(format!("broker-{}", kind.name()));
+        if directory.exists() {
+            std::fs::rename(&directory, free_name(&directory))?;
+        }
+        let broker = Broker::start(kind, &self.tools, &directory, &["num.partitions=6"])?;
+        let bootstrap = broker.bootstrap();
+        brokers.insert(kind, broker);
+        Ok(bootstrap)
+    }
+
+    /// Ends the shared brokers of all other kinds: the machine is small, and each takes its part.
+    pub(crate) fn keep_only(&self, kind: Kind) {
+        self.brokers.borrow_mut().retain(|other, _| *other == kind);
+        if kind != Kind::Apache {
+            *self.cluster.borrow_mut() = None;
+        }
     }
 
     /// The shared broker's last words, if it is down.
     pub(crate) fn death_of(&self, kind: Kind) -> Option<String> {
-        let mut slot = match kind {
-            Kind::Apache => self.apache.borrow_mut(),
-            Kind::Ours => self.ours.borrow_mut(),
-        };
-        let broker = slot.as_mut()?;
+        let mut brokers = self.brokers.borrow_mut();
+        let broker = brokers.get_mut(&kind)?;
         if broker.is_running() { None } else { Some(broker.said()) }
     }
 }
@@ -86,6 +95,16 @@ impl Trial<'_> {
     /// The address of the broker under test, which all scenarios of a run share.
     pub(crate) fn bootstrap(&self) -> Outcome<String> {
         self.lab.bootstrap(self.broker)
+    }
+
+    /// Three brokers of Apache Kafka, which the scenarios that want them share.
+    pub(crate) fn cluster(&self) -> Outcome<RefMut<'_, Cluster>> {
+        let mut slot = self.lab.cluster.borrow_mut();
+        if slot.is_none() {
+            *slot = Some(Cluster::start(&self.lab.tools, &self.lab.scratch.join("cluster"))?);
+        }
+        let none = |_| Failure::new("no cluster");
+        RefMut::filter_map(slot, Option::as_mut).map_err(none)
     }
 
     /// A broker of the kind under test for this scenario alone.

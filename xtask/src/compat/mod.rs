@@ -2,8 +2,10 @@
 //! Kafka. Every scenario also runs against Apache Kafka itself (`--broker apache`): that it passes
 //! there shows that the scenario asks for the right thing.
 
+mod apache;
 mod broker;
 mod clicks;
+mod cluster;
 mod franz_go;
 mod java;
 mod kcat;
@@ -14,6 +16,7 @@ mod ours;
 mod peer;
 mod python;
 mod record;
+mod settings;
 mod stock;
 mod tools;
 mod workload;
@@ -55,6 +58,8 @@ struct Scenario {
     peer: &'static str,
     /// The broker it is there to test, or to test our client with.
     broker: Kind,
+    /// Whether `--broker` may put another in its place.
+    elsewhere: bool,
     run: fn(&Trial) -> Outcome<String>,
 }
 
@@ -63,11 +68,16 @@ const fn stock(
     peer: &'static str,
     run: fn(&Trial) -> Outcome<String>,
 ) -> Scenario {
-    Scenario { name, peer, broker: Kind::Ours, run }
+    Scenario { name, peer, broker: Kind::Ours, elsewhere: true, run }
 }
 
 const fn our_client(name: &'static str, run: fn(&Trial) -> Outcome<String>) -> Scenario {
-    Scenario { name, peer: "streamledger", broker: Kind::Apache, run }
+    Scenario { name, peer: "streamledger", broker: Kind::Apache, elsewhere: true, run }
+}
+
+/// Our client against this kind of broker and no other.
+const fn only(name: &'static str, broker: Kind, run: fn(&Trial) -> Outcome<String>) -> Scenario {
+    Scenario { name, peer: "streamledger", broker, elsewhere: false, run }
 }
 
 const SCENARIOS: &[Scenario] = &[
@@ -80,6 +90,16 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-timestamps", ours::keeps_timestamps),
     our_client("ours-large", ours::survives_large_records),
     our_client("ours-restarts", ours::keeps_order_through_kills),
+    our_client("ours-settings", settings::are_kafkas),
+    only("cluster-kills", Kind::Apache, cluster::survives_killed_leaders),
+    only("cluster-moves", Kind::Apache, cluster::follows_moving_partitions),
+    only("kafka-3.9-codecs", Kind::Apache39, ours::writes_each_codec),
+    only("kafka-3.9-acks", Kind::Apache39, ours::writes_with_each_acks),
+    only("kafka-3.9-admin", Kind::Apache39, ours::administers),
+    only("kafka-3.9-clicks", Kind::Apache39, clicks::in_and_out),
+    only("kafka-2.1-codecs", Kind::Apache21, ours::writes_each_codec),
+    only("kafka-2.1-acks", Kind::Apache21, ours::writes_with_each_acks),
+    only("kafka-2.1-admin", Kind::Apache21, ours::administers),
     stock("kcat-codecs", "kcat", kcat::writes_each_codec),
     stock("kcat-offsets", "kcat", kcat::consumes_from_an_offset),
     stock("kcat-list", "kcat", kcat::lists),
@@ -123,7 +143,9 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     let wanted = |name: &str| {
         options.only.is_empty() || options.only.iter().any(|part| name.contains(part.as_str()))
     };
-    let scenarios: Vec<&Scenario> = SCENARIOS.iter().filter(|s| wanted(s.name)).collect();
+    let fits = |s: &Scenario| s.elsewhere || options.broker.is_none_or(|kind| kind == s.broker);
+    let scenarios: Vec<&Scenario> =
+        SCENARIOS.iter().filter(|s| wanted(s.name) && fits(s)).collect();
     ensure!(!scenarios.is_empty(), "no scenario is named like {:?}; see --list", options.only);
     if options.list {
         for scenario in scenarios {
@@ -136,7 +158,9 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     let lab = Lab::new(&target, options.binary.clone())?;
     let mut rows = Vec::new();
     for scenario in scenarios {
-        let row = try_out(&lab, scenario, options.broker.unwrap_or(scenario.broker));
+        let broker = options.broker.unwrap_or(scenario.broker);
+        lab.keep_only(broker);
+        let row = try_out(&lab, scenario, broker);
         eprintln!("{}", line(&row));
         rows.push(row);
     }
@@ -182,13 +206,13 @@ fn line(row: &Row) -> String {
 /// The results for people, with the closing line that counts.
 fn table(results: &Results) -> String {
     let mut text = format!(
-        "\n{:<20}{:<14}{:<28}{:<8}{:<8}{:>7}  shows\n",
+        "\n{:<20}{:<14}{:<28}{:<12}{:<8}{:>7}  shows\n",
         "scenario", "peer", "version", "broker", "result", "seconds"
     );
     for row in &results.scenarios {
         let word = if row.passed { "passed" } else { "FAILED" };
         text.push_str(&format!(
-            "{:<20}{:<14}{:<28}{:<8}{word:<8}{:>7.1}  {}\n",
+            "{:<20}{:<14}{:<28}{:<12}{word:<8}{:>7.1}  {}\n",
             row.scenario,
             row.peer,
             row.version,

@@ -1,10 +1,12 @@
 //! The peers' programs: found, fetched or built once, and kept under `target/compat`.
 
 use std::cell::OnceCell;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::apache::Release;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::{process, workspace};
 
@@ -18,7 +20,8 @@ pub(crate) struct Tools {
     /// Where everything fetched and built is kept.
     cache: PathBuf,
     given_binary: Option<PathBuf>,
-    jars: Prepared,
+    /// Of each release, in the order of [`Release::ALL`].
+    jars: [Prepared; Release::ALL.len()],
     classes: Prepared,
     python: Prepared,
     go: Prepared,
@@ -33,7 +36,7 @@ impl Tools {
         Self {
             cache: target.join("compat"),
             given_binary: streamledger,
-            jars: prepared(),
+            jars: std::array::from_fn(|_| prepared()),
             classes: prepared(),
             python: prepared(),
             go: prepared(),
@@ -44,19 +47,23 @@ impl Tools {
 
     /// A Java program with Apache Kafka's jars, and ours beside them, on its class path.
     pub(crate) fn java(&self, class: &str) -> Outcome<Command> {
-        let jars = get(&self.jars, || self.fetch_jars())?;
+        let release = Release::V4_3;
+        let jars = self.jars(release)?;
         let mut class_path = jars.join("*").into_os_string();
         if class == "Peer" {
             class_path.push(":");
             class_path.push(get(&self.classes, || self.compile_peer(jars))?);
         }
-        let mut command = Command::new("java");
-        // One compiler and one collector: these programs live for seconds.
-        command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m"]);
-        let mut logging = std::ffi::OsString::from("-Dlog4j2.configurationFile=");
-        logging.push(compat().join("java/log4j2.properties"));
-        command.arg(logging).arg("-cp").arg(class_path).arg(class);
-        Ok(command)
+        Ok(java(release, &class_path, class))
+    }
+
+    /// A program of a release of Apache Kafka: its broker, or what the broker needs.
+    pub(crate) fn kafka(&self, release: Release, class: &str) -> Outcome<Command> {
+        Ok(java(release, self.jars(release)?.join("*").as_os_str(), class))
+    }
+
+    fn jars(&self, release: Release) -> Outcome<&PathBuf> {
+        get(&self.jars[release as usize], || self.fetch_jars(release))
     }
 
     /// `compat/python/peer.py` in its own environment.
@@ -90,8 +97,7 @@ impl Tools {
     fn try_version(&self, peer: &str) -> Outcome<String> {
         let mut command = match peer {
             "java" => {
-                let jars = get(&self.jars, || self.fetch_jars())?;
-                return version_of_jar(jars);
+                return version_of_jar(self.jars(Release::V4_3)?);
             }
             "python" => self.python()?,
             "franz-go" => self.go()?,
@@ -105,8 +111,8 @@ impl Tools {
         Ok(said.text().trim().to_owned())
     }
 
-    fn fetch_jars(&self) -> Outcome<PathBuf> {
-        let (pom, jars) = (compat().join("java/pom.xml"), self.cache.join("kafka/libs"));
+    fn fetch_jars(&self, release: Release) -> Outcome<PathBuf> {
+        let (pom, jars) = (compat().join(release.pom()), self.cache.join(release.directory()));
         up_to_date(&jars, &[&pom], || {
             let mut maven = Command::new("mvn");
             maven.args(["-q", "-B", "-f"]).arg(&pom).arg("dependency:copy-dependencies");
@@ -166,6 +172,27 @@ impl Tools {
         let target = self.cache.parent().unwrap_or(Path::new("target"));
         Ok(target.join("release/streamledger"))
     }
+}
+
+/// A Java program with that class path, which logs as its release does.
+fn java(release: Release, class_path: &OsStr, class: &str) -> Command {
+    let mut command = Command::new("java");
+    // One compiler and one collector: these programs live for seconds.
+    command.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m"]);
+    let (setting, file) = if release.has_log4j2() {
+        ("-Dlog4j2.configurationFile=", "java/log4j2.properties")
+    } else {
+        ("-Dlog4j.configuration=file:", "java/log4j.properties")
+    };
+    let mut logging = OsString::from(setting);
+    logging.push(compat().join(file));
+    command.arg(logging);
+    if release.needs_zookeeper() {
+        // It would ask log4j for classes that reload4j left out.
+        command.arg("-Dzookeeper.jmx.log4j.disable=true");
+    }
+    command.arg("-cp").arg(class_path).arg(class);
+    command
 }
 
 fn get(prepared: &Prepared, make: impl FnOnce() -> Outcome<PathBuf>) -> Outcome<&PathBuf> {
