@@ -15,7 +15,7 @@ use crate::workspace;
 const FILE_LINES_MAX: usize = 600;
 const COLUMNS_MAX: usize = 100;
 /// How many entries the list may have: lower it when one goes; raising it is a decision.
-const EXCEPTIONS_MAX: usize = 8;
+const EXCEPTIONS_MAX: usize = 0;
 const EXCEPTIONS: &str = "xtask/size-exceptions.txt";
 const SOURCES: &[&str] = &["rs", "java", "go", "py"];
 

@@ -12,13 +12,15 @@ use streamledger_broker_core::config::{
 fn page() -> String {
     let mut page = String::from(
         "# Broker and topic settings\n\n\
-         Written from the tables in `crates/broker-core/src/config`; the test `settings_page` holds \
-         it against them.\nAn unknown setting is refused with the nearest known name; one of Kafka's \
-         that does not apply here with the reason.\n\n\
+         Written from the tables in `crates/broker-core/src/config`; the test `settings_page` \
+         holds it against them.\n\
+         An unknown setting is refused with the nearest known name; one of Kafka's that does not \
+         apply here with the reason.\n\n\
          ## Broker\n\n\
-         Given as `-X name=value` to `serve`, or to `BrokerConfig::builder().property(name, value)`. \
-         Those marked\nwith * can also change while the broker runs (`kafka-configs --entity-type \
-         brokers --alter`).\n\n\
+         Given as `-X name=value` to `serve`, or to \
+         `BrokerConfig::builder().property(name, value)`. Those marked\n\
+         with * can also change while the broker runs (`kafka-configs --entity-type brokers \
+         --alter`).\n\n\
          | name | value | default | what it does | why this default |\n\
          | --- | --- | --- | --- | --- |\n",
     );

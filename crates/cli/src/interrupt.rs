@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::ui;
 
 /// Whether the user asked for an end. Cheap to ask and to clone.
 #[derive(Debug, Clone)]
@@ -48,7 +49,7 @@ impl Interrupt {
                     next(&mut interrupts, &mut terminations).await;
                     watched.raise();
                     next(&mut interrupts, &mut terminations).await;
-                    eprintln!("ended at once; records that were not acknowledged may be missing");
+                    ui::say("ended at once; records that were not acknowledged may be missing");
                     std::process::exit(Exit::Interrupted.code().into());
                 });
             })
@@ -71,7 +72,8 @@ impl Interrupt {
     }
 }
 
-/// Standard input that ends when a signal comes, also while nothing arrives.
+/// Standard input whose reading fails when a signal comes, also while nothing arrives. It doesn't
+/// end there: the half of a row that came before the signal is no row.
 #[derive(Debug)]
 pub struct InterruptibleInput {
     input: io::StdinLock<'static>,
@@ -90,7 +92,7 @@ impl Read for InterruptibleInput {
         let between_looks = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         loop {
             if self.interrupt.is_raised() {
-                return Ok(0);
+                return Err(io::Error::other("ended by a signal"));
             }
             let mut polled = [PollFd::new(&self.input, PollFlags::IN)];
             match poll(&mut polled, Some(&between_looks)) {

@@ -3,6 +3,8 @@
 //! The pure parts come first: they read bytes and make text, and know no network. The acting parts
 //! (from `interrupt` on) put them together with the client and the broker.
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod exit;
 pub mod failure;
 pub mod help;
@@ -52,7 +54,7 @@ pub fn main() -> ExitCode {
     match command::run(arguments.command) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("{failure}");
+            ui::say(&failure);
             failure.exit.into()
         }
     }

@@ -12,6 +12,9 @@ use crate::render::number::{is_integer, is_number};
 /// How many rows of a file the types are inferred from.
 pub const SAMPLE_ROWS: usize = 1000;
 
+/// Types come from the rows in so many first bytes of a file at most.
+pub const SAMPLE_BYTES: u64 = 16 << 20;
+
 /// What a column's fields become in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnType {

@@ -13,6 +13,7 @@ use crate::access::Access;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::producing::config_failure;
+use crate::ui;
 
 /// How long the brokers may take to answer, tried again and again, and one of them once. A person
 /// waits for it, so it is less than what a producer takes for its records.
@@ -159,7 +160,7 @@ pub fn patiently<T>(access: &Access, call: impl FnOnce() -> T) -> T {
     let place = access.bootstrap_servers.clone();
     let watcher = thread::Builder::new().name("patience".to_owned()).spawn(move || {
         if waited.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("waiting for a broker at {place}, ten seconds at most");
+            ui::say(format_args!("waiting for a broker at {place}, ten seconds at most"));
         }
     });
     let answer = call();

@@ -44,7 +44,9 @@ fn completions_name_the_commands() {
 #[case(&["ingest", "ok.csv", "--timestamp", "when"], 2, &["no column \"when\"", "choose one"])]
 #[case(&["ingest", "ok.csv", "--type", "user=string"], 2, &["\"user\" for --type", "users"])]
 #[case(&["ingest", "ok.csv", "--type", "users=text"], 2, &["no type \"text\"", "string"])]
-#[case(&["ingest", "ok.csv", "-X", "linger.m=5"], 2, &["unknown setting \"linger.m\"", "linger.ms"])]
+#[case(
+    &["ingest", "ok.csv", "-X", "linger.m=5"], 2, &["unknown setting \"linger.m\"", "linger.ms"]
+)]
 #[case(&["ingest", "ok.csv", "-X", "linger.ms=soon"], 2, &["linger.ms=soon is not valid"])]
 #[case(&["ingest", "ok.csv", "--producer-config", "no.properties"], 2, &["no.properties"])]
 #[case(&["ingest", "ok.csv", "--partitions", "0"], 2, &["--partitions"])]
@@ -63,7 +65,9 @@ fn completions_name_the_commands() {
     3,
     &["ok.csv isn't a file of click events", "generate clicks"]
 )]
-#[case(&["generate", "clicks", "--rows", "5", "--output", "no/x.csv"], 1, &["can't write no/x.csv"])]
+#[case(
+    &["generate", "clicks", "--rows", "5", "--output", "no/x.csv"], 1, &["can't write no/x.csv"]
+)]
 #[case(&["injest"], 2, &["injest", "ingest"])]
 fn what_cant_be_done_says_why_and_what_to_do(
     #[case] arguments: &[&str],

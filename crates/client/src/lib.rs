@@ -32,3 +32,8 @@ pub use streamledger_protocol::{
     Acks, BrokerId, Codec, ErrorCode, IsolationLevel, Offset, PartitionIndex, TimestampMs,
     TimestampType, TopicId, TopicName, TopicPartition,
 };
+
+/// What README shows of the library compiles as it stands.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

@@ -169,18 +169,25 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_comes_back_out_of_the_json(
-            rows in prop::collection::vec(prop::collection::vec("\\PC{0,40}|[\\x00-\\x7f]{0,5}|[a-z0-9]{0,70}", 7), 1..10)
+            rows in prop::collection::vec(
+                prop::collection::vec("\\PC{0,40}|[\\x00-\\x7f]{0,5}|[a-z0-9]{0,70}", 7),
+                1..10
+            )
         ) {
             let lines: Vec<String> = rows.iter().map(|row| {
                 let text: Vec<String> = row.iter().map(|text| quoted(text)).collect();
-                format!("2019-10-01 00:00:00 UTC,{},{},{},{},{},7.10,{},{}", text[0], text[1], text[2], text[3], text[4], text[5], text[6])
+                let (before_price, after_price) = (text[..5].join(","), text[5..].join(","));
+                format!("2019-10-01 00:00:00 UTC,{before_price},7.10,{after_price}")
             }).collect();
             let seen = render(&lines.join("\n"), &mut ClickRenderer::reference());
             prop_assert_eq!(seen.len(), rows.len());
             for (row, seen) in rows.iter().zip(&seen) {
                 let (key, json) = seen.as_ref().unwrap();
                 let value: serde_json::Value = serde_json::from_str(json).unwrap();
-                let names = ["eventType", "productId", "categoryId", "categoryCode", "brand", "userid", "userSession"];
+                let names = [
+                    "eventType", "productId", "categoryId", "categoryCode", "brand", "userid",
+                    "userSession",
+                ];
                 for (name, text) in names.iter().zip(row) {
                     prop_assert_eq!(value[name].as_str(), Some(text.as_str()));
                 }

@@ -18,7 +18,7 @@ use crate::help::with_examples;
 use crate::interrupt::Interrupt;
 use crate::latency::{BatchEnd, LatencyBook, Percentiles};
 use crate::producing::{self, Ending, send_failure};
-use crate::ui::{table, units};
+use crate::ui::{self, table, units};
 use crate::usage;
 
 /// Without pacing, the clock is read once in so many records: a record counts from the reading at
@@ -126,9 +126,9 @@ pub fn run(arguments: &BenchArguments) -> Outcome<Exit> {
     let (result, exit) = outcome?;
     closed?;
     if bench.json {
-        println!("{}", serde_json::to_string(&result).unwrap_or_default());
+        ui::print(serde_json::to_string(&result).unwrap_or_default())?;
     } else {
-        println!("{}", table::text(&result.table()));
+        ui::print(table::text(&result.table()))?;
     }
     Ok(exit)
 }
@@ -182,7 +182,8 @@ fn measure(
         rss_bytes: usage::peak_memory_bytes(),
     };
     if let Some(failure) = &run.first_failure {
-        eprintln!("the first of {} failures: {failure}", units::grouped(result.failed));
+        let count = units::grouped(result.failed);
+        ui::say(format_args!("the first of {count} failures: {failure}"));
     }
     let exit = match result.failed {
         _ if interrupt.is_raised() => Exit::Interrupted,

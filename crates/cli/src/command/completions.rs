@@ -13,14 +13,20 @@ use crate::help::with_examples;
 
 /// Flags of `completions`.
 #[derive(Debug, Args)]
-#[command(after_help = with_examples(&[
-    ("For this user's bash", "streamledger completions bash > ~/.local/share/bash-completion/completions/streamledger"),
-    ("For zsh, in a directory of $fpath", "streamledger completions zsh > ~/.zfunc/_streamledger"),
-]))]
+#[command(after_help = with_examples(EXAMPLES))]
 pub struct CompletionsArguments {
     /// The shell
     shell: Shell,
 }
+
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "For this user's bash",
+        "streamledger completions bash \
+         > ~/.local/share/bash-completion/completions/streamledger",
+    ),
+    ("For zsh, in a directory of $fpath", "streamledger completions zsh > ~/.zfunc/_streamledger"),
+];
 
 /// Prints the completions.
 pub fn run(arguments: &CompletionsArguments) -> Outcome<Exit> {

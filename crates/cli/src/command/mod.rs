@@ -13,7 +13,8 @@ use std::io;
 
 use crate::args::Command;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
+use crate::ui;
 
 /// Does what the command line asks for.
 pub fn run(command: Command) -> Outcome<Exit> {
@@ -29,17 +30,9 @@ pub fn run(command: Command) -> Outcome<Exit> {
     }
 }
 
-/// The end of a command that writes to standard output. A reader that went away, as `head` does, is
-/// no failure.
+/// The end of a command that writes to standard output.
 pub fn written(result: io::Result<()>) -> Outcome<Exit> {
-    match result {
-        Ok(()) => Ok(Exit::Done),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-        Err(error) => Failure::new(Exit::Failed, "can't write to standard output")
-            .because(&error)
-            .remedy("check where it is redirected to")
-            .err(),
-    }
+    ui::printed(result).map(|()| Exit::Done)
 }
 
 /// Parses `NAME=VALUE`, for flags that take such pairs.

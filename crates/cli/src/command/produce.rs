@@ -17,7 +17,7 @@ use crate::interrupt::{Interrupt, InterruptibleInput};
 use crate::ledger::Ledger;
 use crate::producing::{self, Ending, send_failure};
 use crate::topic_access;
-use crate::ui::units;
+use crate::ui::{self, units};
 
 /// Flags of `produce`.
 #[derive(Debug, Args)]
@@ -86,7 +86,8 @@ fn run_on(arguments: &ProduceArguments, access: &Access, interrupt: &Interrupt) 
     let closed = ending.close(&producer);
     let account = ledger.account();
     if !arguments.quiet {
-        eprintln!("{} records sent to {}", units::grouped(account.totals.acked), arguments.topic);
+        let count = units::grouped(account.totals.acked);
+        ui::say(format_args!("{count} records sent to {}", arguments.topic));
     }
     if interrupt.is_raised() {
         return Ok(Exit::Interrupted);

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::help::with_examples;
 use crate::interrupt::Interrupt;
-use crate::ui::units;
+use crate::ui::{self, units};
 
 /// Flags of `serve`.
 #[derive(Debug, Args)]
@@ -48,8 +48,8 @@ pub struct ServeArguments {
 
 const ABOUT: &str = "Run the embedded broker until Ctrl-C or SIGTERM.
 
-It is one durable Kafka broker for one machine: stock clients and tools work with it. Commands that \
-name the same --data-dir use it while it runs.";
+It is one durable Kafka broker for one machine: stock clients and tools work with it. Commands \
+that name the same --data-dir use it while it runs.";
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("On Kafka's usual port", "streamledger serve"),
@@ -78,17 +78,17 @@ pub fn run(arguments: &ServeArguments) -> Outcome<Exit> {
     let config = builder.build().map_err(|error| config_failure(&error))?;
     let broker = Broker::start(config).map_err(|error| start_failure(&error))?;
     if !arguments.quiet {
-        eprintln!(
+        ui::say(format_args!(
             "listening on {}, log in {}, ready in {}; Ctrl-C ends it",
             broker.bootstrap_servers(),
             arguments.data_dir.display(),
             units::duration(started.elapsed())
-        );
+        ));
     }
     interrupt.wait();
     broker.shutdown().map_err(|error| stop_failure(&error))?;
     if !arguments.quiet {
-        eprintln!("ended; the log is flushed and closed");
+        ui::say("ended; the log is flushed and closed");
     }
     Ok(Exit::Done)
 }

@@ -1,5 +1,7 @@
 //! `topics`: list, create, describe and delete them.
 
+use std::fmt::Write as _;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
@@ -13,6 +15,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::help::with_examples;
 use crate::topic_access;
+use crate::ui;
 use crate::ui::table::{self, Lean};
 
 /// Flags of `topics`.
@@ -155,7 +158,7 @@ impl ListArguments {
                     "partitions": topic.partition_count,
                     "internal": topic.is_internal,
                 });
-                println!("{object}");
+                ui::print(object)?;
             }
             return Ok(Exit::Done);
         }
@@ -166,9 +169,9 @@ impl ListArguments {
             table.add_row([topic.name.to_string(), partitions, topic.id.to_string()]);
         }
         if table.is_empty() {
-            eprintln!("there are no topics; `streamledger ingest FILE` makes one");
+            ui::say("there are no topics; `streamledger ingest FILE` makes one");
         } else {
-            println!("{}", table::text(&table));
+            ui::print(table::text(&table))?;
         }
         Ok(Exit::Done)
     }
@@ -188,13 +191,13 @@ impl CreateArguments {
         match created {
             Ok(created) => {
                 let count = created.partition_count.unwrap_or(partitions);
-                println!("created {} with {count} partitions", created.name);
+                ui::print(format_args!("created {} with {count} partitions", created.name))?;
                 Ok(Exit::Done)
             }
             Err(error)
                 if self.if_not_exists && error.code() == Some(ErrorCode::TopicAlreadyExists) =>
             {
-                println!("{} is there already", self.topic);
+                ui::print(format_args!("{} is there already", self.topic))?;
                 Ok(Exit::Done)
             }
             Err(error) => {
@@ -248,14 +251,16 @@ impl DescribeArguments {
             let settings: serde_json::Map<_, _> =
                 settings.iter().map(|entry| (entry.name.clone(), json!(entry.value))).collect();
             let id = topic.id.to_string();
-            println!(
-                "{}",
-                json!({ "name": name, "id": id, "partitions": partitions, "settings": settings })
-            );
-            return Ok(Exit::Done);
+            let object =
+                json!({ "name": name, "id": id, "partitions": partitions, "settings": settings });
+            return ui::print(object).map(|()| Exit::Done);
         }
-        println!("{}  (id {})\n", topic.name, topic.id);
-        println!("{}", table::text(&partitions_table(&partitions)));
+        let mut text = format!(
+            "{}  (id {})\n\n{}",
+            topic.name,
+            topic.id,
+            table::text(&partitions_table(&partitions))
+        );
         if !settings.is_empty() {
             let mut table = table::table(&[
                 ("setting", Lean::Left),
@@ -266,9 +271,9 @@ impl DescribeArguments {
                 let value = entry.value.as_deref().unwrap_or_default();
                 table.add_row([entry.name.as_str(), value, source_in_words(entry.source)]);
             }
-            println!("\n{}", table::text(&table));
+            let _ = write!(text, "\n\n{}", table::text(&table));
         }
-        Ok(Exit::Done)
+        ui::print(text).map(|()| Exit::Done)
     }
 }
 
@@ -282,7 +287,7 @@ impl DeleteArguments {
         let mut failures: Vec<Failure> = Vec::new();
         for (name, result) in deleted {
             match result {
-                Ok(()) => println!("deleted {name}"),
+                Ok(()) => ui::print(format_args!("deleted {name}"))?,
                 Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
                     failures.push(topic_access::no_topic(admin, access, name.as_str()));
                 }
@@ -294,7 +299,7 @@ impl DeleteArguments {
         }
         let Some(last) = failures.pop() else { return Ok(Exit::Done) };
         for failure in failures {
-            eprintln!("{failure}");
+            ui::say(failure);
         }
         last.err()
     }

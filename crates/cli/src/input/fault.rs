@@ -30,7 +30,7 @@ pub enum RowFault {
         position: usize,
     },
     /// Longer than `--max-row-bytes`.
-    #[error("is longer than {limit} bytes{}", if *.open_quote { ", inside a quoted column" } else { "" })]
+    #[error("is longer than {limit} bytes{}", where_cut(*.open_quote))]
     TooLong {
         /// The cap in force.
         limit: usize,
@@ -128,6 +128,10 @@ impl RowFault {
             position: valid + 1,
         }
     }
+}
+
+fn where_cut(open_quote: bool) -> &'static str {
+    if open_quote { ", inside a quoted column" } else { "" }
 }
 
 /// Up to 40 characters of a text that may be anything.

@@ -9,6 +9,7 @@ pub mod file;
 pub mod lines;
 pub mod plan;
 pub mod source;
+pub mod standard;
 
 pub use chunk::ChunkReader;
 pub use csv::{CsvRow, CsvRows};

@@ -1,7 +1,9 @@
 //! What is going to be read, found out before a record is sent: each file's format and columns, and
 //! which of them are the key and the timestamp.
 
+use std::cell::RefCell;
 use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,13 +11,14 @@ use serde::Serialize;
 use super::csv::CsvRows;
 use super::lines::{BlankLines, LineRows};
 use super::source::{ClickSource, LineSource, NdjsonSource, RecordSource, TypedSource};
+use super::standard::{self, StandardInput};
 use super::{ReadFault, file};
 use crate::clicks::{self, ClickRenderer};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::nearest::nearest;
 use crate::render::{NdjsonRenderer, RecordColumns, TypedRenderer};
-use crate::schema::{ColumnType, Inference, SAMPLE_ROWS, TypeOverride};
+use crate::schema::{ColumnType, Inference, SAMPLE_BYTES, SAMPLE_ROWS, TypeOverride};
 
 /// How a file is split into rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -64,11 +67,13 @@ pub struct InputOptions {
 /// One file and how its rows become records.
 #[derive(Debug)]
 pub struct PlannedFile {
-    /// Where it is.
+    /// Where it is; `<stdin>` for standard input.
     pub path: PathBuf,
-    /// How long it is, in bytes.
-    pub file_bytes: u64,
+    /// How long it is, in bytes; None for standard input.
+    pub file_bytes: Option<u64>,
     rows: PlannedRows,
+    /// Standard input, until its turn comes.
+    standard_input: RefCell<Option<StandardInput>>,
 }
 
 #[derive(Debug)]
@@ -88,11 +93,22 @@ pub struct InputPlan {
 }
 
 impl InputPlan {
-    /// Looks at each file: opens it, reads its header and, for types, its first rows.
-    pub fn make(paths: &[PathBuf], options: InputOptions) -> Outcome<InputPlan> {
+    /// Looks at each file: opens it, reads its header and, for types, its first rows. The path `-`
+    /// stands for what `standard_input` gives.
+    pub fn make(
+        paths: &[PathBuf],
+        options: InputOptions,
+        standard_input: impl FnOnce() -> Box<dyn Read>,
+    ) -> Outcome<InputPlan> {
+        let mut standard_input = Some(standard_input);
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            files.push(PlannedFile::look_at(path, &options)?);
+            files.push(if StandardInput::is_meant_by(path) {
+                let Some(open) = standard_input.take() else { return twice_standard_input() };
+                PlannedFile::look_at_standard_input(open(), &options)?
+            } else {
+                PlannedFile::look_at(path, &options)?
+            });
         }
         for wanted in &options.types {
             if !files.iter().any(|file| file.has_typed_column(&wanted.column)) {
@@ -103,15 +119,18 @@ impl InputPlan {
         Ok(InputPlan { files, options })
     }
 
-    /// The length of all files, in bytes.
-    pub fn total_bytes(&self) -> u64 {
+    /// The length of all files, in bytes; None if standard input is one of them.
+    pub fn total_bytes(&self) -> Option<u64> {
         self.files.iter().map(|file| file.file_bytes).sum()
     }
 
     /// The records of one of the files, from its start.
     pub fn open(&self, file: &PlannedFile) -> Outcome<Box<dyn RecordSource>> {
         let options = &self.options;
-        let (source, _) = file::open(&file.path)?;
+        let source = match file.standard_input.take() {
+            Some(input) => Source::Standard(input),
+            None => Source::File(file::open(&file.path)?.0),
+        };
         let lines = |source, blank| LineRows::new(source, options.row_bytes_max, blank);
         Ok(match &file.rows {
             PlannedRows::Clicks { record } => {
@@ -165,28 +184,32 @@ impl PlannedFile {
     fn look_at(path: &Path, options: &InputOptions) -> Outcome<PlannedFile> {
         let (source, file_bytes) = file::open(path)?;
         let Some(format) = options.format.or_else(|| FileFormat::of_name(path)) else {
-            return Failure::new(
-                Exit::Usage,
-                format!("can't tell the format of {} by its name", path.display()),
-            )
-            .cause("it ends in none of .csv, .ndjson, .jsonl, .json, .txt, .log, .lines")
-            .remedy("say it: --format csv, --format ndjson or --format lines")
-            .err();
+            return Err(unknown_format(path).into());
         };
-        let rows = match format {
-            FileFormat::Csv => look_at_csv(path, source, options)?,
-            FileFormat::Ndjson => PlannedRows::Ndjson,
-            FileFormat::Lines if options.key.is_some() || options.timestamp.is_some() => {
-                return Failure::new(
-                    Exit::Usage,
-                    format!("lines have no columns for a key or timestamp ({})", path.display()),
-                )
-                .remedy("leave --key and --timestamp out, or say --format csv or ndjson")
-                .err();
-            }
-            FileFormat::Lines => PlannedRows::Lines,
+        let rows = PlannedRows::look_at(path, source, format, options)?;
+        let standard_input = RefCell::default();
+        let file_bytes = Some(file_bytes);
+        Ok(PlannedFile { path: path.to_owned(), file_bytes, rows, standard_input })
+    }
+
+    fn look_at_standard_input(
+        source: Box<dyn Read>,
+        options: &InputOptions,
+    ) -> Outcome<PlannedFile> {
+        let path = PathBuf::from(standard::NAME);
+        let mut input = StandardInput::new(source);
+        let format = match options.format {
+            Some(format) => format,
+            None => input.sniff().map_err(|error| file::failed_at(&path, error.into()))?,
         };
-        Ok(PlannedFile { path: path.to_owned(), file_bytes, rows })
+        let rows = PlannedRows::look_at(&path, &mut input, format, options)?;
+        let standard_input = RefCell::new(Some(input.rewound()));
+        Ok(PlannedFile { path, file_bytes: None, rows, standard_input })
+    }
+
+    /// Whether rows come when they come, not when they are wanted.
+    pub fn is_stream(&self) -> bool {
+        self.file_bytes.is_none()
     }
 
     fn format_name(&self) -> &'static str {
@@ -207,7 +230,46 @@ impl PlannedFile {
     }
 }
 
-fn look_at_csv(path: &Path, source: File, options: &InputOptions) -> Outcome<PlannedRows> {
+/// Where rows are read from.
+#[derive(Debug)]
+enum Source {
+    File(File),
+    Standard(StandardInput),
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Source::File(file) => file.read(buffer),
+            Source::Standard(input) => input.read(buffer),
+        }
+    }
+}
+
+impl PlannedRows {
+    fn look_at(
+        path: &Path,
+        source: impl Read,
+        format: FileFormat,
+        options: &InputOptions,
+    ) -> Outcome<PlannedRows> {
+        match format {
+            FileFormat::Csv => look_at_csv(path, source, options),
+            FileFormat::Ndjson => Ok(PlannedRows::Ndjson),
+            FileFormat::Lines if options.key.is_some() || options.timestamp.is_some() => {
+                Failure::new(
+                    Exit::Usage,
+                    format!("lines have no columns for a key or timestamp ({})", path.display()),
+                )
+                .remedy("leave --key and --timestamp out, or say --format csv or ndjson")
+                .err()
+            }
+            FileFormat::Lines => Ok(PlannedRows::Lines),
+        }
+    }
+}
+
+fn look_at_csv(path: &Path, source: impl Read, options: &InputOptions) -> Outcome<PlannedRows> {
     let mut rows = open_csv(path, source, options)?;
     let names = rows.names().to_vec();
     check_header(path, &names)?;
@@ -226,6 +288,9 @@ fn look_at_csv(path: &Path, source: File, options: &InputOptions) -> Outcome<Pla
     }
     let mut inference = Inference::new(names.len());
     for _ in 0..SAMPLE_ROWS {
+        if rows.consumed_bytes() > SAMPLE_BYTES {
+            break;
+        }
         match rows.next_row() {
             Ok(None) => break,
             Ok(Some(row)) => {
@@ -247,7 +312,7 @@ fn look_at_csv(path: &Path, source: File, options: &InputOptions) -> Outcome<Pla
     Ok(PlannedRows::Typed { names, types, record })
 }
 
-fn open_csv(path: &Path, source: File, options: &InputOptions) -> Outcome<CsvRows<File>> {
+fn open_csv<R: Read>(path: &Path, source: R, options: &InputOptions) -> Outcome<CsvRows<R>> {
     match CsvRows::open(source, options.delimiter, options.row_bytes_max) {
         Ok(Some(rows)) => Ok(rows),
         Ok(None) => Failure::new(Exit::BadInput, format!("{} is empty", path.display()))
@@ -260,6 +325,31 @@ fn open_csv(path: &Path, source: File, options: &InputOptions) -> Outcome<CsvRow
             Err(failure.into())
         }
     }
+}
+
+fn unknown_format(path: &Path) -> Failure {
+    let name = path.display();
+    let failure = Failure::new(Exit::Usage, format!("can't tell the format of {name} by its name"));
+    let unpack = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("gz") => "zcat",
+        Some("zst") => "zstdcat",
+        Some("xz") => "xzcat",
+        _ => {
+            return failure
+                .cause("it ends in none of .csv, .ndjson, .jsonl, .json, .txt, .log, .lines")
+                .remedy("say it: --format csv, --format ndjson or --format lines");
+        }
+    };
+    failure
+        .cause("it is compressed, and only files that aren't are read")
+        .remedy(format!("unpack it on the way: {unpack} {name} | streamledger ingest -"))
+}
+
+fn twice_standard_input<T>() -> Outcome<T> {
+    Failure::new(Exit::Usage, "standard input is named twice")
+        .cause("each - stands for standard input, which can be read once")
+        .remedy("leave one - out")
+        .err()
 }
 
 /// The header must name each column once, or the JSON would have a key twice.

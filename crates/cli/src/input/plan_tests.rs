@@ -31,13 +31,18 @@ fn values(plan: &InputPlan) -> Vec<String> {
             let key = record.rendered.key.map_or_else(|| "-".to_owned(), text);
             seen.push(format!("{}:{key}:{}", record.line, text(record.rendered.value)));
         }
-        assert_eq!(source.consumed_bytes(), file.file_bytes);
+        assert_eq!(Some(source.consumed_bytes()), file.file_bytes);
     }
     seen
 }
 
+/// A plan that may not touch standard input.
+fn make(paths: &[PathBuf], options: InputOptions) -> Outcome<InputPlan> {
+    InputPlan::make(paths, options, || panic!("nobody named it"))
+}
+
 fn failure(paths: &[PathBuf], options: InputOptions) -> Failure {
-    *InputPlan::make(paths, options).unwrap_err()
+    *make(paths, options).unwrap_err()
 }
 
 #[test]
@@ -45,7 +50,7 @@ fn files_of_one_run_agree_on_their_columns_types() {
     let directory = TempDir::new().unwrap();
     let first = write(&directory, "a.csv", b"id,n,v\n1,1,true\n");
     let second = write(&directory, "b.csv", b"n,id,v\n2.5,2,7\n");
-    let plan = InputPlan::make(&[first, second], options()).unwrap();
+    let plan = make(&[first, second], options()).unwrap();
     assert_eq!(
         plan.column_types(),
         [("id", ColumnType::Integer), ("n", ColumnType::Number), ("v", ColumnType::String)]
@@ -62,10 +67,10 @@ fn each_format_gives_its_records() {
     let directory = TempDir::new().unwrap();
     let ndjson = write(&directory, "a.jsonl", b"{\"id\":7}\n\n {\"id\":null}\r\n");
     let keyed = InputOptions { key: Some("id".to_owned()), ..options() };
-    let plan = InputPlan::make(&[ndjson], keyed).unwrap();
+    let plan = make(&[ndjson], keyed).unwrap();
     assert_eq!(values(&plan), ["1:7:{\"id\":7}", "3:-: {\"id\":null}"]);
     let lines = write(&directory, "a.txt", b"one\n\ntwo");
-    let plan = InputPlan::make(&[lines], options()).unwrap();
+    let plan = make(&[lines], options()).unwrap();
     assert_eq!(values(&plan), ["1:-:one", "2:-:", "3:-:two"]);
 }
 
@@ -75,15 +80,15 @@ fn click_events_are_recognised_and_keyed_by_user_unless_told_otherwise() {
     let row = "2019-10-01 00:00:00 UTC,view,1,2,,,3,77,s\n";
     let text = format!("{}\n{row}", clicks::COLUMNS.join(","));
     let paths = [write(&directory, "c.csv", text.as_bytes())];
-    let plan = InputPlan::make(&paths, options()).unwrap();
+    let plan = make(&paths, options()).unwrap();
     assert_eq!((plan.format_name().as_str(), plan.key_name()), ("click events", Some("user_id")));
     assert!(values(&plan)[0].starts_with("2:77:{\"eventTime\":1569888000000,"));
     let unkeyed = InputOptions { no_key: true, ..options() };
-    assert!(values(&InputPlan::make(&paths, unkeyed).unwrap())[0].starts_with("2:-:"));
+    assert!(values(&make(&paths, unkeyed).unwrap())[0].starts_with("2:-:"));
     let other = InputOptions { key: Some("product_id".to_owned()), ..options() };
-    assert!(values(&InputPlan::make(&paths, other).unwrap())[0].starts_with("2:1:"));
+    assert!(values(&make(&paths, other).unwrap())[0].starts_with("2:1:"));
     let types = vec!["price=string".parse().unwrap()];
-    let typed = InputPlan::make(&paths, InputOptions { types, ..options() }).unwrap();
+    let typed = make(&paths, InputOptions { types, ..options() }).unwrap();
     assert_eq!(typed.format_name(), "csv");
 }
 
@@ -128,6 +133,36 @@ fn a_wrong_column_names_the_nearest_one_and_all() {
 #[test]
 fn a_header_alone_is_a_file_without_rows() {
     let directory = TempDir::new().unwrap();
-    let plan = InputPlan::make(&[write(&directory, "h.csv", b"a,b\n")], options()).unwrap();
+    let plan = make(&[write(&directory, "h.csv", b"a,b\n")], options()).unwrap();
     assert_eq!(values(&plan), Vec::<String>::new());
+}
+
+#[test]
+fn standard_input_is_looked_at_and_then_read_from_its_start() {
+    let dash = [PathBuf::from("-")];
+    let text = b"id,n\n1,x\n2,y\n";
+    let plan = InputPlan::make(&dash, options(), || Box::new(&text[..])).unwrap();
+    assert_eq!((plan.format_name().as_str(), plan.total_bytes()), ("csv", None));
+    let mut source = plan.open(&plan.files[0]).unwrap();
+    let mut seen = vec![];
+    while let Some(record) = source.next_record().unwrap() {
+        seen.push(String::from_utf8(record.rendered.value.to_vec()).unwrap());
+    }
+    assert_eq!(seen, ["{\"id\":1,\"n\":\"x\"}", "{\"id\":2,\"n\":\"y\"}"]);
+
+    let lines = InputPlan::make(&dash, options(), || Box::new(&b"{\"a\":1}\n"[..])).unwrap();
+    assert_eq!(lines.format_name(), "ndjson");
+    let empty = InputPlan::make(&dash, options(), || Box::new(io::empty())).unwrap_err();
+    assert_eq!((empty.what.as_str(), empty.exit), ("<stdin> is empty", Exit::BadInput));
+    let both = ["-", "-"].map(PathBuf::from);
+    let twice = InputPlan::make(&both, options(), || Box::new(&text[..])).unwrap_err();
+    assert_eq!((twice.what.as_str(), twice.exit), ("standard input is named twice", Exit::Usage));
+}
+
+#[test]
+fn a_compressed_file_is_told_how_to_be_read() {
+    let directory = TempDir::new().unwrap();
+    let failure = failure(&[write(&directory, "a.csv.gz", b"\x1f\x8b")], options());
+    let remedy = failure.remedy.unwrap();
+    assert!(remedy.contains("zcat") && remedy.contains("streamledger ingest -"), "{remedy}");
 }

@@ -15,6 +15,7 @@ const TICK: Duration = Duration::from_millis(125);
 const WIDE: &str =
     " {prefix}  {bar:30.cyan/dim}  {percent:>3} %   {done}   {rows}   {rate}   {left}";
 const NARROW: &str = " {bar:16.cyan/dim}  {percent:>3} %   {rows}   {rate}   {left}";
+const ENDLESS: &str = " {prefix}  {done}   {rows}   {rate}";
 /// From this width on, the long form fits.
 const WIDE_COLUMNS: u16 = 110;
 
@@ -26,15 +27,16 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A display for so many bytes of input; nothing is drawn if `quiet` or without a terminal.
-    pub fn of_bytes(total_bytes: u64, quiet: bool) -> Progress {
+    /// A display for so many bytes of input, None if nobody knows how many; nothing is drawn if
+    /// `quiet` or without a terminal.
+    pub fn of_bytes(total_bytes: Option<u64>, quiet: bool) -> Progress {
         let row_count = Arc::new(AtomicU64::new(0));
         if quiet || !std::io::stderr().is_terminal() {
             return Progress { bar: ProgressBar::hidden(), row_count };
         }
         let target = ProgressDrawTarget::stderr_with_hz(8);
-        let bar = ProgressBar::with_draw_target(Some(total_bytes), target);
-        bar.set_style(style(&row_count));
+        let bar = ProgressBar::with_draw_target(total_bytes, target);
+        bar.set_style(style(&row_count, total_bytes.is_some()));
         bar.enable_steady_tick(TICK);
         Progress { bar, row_count }
     }
@@ -53,9 +55,9 @@ impl Progress {
     /// Prints a line above the display.
     pub fn say(&self, text: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{text}");
+            super::say(text);
         } else {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| super::say(text));
         }
     }
 
@@ -71,9 +73,13 @@ impl Drop for Progress {
     }
 }
 
-fn style(row_count: &Arc<AtomicU64>) -> ProgressStyle {
+fn style(row_count: &Arc<AtomicU64>, has_end: bool) -> ProgressStyle {
     let columns = comfy_table::Table::new().use_stderr().width().unwrap_or(80);
-    let template = if columns >= WIDE_COLUMNS { WIDE } else { NARROW };
+    let template = match has_end {
+        false => ENDLESS,
+        true if columns >= WIDE_COLUMNS => WIDE,
+        true => NARROW,
+    };
     let rows = Arc::clone(row_count);
     let rows_done = move || rows.load(Ordering::Relaxed);
     let rows_rate = rows_done.clone();
@@ -81,8 +87,12 @@ fn style(row_count: &Arc<AtomicU64>) -> ProgressStyle {
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸─")
         .with_key("done", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-            let total = units::bytes(state.len().unwrap_or(0));
-            let _ = write!(out, "{} of {total}", units::bytes(state.pos()));
+            let _ = match state.len() {
+                Some(total) => {
+                    write!(out, "{} of {}", units::bytes(state.pos()), units::bytes(total))
+                }
+                None => write!(out, "{}", units::bytes(state.pos())),
+            };
         })
         .with_key("rows", move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
             let _ = write!(out, "{} rows", units::grouped(rows_done()));

@@ -1,7 +1,7 @@
 //! The loop that reads rows and sends records: one thread, nothing allocated per row.
 //!
 //! Laws: a row is sent once or counted as rejected; what ends the loop is looked for every
-//! `CHECK_ROWS` rows, so that a row costs no lock and no clock.
+//! `CHECK_ROWS` rows of a file, so that a row costs no lock and no clock.
 
 use streamledger::{ProduceError, Producer, ProducerRecord, TimestampMs};
 
@@ -17,6 +17,9 @@ use crate::ui::progress::Progress;
 
 /// Every so many rows the loop looks for Ctrl-C and failed batches, and shows how far it is.
 const CHECK_ROWS: u64 = 1024;
+
+/// As many for rows that come when they come: a stream may be slow, and is to end in good time.
+const CHECK_STREAM_ROWS: u64 = 16;
 
 /// So many rejected rows are told one by one.
 const REJECTIONS_MAX: usize = 20;
@@ -79,7 +82,8 @@ impl Feed<'_> {
         source: &mut dyn RecordSource,
         bytes_before: u64,
     ) -> Outcome<FeedEnd> {
-        let mut until_check = CHECK_ROWS;
+        let check_rows = if file.is_stream() { CHECK_STREAM_ROWS } else { CHECK_ROWS };
+        let mut until_check = check_rows;
         while self.fed.sent < self.limit {
             match source.next_record() {
                 Ok(Some(record)) => {
@@ -97,7 +101,7 @@ impl Feed<'_> {
             }
             until_check -= 1;
             if until_check == 0 {
-                until_check = CHECK_ROWS;
+                until_check = check_rows;
                 let done_bytes = bytes_before + source.consumed_bytes();
                 self.progress.at(done_bytes, self.fed.sent);
                 if self.interrupt.is_raised() || self.ledger.has_failed() {

@@ -24,7 +24,7 @@ const PARTITIONS: i32 = 6;
 #[derive(Debug, Args)]
 #[command(after_help = with_examples(EXAMPLES), long_about = ABOUT)]
 pub struct IngestArguments {
-    /// The files, sent one after the other
+    /// The files, sent one after the other; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -110,16 +110,20 @@ pub enum OnError {
 
 const ABOUT: &str = "Send the rows of files into a topic, a record a row.
 
-Click events (a CSV file with the header of the public data set \"eCommerce behavior data\") become \
-JSON in its reference form, keyed by user_id. The rows of any other CSV file become JSON objects: \
-the columns in their order, with types from the first 1000 rows; empty is null unless the column is \
-a string. The lines of NDJSON are checked and sent as they stand; lines are sent as they stand.
+Click events (a CSV file with the header of the public data set \"eCommerce behavior data\") \
+become JSON in its reference form, keyed by user_id. The rows of any other CSV file become JSON \
+objects: the columns in their order, with types from the first 1000 rows; empty is null unless the \
+column is a string. The lines of NDJSON are checked and sent as they stand; lines are sent as they \
+stand.
+
+Standard input (-) is NDJSON if it begins with a brace, otherwise CSV, unless --format says. Types \
+need its first 1000 rows: a slow stream waits for them, click events and NDJSON don't.
 
 Without --bootstrap-servers the records go to the embedded broker, which keeps them in --data-dir. \
 The producer is idempotent: retries double nothing. Two runs send the rows twice.
 
-Unless -X or --producer-config say otherwise, linger.ms is 20 and batch.size 131072: a file is in no \
-hurry, and large batches cost less.";
+Unless -X or --producer-config say otherwise, linger.ms is 20 and batch.size 131072: a file is in \
+no hurry, and large batches cost less.";
 
 const EXAMPLES: &[(&str, &str)] = &[
     (
@@ -135,6 +139,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "Any CSV, with a column's type set and bad rows left out",
         "streamledger ingest orders.csv --topic orders --key id\n\
          --type zip=string --on-error skip",
+    ),
+    (
+        "What another program makes",
+        "streamledger generate clicks --rows 100000 | streamledger ingest -",
     ),
     ("For a script", "streamledger ingest day1.csv day2.csv --json --quiet | jq .rows"),
 ];

@@ -115,6 +115,19 @@ pub fn last_records_table(records: &[LastRecord]) -> Table {
 }
 
 impl Summary<'_> {
+    /// All of it for people: the last records, then the summary.
+    pub fn text(&self) -> String {
+        let summary = table::text(&self.table());
+        if self.account.partitions.is_empty() {
+            return summary;
+        }
+        let last_records = table::text(&last_records_table(&self.account.partitions));
+        format!(
+            " Topic {}, the last record of each partition\n\n{last_records}\n\n{summary}",
+            self.topic
+        )
+    }
+
     /// The summary for people.
     pub fn table(&self) -> Table {
         let totals = &self.account.totals;

@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 use streamledger::Producer;
 
 use super::feed::{Fed, Feed, FeedEnd};
-use super::report::{Setting, Status, Summary, last_records_table, settings_table};
+use super::report::{Setting, Status, Summary, settings_table};
 use super::{IngestArguments, OnError, PARTITIONS};
 use crate::access::{Access, MissingDirectory};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::InputPlan;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, InterruptibleInput};
 use crate::ledger::{Account, Ledger};
 use crate::producing::{self, Configured, Ending};
 use crate::topic_access::{self, EnsuredTopic, FoundTopic};
 use crate::ui::progress::Progress;
-use crate::ui::{note, table, units};
+use crate::ui::{self, note, table, units};
 
 /// What `ingest` sets unless the user does: a file is in no hurry, and large batches cost less.
 const OWN_DEFAULTS: [(&str, &str); 2] = [("linger.ms", "20"), ("batch.size", "131072")];
@@ -25,7 +25,13 @@ const OWN_DEFAULTS: [(&str, &str); 2] = [("linger.ms", "20"), ("batch.size", "13
 /// Sends the files.
 pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
     let interrupt = Interrupt::watch()?;
-    let plan = InputPlan::make(&arguments.files, arguments.input_options())?;
+    let plan = InputPlan::make(&arguments.files, arguments.input_options(), || {
+        Box::new(InterruptibleInput::new(&interrupt))
+    });
+    if interrupt.is_raised() {
+        return Ok(Exit::Interrupted);
+    }
+    let plan = plan?;
     // Checked before a broker is started: a wrong setting is told at once.
     producing::config(&arguments.producer, "localhost:9092", &OWN_DEFAULTS)?;
     let access = Access::open(&arguments.broker, MissingDirectory::Create)?;
@@ -57,7 +63,7 @@ fn run_on(
     let settings = settings_in_force(arguments, plan, access, &configured, &topic);
     let shows_tables = !arguments.quiet && !arguments.json;
     if shows_tables {
-        println!("{}\n", table::text(&settings_table(&settings)));
+        ui::print(format_args!("{}\n", table::text(&settings_table(&settings))))?;
     }
     let ledger = Arc::new(Ledger::default());
     let producer = producing::start(configured.config, &ledger)?;
@@ -76,16 +82,15 @@ fn run_on(
         failure,
         settings: &settings,
     };
-    if arguments.json {
-        println!("{}", summary.json());
+    let told = if arguments.json {
+        ui::print(summary.json())
     } else if shows_tables {
-        if !sent.account.partitions.is_empty() {
-            println!(" Topic {}, the last record of each partition\n", arguments.topic);
-            println!("{}\n", table::text(&last_records_table(&sent.account.partitions)));
-        }
-        println!("{}", table::text(&summary.table()));
-    }
-    sent.outcome
+        ui::print(summary.text())
+    } else {
+        Ok(())
+    };
+    // What became of the rows matters more than whether it could be told.
+    sent.outcome.and_then(|exit| told.map(|()| exit))
 }
 
 /// What a run came to.
@@ -162,13 +167,17 @@ fn settings_in_force(
     topic: &FoundTopic,
 ) -> Vec<Setting> {
     let files: Vec<String> =
-        arguments.files.iter().map(|path| path.display().to_string()).collect();
+        plan.files.iter().map(|file| file.path.display().to_string()).collect();
     let topic_source = if topic.is_new { "new topic" } else { "topic" };
     let by_flag = |given: bool| if given { "flag" } else { "default" };
     let mut settings = vec![
         Setting::new("files", files.join(", "), "argument"),
         Setting::new("format", plan.format_name(), by_flag(arguments.format.is_some())),
-        Setting::new("bytes", units::bytes(plan.total_bytes()), "files"),
+        Setting::new(
+            "bytes",
+            plan.total_bytes().map_or_else(|| "as many as come".to_owned(), units::bytes),
+            "files",
+        ),
         Setting::new(
             "broker",
             &access.place,
