@@ -15,16 +15,22 @@ pub enum PlantedBug {
     DuplicateCheckAgainstLastBatchOnly,
     /// The high watermark follows a flush even when that moves it back.
     HighWatermarkBack,
+    /// Recovery takes a segment although records before it are missing.
+    IgnoreGapAtRecovery,
+    /// The producer snapshot of a new segment is written before the closed one is on disk.
+    SnapshotBeforeFlush,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::KeepTornTail,
         Self::AckBeforeFlush,
         Self::ForgetProducerStateOnRestart,
         Self::DuplicateCheckAgainstLastBatchOnly,
         Self::HighWatermarkBack,
+        Self::IgnoreGapAtRecovery,
+        Self::SnapshotBeforeFlush,
     ];
 }
 

@@ -5,6 +5,7 @@
 //! 3. A power cut leaves, of each file, what is safe and any stretch of the rest; behind that may
 //!    be garbage. What two files lose has nothing to do with each other.
 //! 4. Whole small files (indexes, snapshots) that were not flushed may be gone, old or garbage.
+//! 5. A flush that a power cut comes into has done any number of its steps, in their order.
 
 use std::collections::BTreeMap;
 
@@ -43,27 +44,39 @@ pub(crate) struct IndexPair {
 pub(crate) struct PartitionFiles {
     pub(crate) segments: BTreeMap<Offset, LogFile>,
     pub(crate) snapshots: BTreeMap<Offset, Vec<u8>>,
+    /// The snapshots that survive a power cut for sure.
+    pub(crate) safe_snapshots: BTreeMap<Offset, Vec<u8>>,
     pub(crate) indexes: BTreeMap<Offset, IndexPair>,
 }
 
-/// The segments and lengths that a flush makes safe.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct FlushScope(pub(crate) Vec<(Offset, usize)>);
+/// What a flush makes safe, step by step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FlushStep {
+    /// That many bytes of a segment.
+    Segment(Offset, usize),
+    /// The producer snapshot of an offset, which is written now.
+    Snapshot(Offset, Vec<u8>),
+}
 
 impl PartitionFiles {
-    /// Everything that is not safe yet.
-    pub(crate) fn unsafe_scope(&self) -> FlushScope {
-        let unsafe_files = self.segments.iter().filter(|(_, f)| f.safe_bytes < f.bytes.len());
-        FlushScope(
-            unsafe_files.map(|(base_offset, file)| (*base_offset, file.bytes.len())).collect(),
-        )
+    /// Whether a segment has bytes that are not safe.
+    pub(crate) fn unsafe_bytes(&self, base_offset: Offset) -> Option<FlushStep> {
+        let file = self.segments.get(&base_offset)?;
+        let bytes = file.bytes.len();
+        (file.safe_bytes < bytes).then_some(FlushStep::Segment(base_offset, bytes))
     }
 
-    /// A flush of that scope is done.
-    pub(crate) fn make_safe(&mut self, scope: &FlushScope) {
-        for (base_offset, bytes) in &scope.0 {
-            if let Some(file) = self.segments.get_mut(base_offset) {
-                file.safe_bytes = file.safe_bytes.max((*bytes).min(file.bytes.len()));
+    /// That step of a flush is done.
+    pub(crate) fn make_safe(&mut self, step: FlushStep) {
+        match step {
+            FlushStep::Segment(base_offset, bytes) => {
+                if let Some(file) = self.segments.get_mut(&base_offset) {
+                    file.safe_bytes = file.safe_bytes.max(bytes.min(file.bytes.len()));
+                }
+            }
+            FlushStep::Snapshot(offset, content) => {
+                self.snapshots.insert(offset, content.clone());
+                self.safe_snapshots.insert(offset, content);
             }
         }
     }
@@ -81,6 +94,7 @@ impl PartitionFiles {
         }
         if kind == CrashKind::PowerCut {
             self.snapshots.retain(|_, content| keep_small_file(content, dice));
+            self.snapshots.append(&mut self.safe_snapshots.clone());
             self.indexes.retain(|_, pair| {
                 keep_small_file(&mut pair.offsets, dice) && keep_small_file(&mut pair.times, dice)
             });

@@ -89,7 +89,7 @@ impl World {
         if self.counters.compared == 0 && self.violations.is_empty() {
             self.violate(Promise::SomethingIsCompared, "no record was compared".to_owned());
         }
-        self.counters.rolls = self.partitions.iter().map(|partition| partition.rolls).sum();
+        self.counters.rolls = self.rolls();
         Report {
             seed: self.plan.seed,
             violations: std::mem::take(&mut self.violations),

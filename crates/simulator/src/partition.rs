@@ -7,11 +7,12 @@ use streamledger_broker_core::log::{
     SegmentIndexes, SegmentScan, SegmentVerdict, Selection, decode_snapshot, select_batches,
     validate_batches,
 };
+use streamledger_broker_core::planted_bugs::PlantedBug;
 use streamledger_broker_core::time::Now;
 use streamledger_protocol::compression::Decompressor;
 use streamledger_protocol::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TimestampMs};
 
-use crate::disk::{CrashKind, FlushScope, IndexPair, LogFile, PartitionFiles};
+use crate::disk::{CrashKind, FlushStep, IndexPair, LogFile, PartitionFiles};
 use crate::random::Dice;
 
 /// More steps than any sound read takes.
@@ -36,15 +37,21 @@ pub(crate) struct Partition {
     /// Segments begun since the partition was made.
     pub(crate) rolls: u64,
     config: LogConfig,
-    flush_on_roll: bool,
+    /// Closed segments that no flush has covered, with the snapshot at the end of each.
+    closing: Vec<(Offset, Offset, Vec<u8>)>,
     next_flush: u64,
+    /// How far the flush before the last one had come.
+    told_late: Offset,
 }
 
 /// A flush that is going on.
 #[derive(Debug, Clone)]
 pub(crate) struct Flush {
     pub(crate) number: u64,
-    scope: FlushScope,
+    steps: Vec<FlushStep>,
+    /// How many of `closing` it covers.
+    closed: usize,
+    begin: Offset,
     end: Offset,
 }
 
@@ -63,18 +70,13 @@ pub(crate) enum Appended {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Recovered {
     pub(crate) cut_bytes: usize,
+    pub(crate) removed_segments: usize,
     pub(crate) known_segments: usize,
     pub(crate) used_snapshot: bool,
 }
 
 impl Partition {
-    pub(crate) fn new(
-        topic: usize,
-        index: PartitionIndex,
-        host: usize,
-        config: LogConfig,
-        flush_on_roll: bool,
-    ) -> Self {
+    pub(crate) fn new(topic: usize, index: PartitionIndex, host: usize, config: LogConfig) -> Self {
         Self {
             topic,
             index,
@@ -87,8 +89,9 @@ impl Partition {
             watermark_seen: Offset::ZERO,
             rolls: 0,
             config,
-            flush_on_roll,
+            closing: Vec::new(),
             next_flush: 0,
+            told_late: Offset::ZERO,
         }
     }
 
@@ -102,17 +105,25 @@ impl Partition {
         self.watermark_seen = Offset::ZERO;
         self.life += 1;
         self.flush = None;
+        self.closing.clear();
+        self.told_late = Offset::ZERO;
     }
 
     /// Closes the log as a leader that steps down does; the files stay as they are.
     pub(crate) fn close(&mut self) {
         self.log = None;
         self.flush = None;
+        self.closing.clear();
+        self.told_late = Offset::ZERO;
         self.life += 1;
     }
 
     /// The broker goes down. Says how many bytes went with it.
     pub(crate) fn crash(&mut self, kind: CrashKind, dice: &mut Dice) -> usize {
+        if let Some(flush) = self.flush.take() {
+            let done = dice.place(flush.steps.len() + 1);
+            flush.steps.into_iter().take(done).for_each(|step| self.files.make_safe(step));
+        }
         self.close();
         self.files.crash(kind, dice)
     }
@@ -161,43 +172,52 @@ impl Partition {
         Appended::Written { base_offset: outcome.base_offset, last_offset: outcome.last_offset }
     }
 
+    /// Begins a segment. The closed one is flushed by the next flush, not here.
     fn roll(&mut self, now: Now) {
         let Some(log) = &mut self.log else { return };
         let plan = log.plan_roll(now.monotonic);
         let (offsets, times) = (plan.index_files.offsets.clone(), plan.index_files.times.clone());
         self.files.indexes.insert(plan.closed, IndexPair { offsets, times });
-        self.files.snapshots.insert(plan.opened, plan.producer_snapshot.clone());
-        if self.flush_on_roll {
-            let scope = self.files.unsafe_scope();
-            self.files.make_safe(&scope);
+        if self.config.planted.has(PlantedBug::SnapshotBeforeFlush) {
+            let snapshot = FlushStep::Snapshot(plan.opened, plan.producer_snapshot.clone());
+            self.files.make_safe(snapshot);
         }
         self.files.segments.insert(plan.opened, LogFile::default());
         log.rolled(&plan, now.wall);
+        self.closing.push((plan.closed, plan.opened, plan.producer_snapshot));
         self.rolls += 1;
-        if self.flush_on_roll {
-            log.flushed(plan.opened);
-        }
     }
 
     /// Begins a flush if there is anything to flush and none is going on. Gives its number.
     pub(crate) fn begin_flush(&mut self) -> Option<u64> {
-        let log = self.log.as_ref()?;
-        let scope = self.files.unsafe_scope();
-        if self.flush.is_some() || scope == FlushScope::default() {
+        let log = self.log.as_mut()?;
+        // An older flush may be told later than a newer one: then it says nothing.
+        log.flushed(self.told_late);
+        let active = self.files.unsafe_bytes(log.active_segment().base_offset());
+        if self.flush.is_some() || (active.is_none() && self.closing.is_empty()) {
             return None;
         }
+        let mut steps = Vec::new();
+        for (closed, opened, snapshot) in &self.closing {
+            steps.extend(self.files.unsafe_bytes(*closed));
+            steps.push(FlushStep::Snapshot(*opened, snapshot.clone()));
+        }
+        steps.extend(active);
         self.next_flush += 1;
-        let (number, end) = (self.next_flush, log.log_end_offset());
-        self.flush = Some(Flush { number, scope, end });
+        let (number, closed) = (self.next_flush, self.closing.len());
+        let (begin, end) = (log.flushed_offset(), log.log_end_offset());
+        self.flush = Some(Flush { number, steps, closed, begin, end });
         Some(number)
     }
 
     /// A flush is done. False if it was of an earlier life.
     pub(crate) fn flush_done(&mut self, number: u64) -> bool {
         let Some(flush) = self.flush.take_if(|flush| flush.number == number) else { return false };
-        self.files.make_safe(&flush.scope);
+        flush.steps.into_iter().for_each(|step| self.files.make_safe(step));
+        self.closing.drain(..flush.closed);
         if let Some(log) = &mut self.log {
             log.flushed(flush.end);
+            self.told_late = flush.begin;
         }
         true
     }
@@ -213,7 +233,8 @@ impl Partition {
         let (known, snapshot) = self.choose_known(now, dice);
         recovered.known_segments = known;
         recovered.used_snapshot = snapshot.is_some();
-        let start = RecoveryStart { snapshot, ..RecoveryStart::default() };
+        let flushed_below = self.flushed_below(now);
+        let start = RecoveryStart { snapshot, flushed_below, ..RecoveryStart::default() };
         let mut recovery = LogRecovery::new(self.config.clone(), start, OnDamage::Refuse, now);
         let bases: Vec<Offset> = self.files.segments.keys().copied().collect();
         for (place, base_offset) in bases.into_iter().enumerate() {
@@ -222,24 +243,33 @@ impl Partition {
                 let interval = self.config.index_interval_bytes;
                 let mut scan = scan_of(base_offset, file.bytes.len(), interval);
                 feed_all(&file.bytes, |piece| scan.feed(piece, |_| {}).consumed);
-                recovery.known_segment(scan.finish().0, Vec::new());
+                recovery.known_segment(scan.finish().0, Vec::new())?;
                 continue;
             }
             let bytes = file.bytes.len();
             match walk(&mut recovery, base_offset, &file.bytes, dice)? {
                 SegmentVerdict::Whole => {}
                 SegmentVerdict::CutTo { bytes: kept, .. } => file.truncate(kept as usize),
-                SegmentVerdict::Remove => file.truncate(0),
+                SegmentVerdict::Remove => {
+                    file.truncate(0);
+                    recovered.removed_segments += 1;
+                }
             }
             recovered.cut_bytes += bytes.saturating_sub(file.bytes.len());
         }
-        let mut log = recovery.finish(Offset::ZERO);
+        let snapshot =
+            recovery.last_segment_snapshot().map(|(offset, content)| (offset, content.to_vec()));
+        let mut log = recovery.finish(Offset::ZERO)?;
         let kept = |base: &Offset| log.segments().any(|segment| segment.base_offset() == *base);
         self.files.segments.retain(|base, _| kept(base));
         self.files.snapshots.retain(|base, _| kept(base));
+        self.files.safe_snapshots.retain(|base, _| kept(base));
         self.files.segments.entry(log.active_segment().base_offset()).or_default();
-        let scope = self.files.unsafe_scope();
-        self.files.make_safe(&scope);
+        let bases: Vec<Offset> = self.files.segments.keys().copied().collect();
+        let steps: Vec<_> =
+            bases.iter().filter_map(|base| self.files.unsafe_bytes(*base)).collect();
+        let snapshot = snapshot.map(|(offset, content)| FlushStep::Snapshot(offset, content));
+        steps.into_iter().chain(snapshot).for_each(|step| self.files.make_safe(step));
         log.flushed(log.log_end_offset());
         log.become_leader(self.leader_epoch);
         self.log = Some(Box::new(log));
@@ -253,21 +283,30 @@ impl Partition {
         now: Now,
         dice: &mut Dice,
     ) -> (usize, Option<(Offset, ProducerStateTable)>) {
-        // Without a flush at each roll any segment may have lost its end.
-        if !self.flush_on_roll || dice.chance(200) {
+        // Without a manifest nothing is known.
+        if dice.chance(200) {
             return (0, None);
         }
         let bases: Vec<Offset> = self.files.segments.keys().copied().collect();
         for known in (1..bases.len()).rev() {
-            let Some(content) = self.files.snapshots.get(&bases[known]) else { continue };
-            let decoded = decode_snapshot(content, now.monotonic, self.config.planted);
-            if let Ok((offset, table)) = decoded
-                && offset == bases[known]
-            {
-                return (known, Some((offset, table)));
+            if let Some(table) = self.read_snapshot(bases[known], now) {
+                return (known, Some((bases[known], table)));
             }
         }
         (0, None)
+    }
+
+    fn read_snapshot(&self, of: Offset, now: Now) -> Option<ProducerStateTable> {
+        let content = self.files.snapshots.get(&of)?;
+        let decoded = decode_snapshot(content, now.monotonic, self.config.planted);
+        decoded.ok().filter(|(offset, _)| *offset == of).map(|(_, table)| table)
+    }
+
+    /// Where there is a snapshot, everything below was on disk.
+    fn flushed_below(&self, now: Now) -> Offset {
+        let mut offsets = self.files.snapshots.keys().rev();
+        let proven = offsets.find(|offset| self.read_snapshot(**offset, now).is_some());
+        proven.copied().unwrap_or(Offset::ZERO)
     }
 
     /// Whole batches from `from` on, at most about `max_bytes`; nothing at the limit.

@@ -162,8 +162,6 @@ pub struct DiskPlan {
     pub index_interval_bytes: u32,
     /// `max.message.bytes`.
     pub message_bytes_max: u32,
-    /// A closed segment is flushed before its successor takes anything.
-    pub flush_on_roll: bool,
 }
 
 /// What goes wrong by itself.
@@ -197,7 +195,6 @@ impl RunPlan {
                 segment_bytes: 1 << 20,
                 index_interval_bytes: 4096,
                 message_bytes_max: 1 << 20,
-                flush_on_roll: true,
             },
             faults: FaultPlan {
                 until: SimTime(0),
@@ -221,7 +218,11 @@ impl RunPlan {
         let message_bytes_max = if small_messages { dice.between(900, 2000) } else { 1 << 20 };
         let topics = (0..dice.between(1, 2)).map(|_| dice.pick(&[1, 1, 2, 3])).collect();
         let producer = |dice: &mut Dice| ProducerPlan::from_dice(dice, patient, small_messages);
-        let producers = (0..dice.pick(&[1, 1, 2, 3])).map(|_| producer(&mut dice)).collect();
+        let producers: Vec<_> =
+            (0..dice.pick(&[1, 1, 2, 3])).map(|_| producer(&mut dice)).collect();
+        // A segment takes the largest batch, and more often a few than many.
+        let largest = producers.iter().map(|p| p.batch_bytes_max).max().unwrap_or(0).max(1000);
+        let segment_bytes = (largest as u64 + 500) * dice.pick(&[1, 1, 2, 5]);
         Self {
             seed,
             brokers: dice.pick(&[1, 2, 3]),
@@ -235,10 +236,9 @@ impl RunPlan {
             disk: DiskPlan {
                 flush_us_min: 100,
                 flush_us_max: dice.pick(&[500, 10_000, 60_000]),
-                segment_bytes: u32::try_from(dice.between(4500, 20_000)).unwrap_or(4500),
+                segment_bytes: u32::try_from(segment_bytes).unwrap_or(20_000),
                 index_interval_bytes: dice.pick(&[1, 500, 4096]),
                 message_bytes_max: u32::try_from(message_bytes_max).unwrap_or(2000),
-                flush_on_roll: true,
             },
             faults: FaultPlan {
                 until: SimTime::from_ms(dice.between(500, 4000)),

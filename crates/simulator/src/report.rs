@@ -128,6 +128,8 @@ counters! {
     recoveries,
     /// Recoveries that cut a torn tail.
     torn_tails,
+    /// Recoveries that removed a segment, because one before it had not been flushed whole.
+    cut_between_segments,
     /// Recoveries that began with a producer snapshot.
     from_snapshot,
     /// Connections that broke.

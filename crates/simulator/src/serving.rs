@@ -265,6 +265,7 @@ impl World {
         match self.partitions[slot].recover(now, &mut self.disk_dice) {
             Ok(recovered) => {
                 self.counters.torn_tails += u64::from(recovered.cut_bytes > 0);
+                self.counters.cut_between_segments += u64::from(recovered.removed_segments > 0);
                 self.counters.from_snapshot += u64::from(recovered.used_snapshot);
                 let end = self.log_end_offset(slot);
                 let (cut, known) = (recovered.cut_bytes, recovered.known_segments);

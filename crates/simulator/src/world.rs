@@ -219,9 +219,7 @@ impl World {
             for index in 0..topic.partition_count {
                 let (slot, index) = (self.partitions.len(), PartitionIndex(index));
                 let host = slot % self.brokers.len();
-                let flush_on_roll = self.plan.disk.flush_on_roll;
-                let mut partition =
-                    Partition::new(number, index, host, config.clone(), flush_on_roll);
+                let mut partition = Partition::new(number, index, host, config.clone());
                 partition.create(now);
                 self.partitions.push(partition);
                 self.cluster.leaders[slot].broker = Some(host);
@@ -357,6 +355,12 @@ impl World {
     #[must_use]
     pub fn unresolved(&self) -> usize {
         self.ledger.unresolved()
+    }
+
+    /// How many segments were begun after the first one, in all partitions.
+    #[must_use]
+    pub fn rolls(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.rolls).sum()
     }
 
     /// How many requests of a client have no answer yet.

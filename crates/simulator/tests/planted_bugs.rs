@@ -39,4 +39,6 @@ found! {
     a_broker_that_forgets_its_producers_is_found: "forget-producer-state-on-restart";
     a_duplicate_check_of_one_batch_is_found: "duplicate-check-against-last-batch-only";
     a_watermark_that_goes_back_is_found: "high-watermark-back";
+    a_gap_that_recovery_does_not_see_is_found: "ignore-gap-at-recovery";
+    a_snapshot_before_its_segment_is_on_disk_is_found: "snapshot-before-flush";
 }

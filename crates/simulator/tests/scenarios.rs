@@ -144,6 +144,24 @@ fn failures_32_a_torn_tail_is_cut_and_what_was_acknowledged_stays() {
 }
 
 #[test]
+fn failures_33_and_38_a_power_cut_between_a_roll_and_its_flush_leaves_a_log_that_opens() {
+    let mut cut_between_segments = 0;
+    for seed in 0..40 {
+        let mut plan = plan();
+        plan.seed = seed;
+        plan.disk.segment_bytes = 1500;
+        let mut world = warmed_up(plan);
+        world.slow_disk(0, 30_000, after(&world, 200));
+        let rolls = world.rolls();
+        assert!(world.run_until(|world| world.rolls() > rolls));
+        assert!(world.run_until(|world| world.requests_in_flight(0) >= 3));
+        world.crash(0, CrashKind::PowerCut, 5);
+        cut_between_segments += all_delivered(world).counters.cut_between_segments;
+    }
+    assert!(cut_between_segments > 0);
+}
+
+#[test]
 fn failures_35_a_full_disk_fails_retriably_and_leaves_nothing_partial() {
     let mut world = warmed_up(plan());
     world.fill_disk(0, 100, after(&world, 300));

@@ -121,8 +121,11 @@ pub enum AppendDecision {
     Write(PreparedAppend),
 }
 
-/// A new segment that was decided and not yet begun: write the files of the closed one, create
-/// the file of the new one, then tell the log with `rolled`.
+/// A new segment that was decided and not yet begun: write the index files of the closed one,
+/// create the file of the new one, then tell the log with `rolled`.
+///
+/// The producer snapshot is written later, once everything below `opened` is on disk, and before
+/// anything in the new segment is acknowledged: recovery takes it as the proof of that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a segment is closed when the shell has written its files"]
 pub struct RollPlan {
@@ -132,7 +135,8 @@ pub struct RollPlan {
     pub opened: Offset,
     /// The index files of the closed one.
     pub index_files: IndexFiles,
-    /// The producers as of `opened`: the content of the snapshot file of that offset.
+    /// The producers as of `opened`: the content of the snapshot file of that offset, to be written
+    /// once everything below is on disk.
     pub producer_snapshot: Vec<u8>,
 }
 

@@ -3,9 +3,14 @@
 //! 1. What was closed and flushed is taken as known; what may not have been flushed is walked, with
 //!    checksums, and everything derived (indexes, producers, epochs, aborted transactions) is
 //!    rebuilt from it through the same functions that a run uses.
-//! 2. A torn tail is cut: nothing after it was ever acknowledged by a log that flushes first.
-//! 3. Damage with whole batches after it is never cut silently: recovery ends with what is damaged
-//!    and where, unless it was told to cut there too.
+//! 2. A torn tail is cut, and so are the segments behind it: nothing after it was ever acknowledged
+//!    by a log that flushes first.
+//! 3. What is known to have been flushed (`flushed_below`) is never cut silently, and neither is
+//!    damage with whole batches after it in one segment: recovery ends with what is damaged and
+//!    where, unless it was told to cut there too.
+//! 4. A producer snapshot at an offset is written only once everything below is on disk. So where
+//!    there is one, a gap or a torn end below it is damage; where there is none, it is the end of
+//!    what a power cut left, and the next segment held nothing that was acknowledged.
 
 use streamledger_protocol::compression::Decompressor;
 use streamledger_protocol::record_batch::RecordBatchRef;
@@ -16,6 +21,7 @@ use super::config::{HighWatermarkRule, LogConfig};
 use super::leader_epochs::LeaderEpochCache;
 use super::partition_log::PartitionLog;
 use super::prepared::IndexFiles;
+use super::producer_snapshot::encode_snapshot;
 use super::producer_state::ProducerStateTable;
 use super::read::READ_HINTS;
 use super::scan::{BadBatch, BadStretch, Fed, ScanDepth, SegmentScan};
@@ -40,7 +46,7 @@ pub enum LogDamage {
     /// A stretch within the log is no batch, and whole batches follow.
     #[error(
         "segment {segment} is damaged from byte {position} (offset {expected_offset}): {reason}; \
-         whole batches go on at byte {resumes_at} of segment {resumes_in}"
+         whole batches go on at byte {resumes_at}"
     )]
     Middle {
         /// The base offset of the damaged segment.
@@ -51,10 +57,25 @@ pub enum LogDamage {
         expected_offset: Offset,
         /// What is wrong there.
         reason: BadBatch,
-        /// The base offset of the segment with whole batches behind the damage.
-        resumes_in: Offset,
-        /// Where in that file they begin.
+        /// Where in the file whole batches begin again.
         resumes_at: u64,
+    },
+    /// Records that were flushed are not there any more.
+    #[error(
+        "segment {segment} ends at byte {position} (offset {expected_offset}), but records up to \
+         offset {flushed_below} had been flushed: {reason}"
+    )]
+    Missing {
+        /// The base offset of the last segment before the gap.
+        segment: Offset,
+        /// Where in its file the whole batches end.
+        position: u64,
+        /// The first offset that is not there.
+        expected_offset: Offset,
+        /// Everything below this was on disk.
+        flushed_below: Offset,
+        /// What is there instead.
+        reason: BadBatch,
     },
     /// A control batch of the log's own can't be read.
     #[error("the control batch at offset {offset} cannot be read")]
@@ -76,7 +97,7 @@ pub enum SegmentVerdict {
         /// What is wrong behind them.
         bad: BadStretch,
     },
-    /// It lies behind a cut and is to be removed with all its files.
+    /// It lies behind a cut, whatever is in it, and is to be removed with all its files.
     Remove,
 }
 
@@ -90,6 +111,8 @@ pub struct RecoveryStart {
     pub snapshot: Option<(Offset, ProducerStateTable)>,
     /// The leader epochs, if their checkpoint could be read.
     pub epochs: LeaderEpochCache,
+    /// Everything below is known to have been on disk; 0 if nothing is known.
+    pub flushed_below: Offset,
 }
 
 /// A log that is being brought back, segment by segment, oldest first.
@@ -99,14 +122,19 @@ pub struct LogRecovery {
     on_damage: OnDamage,
     now: Now,
     log_start_offset: Offset,
+    flushed_below: Offset,
     replay_from: Offset,
     producers: ProducerStateTable,
     epochs: LeaderEpochCache,
     aborted: Vec<AbortedTransaction>,
     segments: Vec<LogSegment>,
     scan: Option<SegmentScan>,
-    /// Where the log was cut: the segment and the stretch.
-    cut: Option<(Offset, BadStretch)>,
+    /// The producers as of the base offset of the segment that is walked, as a snapshot's content.
+    snapshot: Option<(Offset, Vec<u8>)>,
+    /// The segment that is walked does not follow the one before it: where the log ends, and how.
+    misplaced: Option<(Offset, BadStretch)>,
+    /// The log was cut: what lies behind is not looked at.
+    is_cut: bool,
     unreadable_control: Option<Offset>,
     decompressor: Decompressor,
 }
@@ -125,40 +153,54 @@ impl LogRecovery {
             on_damage,
             now,
             log_start_offset: start.log_start_offset,
+            flushed_below: start.flushed_below,
             replay_from,
             producers,
             epochs: start.epochs,
             aborted: Vec::new(),
             segments: Vec::new(),
             scan: None,
-            cut: None,
+            snapshot: None,
+            misplaced: None,
+            is_cut: false,
             unreadable_control: None,
             decompressor: Decompressor::new(CONTROL_BYTES_MAX),
         }
     }
 
     /// Takes a closed segment that is known without a walk, and its aborted transactions.
-    pub fn known_segment(&mut self, segment: LogSegment, aborted: Vec<AbortedTransaction>) {
+    ///
+    /// # Errors
+    /// A segment before it is missing.
+    pub fn known_segment(
+        &mut self,
+        segment: LogSegment,
+        aborted: Vec<AbortedTransaction>,
+    ) -> Result<(), LogDamage> {
+        if let Some((before, gap)) = self.misplaced(segment.base_offset()) {
+            return Err(self.missing(before, gap));
+        }
         self.aborted.extend(aborted);
         self.segments.push(segment);
+        Ok(())
     }
 
     /// Begins to walk a segment's file.
     pub fn begin_segment(&mut self, base_offset: Offset, file_bytes: u64, modified: TimestampMs) {
         let interval = self.config.index_interval_bytes;
         let depth = ScanDepth::Checksum;
-        let scan = SegmentScan::new(base_offset, file_bytes, modified, depth, interval);
-        self.scan = Some(scan);
+        self.scan = Some(SegmentScan::new(base_offset, file_bytes, modified, depth, interval));
+        self.misplaced = self.misplaced(base_offset);
+        if !self.is_cut && !self.segments.is_empty() {
+            let content = encode_snapshot(&self.producers, base_offset, self.now.monotonic);
+            self.snapshot = Some((base_offset, content));
+        }
     }
 
     /// Takes the bytes of the file from `position` on; a piece may end anywhere.
     pub fn feed(&mut self, piece: &[u8]) -> Fed {
         let Some(mut scan) = self.scan.take() else { return Fed { consumed: 0, wanted: 0 } };
-        let fed = if self.cut.is_some() {
-            scan.feed(piece, |_| {})
-        } else {
-            scan.feed(piece, |batch| self.replay(batch))
-        };
+        let fed = scan.feed(piece, |batch| self.replay(batch));
         self.scan = Some(scan);
         fed
     }
@@ -166,7 +208,9 @@ impl LogRecovery {
     /// Whether the file need not be read further.
     #[must_use]
     pub fn segment_is_done(&self) -> bool {
-        self.scan.as_ref().is_none_or(SegmentScan::is_done)
+        self.is_cut
+            || self.misplaced.is_some()
+            || self.scan.as_ref().is_none_or(SegmentScan::is_done)
     }
 
     fn replay(&mut self, batch: &RecordBatchRef<'_>) {
@@ -189,44 +233,56 @@ impl LogRecovery {
     /// The log is damaged, and nobody allowed to cut it there.
     pub fn end_segment(&mut self) -> Result<SegmentVerdict, LogDamage> {
         let Some(scan) = self.scan.take() else { return Ok(SegmentVerdict::Whole) };
+        if self.is_cut {
+            return Ok(SegmentVerdict::Remove);
+        }
+        if let Some((before, bad)) = self.misplaced.take() {
+            self.refuse_damage(before, bad)?;
+            self.is_cut = true;
+            return Ok(SegmentVerdict::Remove);
+        }
         let file_bytes = scan.file_bytes();
         let (segment, bad) = scan.finish();
         if let Some(offset) = self.unreadable_control {
             return Err(LogDamage::ControlBatch { offset });
         }
-        if let Some((cut_segment, cut)) = self.cut {
-            let whole_here = if segment.bytes() > 0 { Some(0) } else { None };
-            let resumes_at = whole_here.or(bad.and_then(|bad| bad.resumes_at));
-            self.refuse_damage(cut_segment, cut, segment.base_offset(), resumes_at)?;
-            return Ok(SegmentVerdict::Remove);
-        }
-        if self.segments.last().is_some_and(|last| segment.base_offset() < last.next_offset()) {
-            // The file's name claims offsets that the segment before it has.
-            let bad = BadStretch {
-                position: 0,
-                expected_offset: segment.base_offset(),
-                reason: BadBatch::Offsets,
-                resumes_at: Some(0),
-            };
-            self.refuse_damage(segment.base_offset(), bad, segment.base_offset(), Some(0))?;
-            self.cut = Some((segment.base_offset(), bad));
-            return Ok(SegmentVerdict::Remove);
-        }
         let Some(bad) = bad else {
             self.segments.push(segment);
             return Ok(SegmentVerdict::Whole);
         };
-        self.refuse_damage(segment.base_offset(), bad, segment.base_offset(), bad.resumes_at)?;
+        self.refuse_damage(segment.base_offset(), bad)?;
         if self.config.planted.has(PlantedBug::KeepTornTail) {
             let mut kept = segment;
             kept.keep_torn_tail(file_bytes);
             self.segments.push(kept);
             return Ok(SegmentVerdict::Whole);
         }
-        self.cut = Some((segment.base_offset(), bad));
+        self.is_cut = true;
         let bytes = segment.bytes();
         self.segments.push(segment);
         Ok(SegmentVerdict::CutTo { bytes, bad })
+    }
+
+    /// What is wrong with a segment that begins at `base_offset`, if it does not follow the one
+    /// before it. Gaps may be where compaction leaves them, and below the log's start.
+    fn misplaced(&self, base_offset: Offset) -> Option<(Offset, BadStretch)> {
+        let last = self.segments.last()?;
+        let expected_offset = last.next_offset();
+        let position = u64::from(last.bytes());
+        if base_offset < expected_offset {
+            // The file's name claims offsets that the segment before it has.
+            let (reason, resumes_at) = (BadBatch::Offsets, Some(0));
+            let bad = BadStretch { position: 0, expected_offset, reason, resumes_at };
+            return Some((base_offset, bad));
+        }
+        let gap_may_be = base_offset <= self.log_start_offset
+            || self.config.cleanup.compacts()
+            || self.config.planted.has(PlantedBug::IgnoreGapAtRecovery);
+        if base_offset == expected_offset || gap_may_be {
+            return None;
+        }
+        let (reason, resumes_at) = (BadBatch::Gap, None);
+        Some((last.base_offset(), BadStretch { position, expected_offset, reason, resumes_at }))
     }
 
     /// The index files of the segment whose walk ended last: they may be missing or wrong on disk.
@@ -236,31 +292,55 @@ impl LogRecovery {
         Some(IndexFiles::of(segment, self.producers.transactions()))
     }
 
-    fn refuse_damage(
-        &self,
-        segment: Offset,
-        bad: BadStretch,
-        resumes_in: Offset,
-        resumes_at: Option<u64>,
-    ) -> Result<(), LogDamage> {
-        match resumes_at {
-            Some(resumes_at) if self.on_damage == OnDamage::Refuse => Err(LogDamage::Middle {
+    /// The producers as of the base offset of the last segment, for a snapshot there: to be written
+    /// once everything below is on disk. None if the log begins with that segment.
+    #[must_use]
+    pub fn last_segment_snapshot(&self) -> Option<(Offset, &[u8])> {
+        let last = self.segments.last()?.base_offset();
+        let snapshot = self.snapshot.as_ref().filter(|(offset, _)| *offset == last);
+        snapshot.map(|(offset, content)| (*offset, content.as_slice()))
+    }
+
+    fn refuse_damage(&self, segment: Offset, bad: BadStretch) -> Result<(), LogDamage> {
+        if self.on_damage == OnDamage::Cut {
+            return Ok(());
+        }
+        match bad.resumes_at {
+            Some(resumes_at) => Err(LogDamage::Middle {
                 segment,
                 position: bad.position,
                 expected_offset: bad.expected_offset,
                 reason: bad.reason,
-                resumes_in,
                 resumes_at,
             }),
-            _ => Ok(()),
+            None if bad.expected_offset < self.flushed_below => Err(self.missing(segment, bad)),
+            None => Ok(()),
+        }
+    }
+
+    fn missing(&self, segment: Offset, bad: BadStretch) -> LogDamage {
+        LogDamage::Missing {
+            segment,
+            position: bad.position,
+            expected_offset: bad.expected_offset,
+            flushed_below: self.flushed_below.max(bad.expected_offset),
+            reason: bad.reason,
         }
     }
 
     /// The log as it was brought back, nothing of it counted as flushed past `flushed_offset`.
     ///
     /// Consumers see it as far as the rule of the high watermark says.
-    #[must_use]
-    pub fn finish(mut self, flushed_offset: Offset) -> PartitionLog {
+    ///
+    /// # Errors
+    /// It ends below what had been flushed, and nobody allowed to cut it there.
+    pub fn finish(mut self, flushed_offset: Offset) -> Result<PartitionLog, LogDamage> {
+        let nothing = (self.log_start_offset, self.log_start_offset, 0);
+        let end = |last: &LogSegment| (last.base_offset(), last.next_offset(), last.bytes());
+        let (segment, expected_offset, bytes) = self.segments.last().map_or(nothing, end);
+        let (position, reason, resumes_at) = (u64::from(bytes), BadBatch::Gap, None);
+        let end = BadStretch { position, expected_offset, reason, resumes_at };
+        self.refuse_damage(segment, end)?;
         let new_segment = || LogSegment::new(self.log_start_offset, self.now.wall);
         let active = self.segments.pop().unwrap_or_else(new_segment);
         let mut closed = self.segments;
@@ -286,7 +366,7 @@ impl LogRecovery {
         let mut producers = self.producers;
         producers.transactions_mut().high_watermark_advanced(high_watermark);
         let leader_epoch = self.epochs.latest().unwrap_or(LeaderEpoch::ZERO);
-        PartitionLog {
+        Ok(PartitionLog {
             config: self.config,
             closed,
             active,
@@ -297,6 +377,6 @@ impl LogRecovery {
             epochs: self.epochs,
             producers,
             read_hints: [None; READ_HINTS],
-        }
+        })
     }
 }

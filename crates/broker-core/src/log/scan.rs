@@ -35,6 +35,9 @@ pub enum BadBatch {
     /// The offsets go back, or too far ahead for the segment.
     #[error("the offsets do not continue the log")]
     Offsets,
+    /// Nothing more is there, and there should be.
+    #[error("nothing is there")]
+    Gap,
 }
 
 /// The first bad batch of a segment.

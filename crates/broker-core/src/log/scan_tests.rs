@@ -96,24 +96,86 @@ fn failure_33_a_changed_byte_in_the_middle_is_named_and_never_cut_silently() {
     assert!(compared > 200, "compared {compared}");
 }
 
-#[test]
-fn failure_33_a_torn_segment_with_whole_batches_in_the_next_is_damage() {
+/// Three segments, of which the middle one lost its last `lost_bytes`.
+fn torn_between_segments(lost_bytes: usize) -> (DiskLog, Vec<Offset>) {
     let mut disk = DiskLog::new(small());
+    let mut sequence = 0;
     while disk.files.len() < 3 {
-        disk.append(PLAIN).unwrap();
+        disk.append(BatchSpec { producer: Some((7, sequence)), ..PLAIN }).unwrap();
+        sequence += PLAIN.records;
     }
     let bases: Vec<Offset> = disk.files.keys().copied().collect();
     let middle = disk.files.get_mut(&bases[1]).unwrap();
-    let torn_bytes = middle.len() - 7;
-    middle.truncate(torn_bytes);
+    middle.truncate(middle.len() - lost_bytes);
+    (disk, bases)
+}
+
+fn batch_bytes() -> usize {
+    BatchSpec { producer: Some((7, 0)), ..PLAIN }.build().len()
+}
+
+#[test]
+fn failure_33_a_flushed_segment_that_is_torn_or_short_is_named_and_cut_only_if_told() {
+    for lost_bytes in [7, batch_bytes()] {
+        let (mut disk, bases) = torn_between_segments(lost_bytes);
+        for flushed_below in [bases[2], bases[2].next()] {
+            disk.flushed_below = flushed_below;
+            let refused = disk.restart(1000, OnDamage::Refuse).unwrap_err();
+            let LogDamage::Missing { segment, expected_offset, .. } = refused else {
+                panic!("{refused}")
+            };
+            assert_eq!((segment, expected_offset.0), (bases[1], bases[2].0 - 10));
+        }
+        let cut = disk.restart(1000, OnDamage::Cut).unwrap();
+        assert_eq!(cut.files.len(), 2);
+    }
+}
+
+#[test]
+fn failure_33_a_flushed_log_without_its_last_batch_or_last_segment_is_named() {
+    let (mut disk, bases) = torn_between_segments(0);
+    disk.flushed_below = disk.log.log_end_offset();
+    assert!(disk.restart(1000, OnDamage::Refuse).is_ok());
+    let last = disk.files.remove(&bases[2]).unwrap();
     let refused = disk.restart(1000, OnDamage::Refuse).unwrap_err();
-    let LogDamage::Middle { segment, resumes_in, .. } = refused else { panic!("{refused}") };
-    assert_eq!((segment, resumes_in), (bases[1], bases[2]));
-    let cut = disk.restart(1000, OnDamage::Cut).unwrap();
-    assert_eq!(cut.files.len(), 2);
-    disk.files.insert(bases[2], Vec::new());
-    let torn_before_an_empty_one = disk.restart(1000, OnDamage::Refuse).unwrap();
-    assert_eq!(torn_before_an_empty_one.files.len(), 2);
+    assert!(matches!(refused, LogDamage::Missing { expected_offset, .. }
+        if expected_offset == bases[2]));
+    disk.files.insert(bases[2], last[..last.len() - batch_bytes()].to_vec());
+    assert!(matches!(disk.restart(1000, OnDamage::Refuse), Err(LogDamage::Missing { .. })));
+}
+
+#[test]
+fn failure_38_a_torn_or_short_segment_that_was_not_flushed_ends_the_log_there() {
+    for lost_bytes in [7, batch_bytes()] {
+        for flushed_below in [0, 1] {
+            let (mut disk, bases) = torn_between_segments(lost_bytes);
+            disk.flushed_below = bases[flushed_below];
+            let restarted = disk.restart(1000, OnDamage::Refuse).unwrap();
+            assert_eq!(restarted.files.len(), 2, "nothing behind it was acknowledged");
+            assert_eq!(restarted.log.log_end_offset().0, bases[2].0 - 10);
+            // Nor do the producers know what is gone: its retry is appended, not a duplicate.
+            let sequence = i32::try_from(bases[2].0 - 10).unwrap();
+            let mut restarted = restarted;
+            let again = BatchSpec { producer: Some((7, sequence)), ..PLAIN };
+            assert!(!restarted.append(again).unwrap().duplicate);
+            restarted.restart(1000, OnDamage::Refuse).unwrap();
+        }
+    }
+}
+
+#[test]
+fn failure_47_gaps_that_compaction_or_a_crash_of_retention_leaves_are_no_damage() {
+    let (mut disk, bases) = torn_between_segments(0);
+    disk.flushed_below = bases[2];
+    disk.files.remove(&bases[1]);
+    assert!(disk.restart(1000, OnDamage::Refuse).is_err());
+    let mut compacted = disk.clone();
+    let config = LogConfig { cleanup: CleanupPolicy::Compact, ..small() };
+    compacted.log.reconfigure(config);
+    let end = disk.log.log_end_offset();
+    assert_eq!(compacted.restart(1000, OnDamage::Refuse).unwrap().log.log_end_offset(), end);
+    disk.log.log_start_offset = bases[2];
+    assert_eq!(disk.restart(1000, OnDamage::Refuse).unwrap().log.log_end_offset(), end);
 }
 
 #[test]

@@ -63,6 +63,8 @@ pub(super) struct DiskLog {
     pub(super) files: BTreeMap<Offset, Vec<u8>>,
     pub(super) snapshots: BTreeMap<Offset, Vec<u8>>,
     pub(super) indexes: BTreeMap<Offset, IndexFiles>,
+    /// What a restart knows to have been on disk.
+    pub(super) flushed_below: Offset,
     pub(super) now: Now,
 }
 
@@ -74,6 +76,7 @@ impl DiskLog {
             files: BTreeMap::from([(Offset(0), Vec::new())]),
             snapshots: BTreeMap::new(),
             indexes: BTreeMap::new(),
+            flushed_below: Offset::ZERO,
             now,
         }
     }
@@ -186,8 +189,11 @@ impl DiskLog {
         on_damage: OnDamage,
     ) -> Result<Self, LogDamage> {
         let config = self.log.config().clone();
-        let start =
-            RecoveryStart { log_start_offset: self.log.log_start_offset(), ..Default::default() };
+        let start = RecoveryStart {
+            log_start_offset: self.log.log_start_offset(),
+            flushed_below: self.flushed_below,
+            ..Default::default()
+        };
         let mut recovery = LogRecovery::new(config, start, on_damage, self.now);
         let mut files = self.files.clone();
         let mut indexes = BTreeMap::new();
@@ -203,8 +209,8 @@ impl DiskLog {
             }
             indexes.insert(*base_offset, recovery.index_files().unwrap());
         }
-        let log = recovery.finish(Offset(i64::MAX));
-        Ok(Self { log, files, snapshots: self.snapshots.clone(), indexes, now: self.now })
+        let log = recovery.finish(Offset(i64::MAX))?;
+        Ok(Self { log, files, indexes, ..self.clone() })
     }
 
     /// Everything that is in the files, without their indexes.

@@ -140,9 +140,16 @@ impl PartitionDirectory {
         }
     }
 
-    pub(super) fn write_snapshot(&self, offset: Offset, content: &[u8]) -> io::Result<()> {
+    /// Writes the producers as of `offset`. Only once everything below is on disk: recovery takes
+    /// the snapshot as the proof of that.
+    pub(super) fn write_snapshot(
+        &self,
+        offset: Offset,
+        content: &[u8],
+        durability: Durability,
+    ) -> io::Result<()> {
         let path = self.file_path(FileKind::ProducerSnapshot, offset);
-        self.disk.replace(&path, content, Durability::Atomic)
+        self.disk.replace(&path, content, durability)
     }
 
     pub(super) fn read_snapshot(&self, offset: Offset) -> io::Result<Vec<u8>> {

@@ -19,6 +19,8 @@ const PIECES_MAX: usize = 1024;
 pub(super) enum Durability {
     /// It replaces the old one at once; a power cut may take it away.
     Atomic,
+    /// Its content is on disk before it has its name; the name, once the directory is flushed.
+    Content,
     /// It is on disk, and so is its name.
     Flushed,
 }
@@ -164,7 +166,7 @@ impl Disk {
         let temporary = Path::new(&name);
         let file = self.create(temporary)?;
         self.write_at(&file, 0, &mut [IoSlice::new(content)])?;
-        if durability == Durability::Flushed {
+        if durability >= Durability::Content {
             self.sync_file(&file)?;
         }
         fs::rename(temporary, path)?;

@@ -1,17 +1,26 @@
 //! The threads that flush: one fsync for all that was appended to a partition meanwhile.
 //!
-//! A partition is flushed by one thread at a time. What is appended during its flush waits for the
-//! next, together: the slower the disk, the larger the groups. An fsync that fails takes the
-//! directory offline; nothing is ever fsynced again to see whether it works now.
+//! 1. A partition is flushed by one thread at a time. What is appended during its flush waits for
+//!    the next, together: the slower the disk, the larger the groups.
+//! 2. An fsync that fails takes the directory offline; nothing is ever fsynced again to see whether
+//!    it works now.
+//! 3. A roll flushes nothing itself. The flush after it goes in the order of the log: the closed
+//!    segment, the producer snapshot at its end, the names, and the active segment last. So what is
+//!    acknowledged in a segment has everything before it on disk, and a snapshot that is there
+//!    proves it (`broker-core::log::recovery`).
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 
+use streamledger_protocol::Offset;
+
 use super::config::FlushPolicy;
+use super::directory::SegmentFile;
+use super::disk::Durability;
 use super::errors::StorageError;
-use super::partition::{LogState, OpenLog, Partition, flush_state};
+use super::partition::{ClosedSegment, LogState, Partition, flush_state};
 use super::shared::Shared;
 
 /// Starts the threads that the policy needs.
@@ -62,25 +71,13 @@ impl Partition {
 
     /// Flushes everything that was appended before the call, and wakes who waited for it.
     pub(super) fn flush(&self) {
+        let _one_at_a_time = self.flushing.lock();
         if self.check_alive().is_err() {
             self.wake_all();
             return;
         }
-        let Some((files, directory_unsynced, end)) = self.take_unsynced() else { return };
-        let disk = &self.shared.disk;
-        let synced = (|| {
-            for file in &files {
-                disk.sync_file(&file.file)?;
-            }
-            if directory_unsynced {
-                disk.sync_directory(&self.directory.path)?;
-                if let Some(parent) = self.directory.path.parent() {
-                    disk.sync_directory(parent)?;
-                }
-            }
-            Ok::<_, io::Error>(())
-        })();
-        if let Err(error) = synced {
+        let Some(round) = self.begin_round() else { return };
+        if let Err(error) = self.sync(&round) {
             // One that was deleted meanwhile has nothing to flush: its directory is gone.
             if matches!(*self.state.lock(), LogState::Gone(_)) {
                 return;
@@ -92,7 +89,8 @@ impl Partition {
         }
         let progress = match &mut *self.state.lock() {
             LogState::Open(open) => {
-                open.log.flushed(end);
+                open.closing.drain(..round.closing.len().min(open.closing.len()));
+                open.log.flushed(round.end);
                 self.publish(&open.log)
             }
             LogState::Cold(_) | LogState::Gone(_) => return,
@@ -100,19 +98,62 @@ impl Partition {
         self.wake(progress);
     }
 
-    fn take_unsynced(
-        &self,
-    ) -> Option<(Vec<Arc<super::directory::SegmentFile>>, bool, streamledger_protocol::Offset)>
-    {
+    fn begin_round(&self) -> Option<Round> {
         let mut state = self.state.lock();
         let LogState::Open(open) = &mut *state else { return None };
-        let OpenLog { log, active, unsynced, directory_unsynced, .. } = &mut **open;
-        let end = log.log_end_offset();
-        if end == log.flushed_offset() && unsynced.is_empty() && !*directory_unsynced {
+        let end = open.log.log_end_offset();
+        let nothing_written = end == open.log.flushed_offset();
+        if nothing_written && open.closing.is_empty() && !open.directory_unsynced {
             return None;
         }
-        let mut files = std::mem::take(unsynced);
-        files.push(Arc::clone(active));
-        Some((files, std::mem::take(directory_unsynced), end))
+        Some(Round {
+            // They stay there until they are flushed: the manifest must not call them known.
+            closing: open.closing.clone(),
+            active: Arc::clone(&open.active),
+            directory: std::mem::take(&mut open.directory_unsynced),
+            parent: std::mem::take(&mut open.is_new),
+            end,
+        })
     }
+
+    fn sync(&self, round: &Round) -> io::Result<()> {
+        let disk = &self.shared.disk;
+        for (number, closed) in (1..).zip(&round.closing) {
+            disk.sync_file(&closed.file.file)?;
+            if let Some((offset, content)) = &closed.snapshot {
+                // The last one proves what the others would.
+                let is_last = number == round.closing.len();
+                let durability = if is_last { Durability::Content } else { Durability::Atomic };
+                self.note_flushed(*offset, content, durability);
+            }
+        }
+        if round.directory {
+            disk.sync_directory(&self.directory.path)?;
+        }
+        if round.parent {
+            disk.sync_directory(&self.shared.directory)?;
+        }
+        disk.sync_file(&round.active.file)
+    }
+
+    /// Writes the producer snapshot where a segment ends that is on disk now. Without it the next
+    /// start knows less and reads more, and nothing is lost: a full disk stops no flush.
+    fn note_flushed(&self, offset: Offset, content: &[u8], durability: Durability) {
+        let written = self.directory.write_snapshot(offset, content, durability);
+        if let Err(error) = written {
+            let partition = self.topic_partition();
+            tracing::warn!(%partition, %offset, %error, "producer snapshot not written");
+        }
+    }
+}
+
+/// What one flush covers.
+struct Round {
+    closing: Vec<ClosedSegment>,
+    active: Arc<SegmentFile>,
+    /// The partition's directory has new names.
+    directory: bool,
+    /// The partition's directory is new itself.
+    parent: bool,
+    end: Offset,
 }

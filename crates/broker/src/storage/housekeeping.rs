@@ -204,14 +204,14 @@ pub(super) struct Fingerprint {
 impl Partition {
     /// What the manifest may say of it: all of it if it has settled, else what is closed and
     /// flushed; nothing of a log that is gone.
-    fn summary(&self) -> Option<LogSummary> {
+    pub(super) fn summary(&self) -> Option<LogSummary> {
         match &*self.state.lock() {
             LogState::Cold(summary) => Some(summary.clone()),
             LogState::Open(open) if open.settled => Some(open.log.summary()),
             LogState::Open(open) => {
                 let active = open.log.active_segment().base_offset();
-                let unsynced = open.unsynced.iter().map(|file| file.base_offset).min();
-                Some(open.log.summary().before_segment(unsynced.unwrap_or(active).min(active)))
+                let closing = open.closing.first().map(|closed| closed.file.base_offset);
+                Some(open.log.summary().before_segment(closing.unwrap_or(active)))
             }
             LogState::Gone(_) => None,
         }
@@ -227,7 +227,7 @@ impl Partition {
         self.directory.write_indexes(active.base_offset(), &open.log.index_files(active))?;
         let end = open.log.log_end_offset();
         let snapshot = open.log.producer_snapshot(self.shared.clock.now().monotonic);
-        self.directory.write_snapshot(end, &snapshot)?;
+        self.directory.write_snapshot(end, &snapshot, Durability::Atomic)?;
         let is_segments = |offset| open.log.segments().any(|s| s.base_offset() == offset);
         if let Some(before) = open.settled_snapshot.filter(|o| *o != end && !is_segments(*o)) {
             self.directory.remove(FileKind::ProducerSnapshot, before)?;
@@ -243,6 +243,7 @@ impl Partition {
         if !self.may_need_retention(clock) {
             return Ok(0);
         }
+        let _no_flush = self.flushing.lock();
         let removed = self.with_open_unused(|open| {
             if open.log.expire_producers(now) > 0 {
                 open.settled = false;
@@ -258,7 +259,7 @@ impl Partition {
             open.log.segments_removed(&plan);
             open.settled = false;
             open.reading = None;
-            open.unsynced.retain(|file| !plan.segments.contains(&file.base_offset));
+            open.closing.retain(|closed| !plan.segments.contains(&closed.file.base_offset));
             Ok((plan, self.publish(&open.log)))
         })?;
         let (plan, progress) = removed?;

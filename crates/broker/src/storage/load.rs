@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use streamledger_broker_core::log::{
     AbortedTransaction, BadBatch, CorruptSnapshot, FileKind, LogConfig, LogDamage, LogRecovery,
-    LogSegment, LogSummary, PartitionLog, ProducerStateTable, RecoveryStart, ScanDepth,
+    LogSegment, LogSummary, OnDamage, PartitionLog, ProducerStateTable, RecoveryStart, ScanDepth,
     SegmentIndexes, SegmentScan, SegmentVerdict, decode_snapshot,
 };
 use streamledger_broker_core::planted_bugs::Planted;
@@ -15,8 +15,9 @@ use streamledger_protocol::{Offset, TopicPartition};
 
 use super::config::FlushPolicy;
 use super::directory::{FoundSegment, Listing, PartitionDirectory, SegmentFile};
+use super::disk::Durability;
 use super::errors::StorageOffline;
-use super::partition::OpenLog;
+use super::partition::{ClosedSegment, OpenLog};
 use super::shared::Shared;
 
 /// How much of a segment is read at once.
@@ -69,8 +70,9 @@ pub(super) fn open_cold(
             Ok(OpenLog {
                 log,
                 active,
-                unsynced: Vec::new(),
+                closing: Vec::new(),
                 directory_unsynced: false,
+                is_new: false,
                 reading: None,
                 settled: true,
                 settled_snapshot,
@@ -188,26 +190,36 @@ pub(super) fn recover(
     let now = shared.clock.now();
     let epochs = directory.read_epochs();
     let log_start_offset = summary.map_or(Offset::ZERO, |summary| summary.log_start_offset);
+    let flushed_below = flushed_below(directory, shared, config, listing, summary)?;
     // Without their checkpoint the leader epochs are found again only by walking everything.
     let summary = summary.filter(|_| epochs.is_some());
-    let (known, snapshot) = choose_known(directory, shared, config, listing, summary)?;
+    let (known, snapshot) = match shared.on_damage {
+        OnDamage::Refuse => choose_known(directory, shared, config, listing, summary)?,
+        // What is cut must not be known to the producers, so all of them are found again.
+        OnDamage::Cut => (Vec::new(), None),
+    };
     let known_count = known.len();
-    let start = RecoveryStart { log_start_offset, snapshot, epochs: epochs.unwrap_or_default() };
+    let snapshot_offset = snapshot.as_ref().map(|(offset, _)| *offset);
+    let epochs = epochs.unwrap_or_default();
+    let start = RecoveryStart { log_start_offset, snapshot, epochs, flushed_below };
     let mut recovery = LogRecovery::new(config.clone(), start, shared.on_damage, now);
     for (segment, aborted) in known {
-        recovery.known_segment(segment, aborted);
+        recovery.known_segment(segment, aborted)?;
     }
-    let mut unsynced = Vec::new();
+    let mut walked = Vec::new();
     for found in listing.segments.get(known_count..).unwrap_or_default() {
         if let Some(file) = walk_segment(directory, &mut recovery, found)? {
-            unsynced.push(Arc::new(file));
+            walked.push(Arc::new(file));
         }
     }
-    let mut log = recovery.finish(Offset::ZERO);
+    let snapshot = recovery
+        .last_segment_snapshot()
+        .filter(|(offset, _)| Some(*offset) != snapshot_offset)
+        .map(|(offset, content)| (offset, content.to_vec()));
+    let log = recovery.finish(Offset::ZERO)?;
     let base_offset = log.active_segment().base_offset();
-    let is_active = |file: &Arc<SegmentFile>| file.base_offset == base_offset;
-    let active = match unsynced.iter().position(is_active) {
-        Some(at) => unsynced.remove(at),
+    let active = match walked.pop_if(|file| file.base_offset == base_offset) {
+        Some(file) => file,
         None => Arc::new(match listing.segments.iter().any(|s| s.base_offset == base_offset) {
             true => directory.open_segment(base_offset).map_err(io)?,
             false => directory.create_segment(base_offset).map_err(io)?,
@@ -215,25 +227,60 @@ pub(super) fn recover(
     };
     remove_stray_snapshots(directory, listing, &log).map_err(io)?;
     directory.write_epochs(log.leader_epochs()).map_err(io)?;
-    if shared.flush == FlushPolicy::Commit {
-        // What is answered as a duplicate, or shown to a consumer, must be on disk.
-        for file in unsynced.drain(..).chain([Arc::clone(&active)]) {
-            directory.disk.sync_file(&file.file).map_err(io)?;
-        }
-        directory.disk.sync_directory(&directory.path).map_err(io)?;
-        let end = log.log_end_offset();
-        log.flushed(end);
+    let mut closing: Vec<_> =
+        walked.into_iter().map(|file| ClosedSegment { file, snapshot: None }).collect();
+    if let Some(last) = closing.last_mut() {
+        last.snapshot = snapshot;
     }
-    Ok(OpenLog {
+    let mut open = OpenLog {
         log,
         active,
-        unsynced,
-        directory_unsynced: false,
+        closing,
+        directory_unsynced: true,
+        is_new: false,
         reading: None,
         settled: false,
         settled_snapshot: None,
         last_used: now.monotonic,
-    })
+    };
+    if shared.flush == FlushPolicy::Commit {
+        // What is answered as a duplicate, or shown to a consumer, must be on disk.
+        sync_all(directory, &mut open).map_err(io)?;
+    }
+    Ok(open)
+}
+
+/// Flushes a log that nobody uses yet.
+fn sync_all(directory: &PartitionDirectory, open: &mut OpenLog) -> io::Result<()> {
+    for closed in open.closing.drain(..) {
+        directory.disk.sync_file(&closed.file.file)?;
+        if let Some((offset, content)) = &closed.snapshot {
+            directory.write_snapshot(*offset, content, Durability::Flushed)?;
+        }
+    }
+    directory.disk.sync_file(&open.active.file)?;
+    directory.disk.sync_directory(&directory.path)?;
+    open.directory_unsynced = false;
+    open.log.flushed(open.log.log_end_offset());
+    Ok(())
+}
+
+/// The offset below which everything is known to have been on disk: the manifest speaks only of
+/// what was, and a producer snapshot is written only once everything below its offset is.
+fn flushed_below(
+    directory: &PartitionDirectory,
+    shared: &Shared,
+    config: &LogConfig,
+    listing: &Listing,
+    summary: Option<&LogSummary>,
+) -> Result<Offset, LoadProblem> {
+    let summarised = summary.map_or(Offset::ZERO, LogSummary::log_end_offset);
+    for offset in listing.snapshots.iter().rev().take_while(|offset| **offset > summarised) {
+        if read_snapshot(directory, *offset, shared, config.planted)?.is_some() {
+            return Ok(*offset);
+        }
+    }
+    Ok(summarised)
 }
 
 type Known = Vec<(LogSegment, Vec<AbortedTransaction>)>;
@@ -308,6 +355,10 @@ fn walk_segment(
             directory.disk.truncate(&file.file, u64::from(bytes)).map_err(io)?;
         }
         SegmentVerdict::Remove => {
+            let path = directory.file_path(FileKind::Log, found.base_offset);
+            let (path, cut_bytes) = (path.display(), found.file_bytes);
+            let why = "removed: the log ends before it, and nothing in it was flushed";
+            tracing::warn!(%path, cut_bytes, why);
             directory.remove_segment(found.base_offset).map_err(io)?;
             return Ok(None);
         }

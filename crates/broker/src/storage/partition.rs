@@ -43,10 +43,12 @@ pub(super) fn with_decompressor<T>(work: impl FnOnce(&mut Decompressor) -> T) ->
 pub(super) struct OpenLog {
     pub(super) log: PartitionLog,
     pub(super) active: Arc<SegmentFile>,
-    /// Closed segments that have not been flushed since.
-    pub(super) unsynced: Vec<Arc<SegmentFile>>,
+    /// Closed segments that are not known to be on disk, by base offset.
+    pub(super) closing: Vec<ClosedSegment>,
     /// The directory has new names that have not been flushed.
     pub(super) directory_unsynced: bool,
+    /// The directory's own name has not been flushed.
+    pub(super) is_new: bool,
     /// The closed segment that was read last.
     pub(super) reading: Option<Arc<SegmentFile>>,
     /// Whether the index files and the snapshot on disk are those of the log as it is.
@@ -54,6 +56,14 @@ pub(super) struct OpenLog {
     /// The offset of the snapshot that was written when it last settled.
     pub(super) settled_snapshot: Option<Offset>,
     pub(super) last_used: MonotonicMs,
+}
+
+/// A closed segment that is to be flushed.
+#[derive(Debug, Clone)]
+pub(super) struct ClosedSegment {
+    pub(super) file: Arc<SegmentFile>,
+    /// The producer snapshot at its end, to be written once it is on disk.
+    pub(super) snapshot: Option<(Offset, Vec<u8>)>,
 }
 
 /// A log in one of its lives.
@@ -89,6 +99,8 @@ pub struct Partition {
     config: RwLock<Arc<LogConfig>>,
     pub(super) state: Mutex<LogState>,
     pub(super) flush_state: AtomicU8,
+    /// Held for one flush, or while segments are removed. Taken before `state`, never after it.
+    pub(super) flushing: Mutex<()>,
     log_start_offset: AtomicI64,
     last_stable_offset: AtomicI64,
     high_watermark: AtomicI64,
@@ -138,6 +150,7 @@ impl Partition {
             config: RwLock::new(Arc::new(config)),
             state: Mutex::new(LogState::Gone(StorageOffline::Closed)),
             flush_state: AtomicU8::new(flush_state::IDLE),
+            flushing: Mutex::new(()),
             log_start_offset: none(),
             last_stable_offset: none(),
             high_watermark: none(),
@@ -379,7 +392,7 @@ impl Partition {
         Ok(Appended {
             outcome: prepared.outcome,
             progress: self.publish(&open.log),
-            wants_flush: self.shared.flush != FlushPolicy::Os || !open.unsynced.is_empty(),
+            wants_flush: self.shared.flush != FlushPolicy::Os || !open.closing.is_empty(),
         })
     }
 
@@ -399,20 +412,22 @@ impl Partition {
         Err(AppendError::NotWritten(error))
     }
 
-    /// Begins a new segment. If that fails nothing has changed.
+    /// Begins a new segment. If that fails nothing has changed. The closed one is flushed by the
+    /// next flush, before anything in the new one is acknowledged.
     pub(super) fn roll(&self, open: &mut OpenLog) -> Result<(), AppendError> {
         let now = self.shared.clock.now();
-        let plan = open.log.plan_roll(now.monotonic);
+        let mut plan = open.log.plan_roll(now.monotonic);
         let written = self
             .directory
             .write_indexes(plan.closed, &plan.index_files)
-            .and_then(|()| self.directory.write_snapshot(plan.opened, &plan.producer_snapshot))
             .and_then(|()| self.directory.create_segment(plan.opened));
         let file = Arc::new(written.map_err(AppendError::NotWritten)?);
-        let closed = std::mem::replace(&mut open.active, file);
-        open.unsynced.push(closed);
-        open.directory_unsynced = true;
         open.log.rolled(&plan, now.wall);
+        open.closing.push(ClosedSegment {
+            file: std::mem::replace(&mut open.active, file),
+            snapshot: Some((plan.opened, std::mem::take(&mut plan.producer_snapshot))),
+        });
+        open.directory_unsynced = true;
         Ok(())
     }
 

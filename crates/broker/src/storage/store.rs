@@ -10,15 +10,15 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use streamledger_broker_core::log::{
-    LogConfig, LogSummary, ManifestEntry, PartitionLog, TEMPORARY_SUFFIX, decode_manifest,
-    parse_directory_name,
+    LogConfig, LogSummary, ManifestEntry, OnDamage, PartitionLog, TEMPORARY_SUFFIX,
+    decode_manifest, parse_directory_name,
 };
 use streamledger_broker_core::map::Map;
 use streamledger_protocol::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
 use super::config::LogStoreConfig;
 use super::directory::{DELETED_EXTENSION, PartitionDirectory, is_deleted_directory};
-use super::disk::Disk;
+use super::disk::{Disk, Durability};
 use super::errors::{StorageError, StorageOffline};
 use super::housekeeping::{self, Housekeeper};
 use super::load::{is_as_summarised, recover};
@@ -59,9 +59,7 @@ impl LogStore {
         let shared =
             Arc::new(Shared::new(directory.to_owned(), disk, config.flush, config.on_damage));
         let log_config = LogConfig { watermark: config.flush.watermark(), ..config.log };
-        for partition in load_all(directory, &shared, &log_config)? {
-            shared.partitions.write().insert(partition.topic_partition().clone(), partition);
-        }
+        load_all(directory, &shared, &log_config)?;
         let mut threads = flusher::start(&shared, config.flush_threads)?;
         let (housekeeper, thread) = housekeeping::start(&shared, config.retention_check)?;
         threads.push(thread);
@@ -156,8 +154,9 @@ impl LogStore {
         let open = OpenLog {
             log: PartitionLog::new(config.clone(), now.wall),
             active,
-            unsynced: Vec::new(),
+            closing: Vec::new(),
             directory_unsynced: true,
+            is_new: true,
             reading: None,
             settled: false,
             settled_snapshot: None,
@@ -250,7 +249,7 @@ fn load_all(
     directory: &Path,
     shared: &Arc<Shared>,
     config: &LogConfig,
-) -> Result<Vec<Arc<Partition>>, StorageError> {
+) -> Result<(), StorageError> {
     let mut summaries = read_manifest(directory);
     let mut found = Vec::new();
     for (name, topic_partition) in find_partitions(directory)? {
@@ -276,7 +275,22 @@ fn load_all(
         }
         loaded
     });
-    loaded.into_iter().collect()
+    let mut recovered = false;
+    for partition in loaded {
+        let partition = partition?;
+        recovered |= matches!(&*partition.state.lock(), LogState::Open(_));
+        shared.partitions.write().insert(partition.topic_partition().clone(), partition);
+    }
+    if recovered {
+        // A crash may have come before the first flush of a log, which flushes its name.
+        let synced = shared.disk.sync_directory(directory);
+        synced.map_err(|error| StorageError::io("flushing", directory, error))?;
+    }
+    if !summaries.is_empty() || recovered && shared.on_damage == OnDamage::Cut {
+        // What the manifest says of logs that are gone, or were cut, must not be believed again.
+        shared.write_manifest(Durability::Flushed)?;
+    }
+    Ok(())
 }
 
 fn read_manifest(directory: &Path) -> Map<TopicPartition, (TopicId, LogSummary)> {

@@ -3,6 +3,7 @@
 mod faults;
 mod readers;
 mod restart;
+mod rolls;
 mod upkeep;
 
 use std::fs;
@@ -101,7 +102,7 @@ fn copy_directory(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             fs::create_dir(&target).unwrap();
             copy_directory(&entry.path(), &target);
-        } else {
+        } else if !entry.path().to_string_lossy().ends_with(".tmp") {
             fs::copy(entry.path(), target).unwrap();
         }
     }

@@ -186,6 +186,20 @@ fn failure_50_a_producer_snapshot_of_a_newer_program_keeps_the_partition_offline
 }
 
 #[test]
+fn a_log_made_anew_after_its_directory_was_lost_is_not_held_against_the_old_manifest() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, ..) = filled(directory.path());
+    store.close().unwrap();
+    fs::remove_dir_all(directory.path().join("clicks-0")).unwrap();
+    let store = open_with(directory.path(), |_| {});
+    produce(&create(&store, 0), batch(None));
+    let crashed = crashed(directory.path());
+    let store = open_with(crashed.path(), |_| {});
+    assert!(store.offline_partitions().is_empty());
+    assert_eq!(store.partition(&clicks(0)).unwrap().log_end_offset(), Offset(10));
+}
+
+#[test]
 fn a_crash_in_the_middle_of_a_roll_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let (_store, _, content) = filled(directory.path());

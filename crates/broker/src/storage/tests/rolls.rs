@@ -1,0 +1,135 @@
+//! What a roll leaves when the power goes, and in which order it reaches the disk.
+
+use super::*;
+
+/// A store whose partition begins a new segment with its next append, on a disk that can be slow.
+fn before_a_roll(directory: &Path) -> (LogStore, Arc<Partition>, Arc<DiskFaults>) {
+    let faults = Arc::new(DiskFaults::new());
+    let store = open_with(directory, |config| config.faults = Some(Arc::clone(&faults)));
+    let partition = create(&store, 0);
+    let mut sequence = 0;
+    while partition.bytes() + batch(None).len() as u64 <= 10_000 {
+        produce(&partition, batch(Some((5, sequence))));
+        sequence += 10;
+    }
+    (store, partition, faults)
+}
+
+fn retry_of(partition: &Partition) -> Bytes {
+    let end = partition.log_end_offset().0;
+    batch(Some((5, i32::try_from(end).unwrap())))
+}
+
+#[test]
+fn failure_38_a_roll_reaches_the_disk_in_the_order_of_the_log_and_holds_up_no_append() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_store, partition, faults) = before_a_roll(directory.path());
+    let closed_end = partition.log_end_offset();
+    faults.delay_syncs(Duration::from_millis(150));
+    let mut last_offset = closed_end;
+    for _ in 0..3 {
+        last_offset =
+            partition.append(retry_of(&partition), AppendOrigin::Client).unwrap().last_offset;
+    }
+    assert!(partition.flushed_offset() <= closed_end, "an append waits for no fsync");
+    assert!(files(directory.path(), 0, ".snapshot").is_empty(), "it proves what is on disk");
+    let known = partition.summary().unwrap();
+    assert_eq!(known.log_end_offset(), Offset(0), "what is being flushed is not known yet");
+    // Another thread's flush does not overtake the one that is going on.
+    partition.flush();
+    assert!(partition.flushed_offset() > closed_end);
+    assert_eq!(files(directory.path(), 0, ".snapshot").len(), 1);
+    assert_eq!(partition.summary().unwrap().log_end_offset(), closed_end);
+    wait_for(partition.wait_flushed(last_offset)).unwrap().unwrap();
+}
+
+#[test]
+fn failure_36_a_roll_whose_fsync_fails_proves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, partition, faults) = before_a_roll(directory.path());
+    faults.fail_syncs(true);
+    let appended = partition.append(retry_of(&partition), AppendOrigin::Client).unwrap();
+    assert!(wait_for(partition.wait_flushed(appended.last_offset)).unwrap().is_err());
+    assert!(store.failure().is_some());
+    assert!(files(directory.path(), 0, ".snapshot").is_empty());
+}
+
+#[test]
+fn failure_35_a_disk_without_room_for_the_snapshot_of_a_roll_stops_no_flush() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, partition, faults) = before_a_roll(directory.path());
+    faults.delay_syncs(Duration::from_millis(100));
+    let appended = partition.append(retry_of(&partition), AppendOrigin::Client).unwrap();
+    faults.limit_free_bytes(Some(0));
+    wait_for(partition.wait_flushed(appended.last_offset)).unwrap().unwrap();
+    assert!(store.failure().is_none());
+    assert!(files(directory.path(), 0, ".snapshot").is_empty());
+    faults.limit_free_bytes(None);
+    store.close().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    assert_eq!(store.partition(&clicks(0)).unwrap().log_end_offset(), appended.last_offset.next());
+}
+
+/// What a power cut leaves between a roll and its flush: the new segment is there, and the closed
+/// one has lost its last `lost_bytes`.
+fn power_cut_at_a_roll(lost_bytes: u64) -> (tempfile::TempDir, Offset) {
+    let directory = tempfile::tempdir().unwrap();
+    let (_store, partition, _) = before_a_roll(directory.path());
+    partition.append(retry_of(&partition), AppendOrigin::Client).unwrap();
+    let crashed = crashed(directory.path());
+    // The flush may have been done meanwhile: not so before a power cut.
+    files(crashed.path(), 0, ".snapshot").iter().for_each(|path| fs::remove_file(path).unwrap());
+    let closed = files(crashed.path(), 0, ".log").remove(0);
+    let kept = fs::metadata(&closed).unwrap().len() - lost_bytes;
+    fs::OpenOptions::new().write(true).open(&closed).unwrap().set_len(kept).unwrap();
+    (crashed, Offset(partition.log_end_offset().0 - 20))
+}
+
+#[test]
+fn failure_38_a_closed_segment_that_lost_its_unflushed_end_ends_the_log_and_the_retry_goes_on() {
+    for lost_bytes in [9, batch(Some((5, 0))).len() as u64] {
+        let (crashed, end) = power_cut_at_a_roll(lost_bytes);
+        let store = open_with(crashed.path(), |_| {});
+        assert!(store.offline_partitions().is_empty(), "{:?}", store.offline_partitions());
+        let partition = store.partition(&clicks(0)).unwrap();
+        assert_eq!(partition.log_end_offset(), end);
+        assert_eq!(files(crashed.path(), 0, ".log").len(), 1);
+        for _ in 0..3 {
+            assert!(!produce(&partition, retry_of(&partition)).duplicate);
+        }
+        store.close().unwrap();
+        let store = open_with(crashed.path(), |_| {});
+        let partition = store.partition(&clicks(0)).unwrap();
+        assert_eq!(batches(&consume(&partition, Offset(0))).count() as i64 * 10, end.0 + 30);
+    }
+}
+
+#[test]
+fn failure_33_a_closed_segment_that_lost_its_flushed_end_keeps_the_partition_offline() {
+    for lost_bytes in [9, batch(Some((5, 0))).len() as u64] {
+        let directory = tempfile::tempdir().unwrap();
+        let (_store, partition, _) = before_a_roll(directory.path());
+        produce(&partition, retry_of(&partition));
+        let crashed = crashed(directory.path());
+        let closed = files(crashed.path(), 0, ".log").remove(0);
+        let kept = fs::metadata(&closed).unwrap().len() - lost_bytes;
+        fs::OpenOptions::new().write(true).open(&closed).unwrap().set_len(kept).unwrap();
+        let store = open_with(crashed.path(), |_| {});
+        let offline = store.offline_partitions();
+        assert_eq!(offline.len(), 1);
+        assert!(offline[0].1.to_string().contains("had been flushed"), "{}", offline[0].1);
+        assert_eq!(files(crashed.path(), 0, ".log").len(), 2, "nothing was cut");
+    }
+}
+
+#[test]
+fn failure_33_a_recovered_log_is_known_to_be_on_disk_from_then_on() {
+    let (crashed, _) = power_cut_at_a_roll(0);
+    drop(open_with(crashed.path(), |_| {}));
+    fs::remove_file(crashed.path().join("manifest")).unwrap();
+    let closed = files(crashed.path(), 0, ".log").remove(0);
+    let kept = fs::metadata(&closed).unwrap().len() - 9;
+    fs::OpenOptions::new().write(true).open(&closed).unwrap().set_len(kept).unwrap();
+    let store = open_with(crashed.path(), |_| {});
+    assert_eq!(store.offline_partitions().len(), 1, "what it showed to consumers is not cut");
+}
