@@ -7,7 +7,10 @@
 
 pub mod config;
 pub mod controller;
+pub mod group;
+pub mod key_partition;
 pub mod log;
 pub mod map;
 pub mod planted_bugs;
 pub mod time;
+pub mod transaction;

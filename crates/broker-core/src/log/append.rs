@@ -11,7 +11,7 @@ use streamledger_protocol::record_batch::{
 use streamledger_protocol::{ErrorCode, Offset, TimestampMs, TimestampType};
 
 use super::config::LogConfig;
-use super::producer_state::{ProducerBatch, ProducerRefusal, TransactionMarker};
+use super::producer_state::{ProducerBatch, ProducerRefusal, TransactionGuard, TransactionMarker};
 
 /// Who hands in record batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,9 @@ impl AppendRefusal {
                 ProducerRefusal::Fenced { .. } => ErrorCode::InvalidProducerEpoch,
                 ProducerRefusal::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
                 ProducerRefusal::Forgotten { .. } => ErrorCode::UnknownProducerId,
-                ProducerRefusal::OutsideTransaction { .. } => ErrorCode::InvalidTxnState,
+                ProducerRefusal::OutsideTransaction { .. } | ProducerRefusal::Unverified { .. } => {
+                    ErrorCode::InvalidTxnState
+                }
                 ProducerRefusal::CoordinatorFenced { .. } => {
                     ErrorCode::TransactionCoordinatorFenced
                 }
@@ -98,9 +100,17 @@ pub(super) struct ValidBatch {
 pub struct ValidBatches {
     pub(super) origin: AppendOrigin,
     pub(super) batches: Vec<ValidBatch>,
+    pub(super) guard: Option<TransactionGuard>,
 }
 
 impl ValidBatches {
+    /// The same, with the coordinator having said that they belong to an open transaction, asked
+    /// under that guard.
+    #[must_use]
+    pub fn verified(self, guard: Option<TransactionGuard>) -> Self {
+        Self { guard, ..self }
+    }
+
     /// Bytes of all batches.
     #[must_use]
     pub fn batch_bytes(&self) -> usize {
@@ -138,7 +148,7 @@ pub fn validate_batches(
     if batches.is_empty() {
         return Err(AppendRefusal::NoBatch);
     }
-    let valid = ValidBatches { origin, batches };
+    let valid = ValidBatches { origin, batches, guard: None };
     let (bytes, segment_bytes) = (valid.batch_bytes(), config.segment_bytes);
     if origin != AppendOrigin::Replication && bytes > segment_bytes as usize {
         return Err(AppendRefusal::LargerThanSegment { bytes, segment_bytes });

@@ -46,7 +46,7 @@ pub use producer_entry::{ProducerState, RECENT_BATCHES_MAX, RecentBatch, RecentB
 pub use producer_snapshot::{CorruptSnapshot, decode_snapshot, encode_snapshot};
 pub use producer_state::{
     Appended, ProducerBatch, ProducerRefusal, ProducerStateTable, SequenceVerdict,
-    TransactionMarker,
+    TransactionGuard, TransactionMarker,
 };
 pub use read::{OffsetOutOfRange, ReadLimit, ReadPlan, ReadRange, Selection, select_batches};
 pub use recovery::{LogDamage, LogRecovery, OnDamage, RecoveryStart, SegmentVerdict};

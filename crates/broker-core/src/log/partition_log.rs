@@ -9,7 +9,7 @@ use super::prepared::{
     AppendDecision, AppendOutcome, IndexFiles, PreparedAppend, PreparedBatch, RollPlan, RollReason,
 };
 use super::producer_snapshot::encode_snapshot;
-use super::producer_state::{ProducerStateTable, SequenceVerdict};
+use super::producer_state::{ProducerStateTable, SequenceVerdict, TransactionGuard};
 use super::read::{READ_HINTS, ReadHint};
 use super::segment::LogSegment;
 use crate::planted_bugs::PlantedBug;
@@ -158,11 +158,15 @@ impl PartitionLog {
     ) -> Result<AppendDecision, AppendRefusal> {
         match valid.origin {
             AppendOrigin::Client => {
-                if let Some(duplicate) = self.check_producers(&valid.batches)? {
+                if let Some(duplicate) =
+                    self.check_producers(&valid.batches, valid.guard.as_ref())?
+                {
                     return Ok(AppendDecision::Duplicate(duplicate));
                 }
             }
-            AppendOrigin::Coordinator => self.check_coordinator(&valid.batches)?,
+            AppendOrigin::Coordinator => {
+                self.check_coordinator(&valid.batches, valid.guard.as_ref())?;
+            }
             AppendOrigin::Replication => self.check_continuous(&valid.batches)?,
         }
         let batches = match valid.origin {
@@ -175,6 +179,7 @@ impl PartitionLog {
     fn check_producers(
         &self,
         batches: &[ValidBatch],
+        guard: Option<&TransactionGuard>,
     ) -> Result<Option<AppendOutcome>, AppendRefusal> {
         for batch in batches {
             let Some(producer_batch) = producer_batch_of(&batch.header) else { continue };
@@ -187,15 +192,27 @@ impl PartitionLog {
                     duplicate: true,
                 }));
             }
+            if producer_batch.transactional {
+                self.producers.check_verified(producer_batch.producer, guard)?;
+            }
         }
         Ok(None)
     }
 
-    fn check_coordinator(&self, batches: &[ValidBatch]) -> Result<(), AppendRefusal> {
+    fn check_coordinator(
+        &self,
+        batches: &[ValidBatch],
+        guard: Option<&TransactionGuard>,
+    ) -> Result<(), AppendRefusal> {
         for batch in batches {
             match (&batch.marker, batch.header.producer()) {
                 (Some(marker), _) => self.producers.check_marker(marker)?,
-                (None, Some(producer)) => self.producers.check_epoch(producer)?,
+                (None, Some(producer)) => {
+                    self.producers.check_epoch(producer)?;
+                    if batch.header.attributes.is_transactional() {
+                        self.producers.check_verified(producer, guard)?;
+                    }
+                }
                 (None, None) => {}
             }
         }

@@ -83,6 +83,13 @@ pub enum ProducerRefusal {
         /// Who wrote the batch.
         producer: ProducerIdentity,
     },
+    /// A batch would open a transaction that its coordinator was not asked about, or that was ended
+    /// since (INVALID_TXN_STATE).
+    #[error("{producer} writes in a transaction that is not verified")]
+    Unverified {
+        /// Who wrote the batch.
+        producer: ProducerIdentity,
+    },
     /// A marker of a coordinator that has been replaced (TRANSACTION_COORDINATOR_FENCED).
     #[error("coordinator epoch {found} is fenced by {current}")]
     CoordinatorFenced {
@@ -91,6 +98,17 @@ pub enum ProducerRefusal {
         /// The one that fences it.
         current: i32,
     },
+}
+
+/// How a partition stands with a producer before its transaction is verified by the coordinator.
+///
+/// Taken before the coordinator is asked, and handed in with the batch: if a marker came in
+/// between, the answer is about a transaction that is over (Kafka's `VerificationGuard`, KIP-890).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionGuard {
+    last_marker: Offset,
+    /// The epoch whose transaction is open in the partition; batches under it need no guard.
+    pub open_epoch: Option<ProducerEpoch>,
 }
 
 /// A transaction's end as a control batch tells it.
@@ -124,6 +142,8 @@ pub struct ProducerStateTable {
     pub(super) transactions: TransactionTable,
     /// Producers that expired, oldest first: their next batch is told so.
     pub(super) forgotten: VecDeque<ProducerId>,
+    /// The offset of each producer's last marker in this run: what a guard is held against.
+    last_markers: Map<ProducerId, Offset>,
     planted: Planted,
 }
 
@@ -196,6 +216,35 @@ impl ProducerStateTable {
         recent.iter().rev().find(same).copied()
     }
 
+    /// How the log stands with a producer, before its transaction is verified.
+    #[must_use]
+    pub fn guard(&self, id: ProducerId) -> TransactionGuard {
+        let opened = |state: &&ProducerState| state.open_transaction.is_some();
+        TransactionGuard {
+            last_marker: self.last_markers.get(&id).copied().unwrap_or(Offset::NONE),
+            open_epoch: self.producers.get(&id).filter(opened).map(|state| state.epoch),
+        }
+    }
+
+    /// Whether a transactional batch may be appended: its transaction is open here, or was
+    /// verified under that guard.
+    ///
+    /// # Errors
+    /// Neither is the case.
+    pub fn check_verified(
+        &self,
+        producer: ProducerIdentity,
+        guard: Option<&TransactionGuard>,
+    ) -> Result<(), ProducerRefusal> {
+        let present = self.guard(producer.id);
+        let is_open = present.open_epoch == Some(producer.epoch);
+        let is_verified = guard.is_some_and(|guard| guard.last_marker == present.last_marker);
+        match is_open || is_verified {
+            true => Ok(()),
+            false => Err(ProducerRefusal::Unverified { producer }),
+        }
+    }
+
     /// Whether a coordinator may write that marker.
     ///
     /// # Errors
@@ -265,6 +314,7 @@ impl ProducerStateTable {
 
     /// Notes a marker that is in the log.
     pub fn replay_marker(&mut self, marker: &TransactionMarker, appended: &Appended) {
+        self.last_markers.insert(marker.producer.id, appended.last_offset);
         let state = self.enter(marker.producer, appended);
         state.coordinator_epoch = state.coordinator_epoch.max(marker.coordinator_epoch);
         if let Some(first_offset) = state.open_transaction.take() {
@@ -304,6 +354,7 @@ impl ProducerStateTable {
         ids.sort_unstable();
         for id in &ids {
             self.producers.remove(id);
+            self.last_markers.remove(id);
             if self.forgotten.len() == FORGOTTEN_MAX {
                 self.forgotten.pop_front();
             }

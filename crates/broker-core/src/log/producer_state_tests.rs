@@ -186,3 +186,21 @@ proptest! {
         prop_assert_eq!(log, expected);
     }
 }
+
+#[test]
+fn a_transaction_is_opened_only_by_a_batch_that_was_verified_since_the_last_marker() {
+    let mut table = ProducerStateTable::default();
+    let producer = identity(7, 0);
+    let unverified = Err(ProducerRefusal::Unverified { producer });
+    assert_eq!(table.check_verified(producer, None), unverified);
+    let guard = table.guard(producer.id);
+    assert_eq!(table.check_verified(producer, Some(&guard)), Ok(()));
+    table.replay(&ProducerBatch { transactional: true, ..batch(0, 0, 9) }, &at(0, 9));
+    assert_eq!(table.check_verified(producer, None), Ok(()), "open already");
+    let marker = TransactionMarker { producer, coordinator_epoch: 0, committed: false };
+    table.replay_marker(&marker, &at(10, 10));
+    let late = table.check_verified(producer, Some(&guard));
+    assert_eq!(late, unverified, "verified before the marker, appended after it");
+    let fresh = table.guard(producer.id);
+    assert_eq!(table.check_verified(producer, Some(&fresh)), Ok(()));
+}

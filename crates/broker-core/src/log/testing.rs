@@ -89,7 +89,10 @@ impl DiskLog {
         let mut decompressor = Decompressor::default();
         let config = self.log.config();
         let valid = validate_batches(records, origin, config, self.now.wall, &mut decompressor)?;
-        self.log.decide_append(valid, self.now)
+        // As if the coordinator had just said yes.
+        let producer = valid.batches.first().and_then(|batch| batch.header.producer());
+        let guard = producer.map(|producer| self.log.producers().guard(producer.id));
+        self.log.decide_append(valid.verified(guard), self.now)
     }
 
     pub(super) fn append_as(

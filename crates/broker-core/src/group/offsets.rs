@@ -1,0 +1,326 @@
+//! The offsets that groups have stored, and those that open transactions are about to store.
+
+use std::collections::BTreeMap;
+
+use streamledger_protocol::{
+    ErrorCode, GroupId, LeaderEpoch, Offset, PartitionIndex, ProducerId, TimestampMs,
+    TopicPartition,
+};
+
+use super::record::OffsetRecord;
+use crate::key_partition::key_partition;
+
+/// What offsets are stored by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupOffsetsConfig {
+    /// Partitions of `__consumer_offsets`.
+    pub partition_count: i32,
+    /// The most bytes of metadata beside an offset (offset.metadata.max.bytes).
+    pub metadata_bytes_max: usize,
+    /// How many offsets there may be, of all groups together.
+    pub offsets_max: usize,
+}
+
+impl Default for GroupOffsetsConfig {
+    /// Kafka's defaults, and a million offsets.
+    fn default() -> Self {
+        Self { partition_count: 50, metadata_bytes_max: 4096, offsets_max: 1_000_000 }
+    }
+}
+
+/// An offset that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The offset of the next record to consume.
+    pub offset: Offset,
+    /// The leader epoch of the last record consumed; NONE when not known.
+    pub leader_epoch: LeaderEpoch,
+    /// A text kept beside it.
+    pub metadata: String,
+    /// When it was stored, by the wall clock.
+    pub committed: TimestampMs,
+    /// When it may be forgotten, if its client said so; no more than kept in this version.
+    pub expires: Option<TimestampMs>,
+}
+
+/// One offset to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOffset {
+    /// Of which partition.
+    pub topic_partition: TopicPartition,
+    /// The offset of the next record to consume.
+    pub offset: Offset,
+    /// The leader epoch of the last record consumed; NONE when not known.
+    pub leader_epoch: LeaderEpoch,
+    /// A text to keep beside it.
+    pub metadata: Option<String>,
+}
+
+/// Who stores offsets in a group's name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committer {
+    /// The member; empty for none.
+    pub member_id: String,
+    /// The member's `group.instance.id`.
+    pub instance_id: Option<String>,
+    /// The generation or member epoch; -1 for none.
+    pub generation: i32,
+}
+
+impl Committer {
+    /// A consumer that is no member of its group.
+    #[must_use]
+    pub const fn outside() -> Self {
+        Self { member_id: String::new(), instance_id: None, generation: -1 }
+    }
+}
+
+/// Offsets to be stored for a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitRequest {
+    /// The group.
+    pub group: GroupId,
+    /// Who asks.
+    pub committer: Committer,
+    /// How long to keep them, in ms; `None` for as long as others.
+    pub retention_ms: Option<u64>,
+    /// What to store.
+    pub offsets: Vec<NewOffset>,
+}
+
+/// Records to append as one batch, and what to answer for each offset, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct OffsetsDecision {
+    /// To be appended to the partition of the group, then replayed.
+    pub records: Vec<OffsetRecord>,
+    /// One answer for each offset.
+    pub reply: Vec<ErrorCode>,
+}
+
+/// What a group has stored for a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchedOffset {
+    /// The partition.
+    pub topic_partition: TopicPartition,
+    /// The offset; `None` if none is stored.
+    pub committed: Option<CommittedOffset>,
+    /// An open transaction is about to store another, and the asker wants to know what is certain
+    /// (UNSTABLE_OFFSET_COMMIT, KIP-447).
+    pub is_unstable: bool,
+}
+
+/// An offset, and where its record is in its partition of `__consumer_offsets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stored {
+    committed: CommittedOffset,
+    at: Offset,
+}
+
+type OfGroup = BTreeMap<TopicPartition, Stored>;
+/// The partition of `__consumer_offsets` and the producer whose marker decides.
+type PendingKey = (PartitionIndex, ProducerId);
+
+/// The offsets of all groups.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupOffsets {
+    config: GroupOffsetsConfig,
+    stored: BTreeMap<GroupId, OfGroup>,
+    pending: BTreeMap<PendingKey, BTreeMap<GroupId, OfGroup>>,
+    stored_count: usize,
+}
+
+impl GroupOffsets {
+    /// One that knows no offset.
+    #[must_use]
+    pub fn new(config: GroupOffsetsConfig) -> Self {
+        Self { config, ..Self::default() }
+    }
+
+    /// Takes the number of partitions that `__consumer_offsets` really has; before anything is
+    /// replayed.
+    pub fn set_partition_count(&mut self, partition_count: i32) {
+        self.config.partition_count = partition_count;
+    }
+
+    /// The partition of `__consumer_offsets` that keeps the offsets of a group.
+    #[must_use]
+    pub fn partition_of(&self, group: &GroupId) -> PartitionIndex {
+        key_partition(group.as_str(), self.config.partition_count)
+    }
+
+    /// Stores offsets (OffsetCommit), or prepares to (TxnOffsetCommit: the records then go into a
+    /// transactional batch of the producer).
+    pub fn decide_commit(&self, request: &CommitRequest, now: TimestampMs) -> OffsetsDecision {
+        let refusal = self.refusal_of(&request.group, &request.committer);
+        let mut decision = OffsetsDecision { records: Vec::new(), reply: Vec::new() };
+        let expires = request.retention_ms.map(|keep_ms| {
+            TimestampMs(now.0.saturating_add(i64::try_from(keep_ms).unwrap_or(i64::MAX)))
+        });
+        for new in &request.offsets {
+            let metadata_bytes = new.metadata.as_ref().map_or(0, String::len);
+            let is_full = self.stored_count + decision.records.len() >= self.config.offsets_max;
+            let refused = match refusal {
+                Some(refusal) => Some(refusal),
+                None if metadata_bytes > self.config.metadata_bytes_max => {
+                    Some(ErrorCode::OffsetMetadataTooLarge)
+                }
+                None if is_full && !self.has(&request.group, &new.topic_partition) => {
+                    Some(ErrorCode::PolicyViolation)
+                }
+                None => None,
+            };
+            decision.reply.push(refused.unwrap_or(ErrorCode::None));
+            if refused.is_none() {
+                decision.records.push(OffsetRecord {
+                    group: request.group.clone(),
+                    topic_partition: new.topic_partition.clone(),
+                    offset: Some(CommittedOffset {
+                        offset: new.offset,
+                        leader_epoch: new.leader_epoch,
+                        metadata: new.metadata.clone().unwrap_or_default(),
+                        committed: now,
+                        expires,
+                    }),
+                });
+            }
+        }
+        decision
+    }
+
+    /// Why nothing of a request is stored, if so (Kafka's `validateOffsetCommit` for a group that
+    /// has no members).
+    fn refusal_of(&self, group: &GroupId, committer: &Committer) -> Option<ErrorCode> {
+        if group.as_str().is_empty() {
+            Some(ErrorCode::InvalidGroupId)
+        } else if committer.generation >= 0 {
+            Some(ErrorCode::IllegalGeneration)
+        } else if !committer.member_id.is_empty() || committer.instance_id.is_some() {
+            Some(ErrorCode::UnknownMemberId)
+        } else {
+            None
+        }
+    }
+
+    fn has(&self, group: &GroupId, topic_partition: &TopicPartition) -> bool {
+        self.stored.get(group).is_some_and(|stored| stored.contains_key(topic_partition))
+    }
+
+    /// Forgets what groups stored for the partitions of a topic that is gone: records by group.
+    #[must_use]
+    pub fn decide_forget_topic(&self, topic: &str) -> Vec<OffsetRecord> {
+        let of_group = |(group, stored): (&GroupId, &OfGroup)| {
+            let of_topic = stored.keys().filter(|partition| partition.topic.as_str() == topic);
+            let forget = |partition: &TopicPartition| OffsetRecord {
+                group: group.clone(),
+                topic_partition: partition.clone(),
+                offset: None,
+            };
+            of_topic.map(forget).collect::<Vec<_>>()
+        };
+        self.stored.iter().flat_map(of_group).collect()
+    }
+
+    /// Applies a record that is in the log at that offset of that partition of
+    /// `__consumer_offsets`: after it was appended, and at load. `producer` is the one of a
+    /// transactional batch.
+    pub fn replay(
+        &mut self,
+        record: OffsetRecord,
+        producer: Option<ProducerId>,
+        partition: PartitionIndex,
+        at: Offset,
+    ) {
+        let OffsetRecord { group, topic_partition, offset } = record;
+        match (offset, producer) {
+            (Some(committed), None) => {
+                self.store(group, topic_partition, Stored { committed, at });
+            }
+            (Some(committed), Some(producer)) => {
+                let pending = self.pending.entry((partition, producer)).or_default();
+                let of_group = pending.entry(group).or_default();
+                of_group.insert(topic_partition, Stored { committed, at });
+            }
+            (None, _) => self.forget(&group, &topic_partition),
+        }
+    }
+
+    /// Applies a marker that is in the log of that partition: what the producer had pending there
+    /// is stored, or dropped.
+    pub fn replay_marker(
+        &mut self,
+        partition: PartitionIndex,
+        producer: ProducerId,
+        committed: bool,
+    ) {
+        let Some(pending) = self.pending.remove(&(partition, producer)) else { return };
+        if !committed {
+            return;
+        }
+        for (group, offsets) in pending {
+            for (topic_partition, stored) in offsets {
+                self.store(group.clone(), topic_partition, stored);
+            }
+        }
+    }
+
+    fn store(&mut self, group: GroupId, topic_partition: TopicPartition, stored: Stored) {
+        let of_group = self.stored.entry(group).or_default();
+        match of_group.get_mut(&topic_partition) {
+            Some(before) if before.at > stored.at => {}
+            Some(before) => *before = stored,
+            None => {
+                of_group.insert(topic_partition, stored);
+                self.stored_count += 1;
+            }
+        }
+    }
+
+    fn forget(&mut self, group: &GroupId, topic_partition: &TopicPartition) {
+        let Some(of_group) = self.stored.get_mut(group) else { return };
+        if of_group.remove(topic_partition).is_some() {
+            self.stored_count -= 1;
+        }
+        if of_group.is_empty() {
+            self.stored.remove(group);
+        }
+    }
+
+    /// What a group has stored for these partitions, or for all it has stored something for.
+    #[must_use]
+    pub fn fetch(
+        &self,
+        group: &GroupId,
+        partitions: Option<&[TopicPartition]>,
+        requires_stable: bool,
+    ) -> Vec<FetchedOffset> {
+        let stored = self.stored.get(group);
+        let fetch = |topic_partition: &TopicPartition| FetchedOffset {
+            committed: stored
+                .and_then(|stored| stored.get(topic_partition))
+                .map(|stored| stored.committed.clone()),
+            is_unstable: requires_stable && self.is_pending(group, topic_partition),
+            topic_partition: topic_partition.clone(),
+        };
+        match partitions {
+            Some(partitions) => partitions.iter().map(fetch).collect(),
+            None => stored.into_iter().flat_map(BTreeMap::keys).map(fetch).collect(),
+        }
+    }
+
+    fn is_pending(&self, group: &GroupId, topic_partition: &TopicPartition) -> bool {
+        let partition = self.partition_of(group);
+        let first = (partition, ProducerId(i64::MIN));
+        let last = (partition, ProducerId(i64::MAX));
+        let of_group = |pending: &BTreeMap<GroupId, OfGroup>| {
+            pending.get(group).is_some_and(|offsets| offsets.contains_key(topic_partition))
+        };
+        self.pending.range(first..=last).any(|(_, pending)| of_group(pending))
+    }
+
+    /// How many offsets are stored, of all groups together.
+    #[must_use]
+    pub fn offset_count(&self) -> usize {
+        self.stored_count
+    }
+}
