@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use streamledger_broker_core::log::LogConfig;
+use streamledger_protocol::TopicPartition;
 use thiserror::Error;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -333,6 +334,14 @@ impl RunningBroker {
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         self.node.store.directory()
+    }
+
+    /// The partitions whose logs can't be opened, and why. What they hold isn't served, and not
+    /// lost: it is as it was on disk.
+    #[must_use]
+    pub fn offline_partitions(&self) -> Vec<(TopicPartition, String)> {
+        let offline = self.node.store.offline_partitions().into_iter();
+        offline.map(|(topic_partition, why)| (topic_partition, why.to_string())).collect()
     }
 
     /// Its faults on purpose.

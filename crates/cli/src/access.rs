@@ -12,6 +12,7 @@ use streamledger_broker::{
 use crate::args::BrokerArguments;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::ui;
 
 /// A free port, for this machine only.
 const ANY_PORT: &str = "127.0.0.1:0";
@@ -68,6 +69,7 @@ impl Access {
             let config = config.map_err(|error| config_failure(&error))?;
             match Broker::start(config) {
                 Ok(broker) => {
+                    tell_of_offline(&broker);
                     return Ok(Access {
                         bootstrap_servers: broker.bootstrap_servers(),
                         place: format!("embedded, in {}", directory.display()),
@@ -99,9 +101,18 @@ impl Access {
     }
 }
 
+/// Says on stderr which partitions a broker can't serve: they would seem empty otherwise.
+pub fn tell_of_offline(broker: &RunningBroker) {
+    for (_, why) in broker.offline_partitions() {
+        ui::say(format_args!("warning: {why}; its records are not served"));
+    }
+}
+
 /// A wrong setting of the broker, as a failure.
 pub fn config_failure(error: &ConfigError) -> Failure {
-    Failure::new(Exit::Usage, "the broker's settings can't be used").because(error)
+    Failure::new(Exit::Usage, "the broker's settings can't be used")
+        .because(error)
+        .remedy("docs/broker-settings.md has every setting with its default and why")
 }
 
 /// A broker that ended and couldn't close its log, as a failure.

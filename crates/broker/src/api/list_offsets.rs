@@ -98,6 +98,8 @@ fn look_up(
 ) -> Result<(Found, LeaderEpoch), ErrorCode> {
     let log = call.node.partition(topic, ask.partition_index)?;
     let epoch = leadership::check(topic, ask.partition_index, ask.current_leader_epoch)?;
+    // A log that can't be opened has records all the same: its ends aren't 0, they aren't known.
+    log.check_readable().map_err(|offline| offline.error_code())?;
     let found = match ask.timestamp.0 {
         special::EARLIEST | special::EARLIEST_LOCAL => Found::at(log.log_start_offset()),
         special::LATEST => Found::at(log.limit_offset(limit)),

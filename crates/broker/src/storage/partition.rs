@@ -293,6 +293,17 @@ impl Partition {
         self.shared.check_alive()
     }
 
+    /// Whether there is a log to read, open or to be opened when it is used.
+    ///
+    /// # Errors
+    /// It is damaged or gone; what it holds isn't known.
+    pub fn check_readable(&self) -> Result<(), StorageOffline> {
+        match &*self.state.lock() {
+            LogState::Gone(offline) => Err(offline.clone()),
+            LogState::Cold(_) | LogState::Open(_) => Ok(()),
+        }
+    }
+
     fn check_online(&self) -> Result<(), StorageOffline> {
         self.shared.check_online()
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use streamledger_broker::{Broker, BrokerConfig};
 
-use crate::access::{config_failure, start_failure, stop_failure};
+use crate::access::{config_failure, start_failure, stop_failure, tell_of_offline};
 use crate::args::DATA_DIRECTORY;
 use crate::command::name_and_value;
 use crate::exit::Exit;
@@ -77,6 +77,7 @@ pub fn run(arguments: &ServeArguments) -> Outcome<Exit> {
     }
     let config = builder.build().map_err(|error| config_failure(&error))?;
     let broker = Broker::start(config).map_err(|error| start_failure(&error))?;
+    tell_of_offline(&broker);
     if !arguments.quiet {
         ui::say(format_args!(
             "listening on {}, log in {}, ready in {}; Ctrl-C ends it",
