@@ -108,7 +108,20 @@ impl FetchState {
         let broker = self.brokers.entry(asked.broker).or_default();
         broker.failures = broker.failures.saturating_add(1);
         let wait = self.config.retry_backoff.wait(broker.failures, &*self.random);
+        // One that was not asked for long, as another led, begins a silence of its own.
+        let patience = self.config.patience;
+        if broker.not_before.is_some_and(|last| last + patience < now) {
+            broker.silent_since = None;
+        }
         broker.not_before = Some(now + wait);
+        let since = *broker.silent_since.get_or_insert(now);
+        // Where nobody answers at all, that is told instead.
+        let is_heard = self.metadata.silent_since.is_none();
+        if is_heard && now.duration_since(since) >= patience {
+            broker.silent_since = Some(now);
+            let silent = Trouble::Silent { broker: asked.broker };
+            self.effects.push_back(Effect::Tell(silent));
+        }
         // Its partitions may have gone to another.
         self.metadata.wanted = true;
         for (topic_partition, generation) in asked.partitions {
@@ -128,6 +141,7 @@ impl FetchState {
         if let Some(broker) = self.brokers.get_mut(&asked.broker) {
             broker.failures = 0;
             broker.not_before = None;
+            broker.silent_since = None;
         }
     }
 

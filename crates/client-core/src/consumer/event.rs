@@ -185,6 +185,11 @@ pub enum Trouble {
         /// What metadata says of its topic, if anything.
         error: Option<ErrorCode>,
     },
+    /// A leader has answered nothing for long, though others say that it leads. It is still tried.
+    Silent {
+        /// The leader.
+        broker: BrokerId,
+    },
     /// No broker has answered for long. They are still tried.
     Unreachable,
 }

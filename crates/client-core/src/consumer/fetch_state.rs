@@ -38,6 +38,8 @@ pub(super) struct BrokerState {
     pub(super) searches: usize,
     pub(super) failures: u32,
     pub(super) not_before: Option<Instant>,
+    /// Since when it has answered nothing, or since that was told last.
+    pub(super) silent_since: Option<Instant>,
 }
 
 /// A request that is not answered yet.

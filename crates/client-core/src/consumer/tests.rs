@@ -444,6 +444,37 @@ fn a_cluster_that_does_not_answer_is_told_of_in_the_end() {
 }
 
 #[test]
+fn a_leader_that_answers_nothing_is_told_of_though_metadata_comes() {
+    let (mut driven, mut request) = Driven::reading();
+    let silent = Effect::Tell(Trouble::Silent { broker: BrokerId(1) });
+    let begun = driven.now;
+    let (mut told, mut asked) = (0, 0);
+    while driven.now < begun + PATIENCE + Duration::from_secs(5) {
+        let mut effects = driven.handle(Event::RequestFailed(request));
+        told += effects.iter().filter(|effect| **effect == silent).count();
+        asked += 1;
+        effects.extend(driven.lead(&[(1, 0), (1, 0)]));
+        request = loop {
+            let next = effects.iter().find_map(|effect| match effect {
+                Effect::Fetch { request, .. } => Some(*request),
+                _ => None,
+            });
+            if let Some(next) = next {
+                break next;
+            }
+            driven.now = driven.state.next_wakeup().expect("it comes back by itself");
+            effects = driven.effects();
+        };
+    }
+    assert_eq!(told, 1);
+    assert!((40..200).contains(&asked), "about one a second: {asked}");
+    // An answer ends the silence: the next one is counted from its own beginning.
+    let effects = driven.answer(request, vec![(0, nothing()), (1, nothing())]);
+    let effects = driven.handle(Event::RequestFailed(fetch_of(&effects, 1)));
+    assert!(!effects.contains(&silent), "{effects:?}");
+}
+
+#[test]
 fn records_that_lead_nowhere_stop_the_partition() {
     let (mut driven, request) = Driven::reading();
     // A batch from before the position: fetched again and again, it would never end.

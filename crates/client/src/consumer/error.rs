@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use streamledger_client_core::consumer::{ReadFault, Trouble, Unreadable};
-use streamledger_protocol::{ErrorCode, Offset, TopicPartition};
+use streamledger_protocol::{BrokerId, ErrorCode, Offset, TopicPartition};
 
 use crate::io_thread::IoThreadEnded;
 use crate::metadata::Unreachable;
@@ -54,6 +54,15 @@ pub enum ConsumerError {
     /// No broker has answered for `default.api.timeout.ms`. They are still tried.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
+    /// A partition's leader has answered nothing for `default.api.timeout.ms`, though other brokers
+    /// say that it leads. It is still tried.
+    #[error("broker {broker} doesn't answer{}", why_silent(error.as_ref()))]
+    Silent {
+        /// The leader.
+        broker: BrokerId,
+        /// Why its last request has no answer, if it left at all.
+        error: Option<NetworkError>,
+    },
     /// The request failed on its way.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -75,6 +84,10 @@ fn how_to_skip(skip_to: Option<Offset>) -> String {
     skip_to.map_or_else(String::new, |offset| format!("; seek to {offset} to go on after it"))
 }
 
+fn why_silent(error: Option<&NetworkError>) -> String {
+    error.map_or_else(String::new, |error| format!(": {error}"))
+}
+
 fn why_no_leader(error: Option<ErrorCode>) -> String {
     match error {
         Some(error) => error.to_string(),
@@ -90,13 +103,20 @@ impl ConsumerError {
             Self::Unreachable(unreachable) => {
                 unreachable.failures().iter().all(NetworkError::is_unreachable)
             }
-            Self::Network(error) => error.is_unreachable(),
+            Self::Network(error) | Self::Silent { error: Some(error), .. } => {
+                error.is_unreachable()
+            }
             _ => false,
         }
     }
 
-    /// What the core tells, with what the shell knows of the last attempt.
-    pub(super) fn of(trouble: Trouble, unreachable: impl FnOnce() -> Unreachable) -> Self {
+    /// What the core tells, with what the shell knows of the last attempt: to ask for metadata, and
+    /// of a broker.
+    pub(super) fn of(
+        trouble: Trouble,
+        unreachable: impl FnOnce() -> Unreachable,
+        failure_of: impl FnOnce(BrokerId) -> Option<NetworkError>,
+    ) -> Self {
         match trouble {
             Trouble::OutOfRange { topic_partition, offset, .. } => {
                 Self::OffsetOutOfRange { topic_partition, offset }
@@ -107,6 +127,7 @@ impl ConsumerError {
             Trouble::NoLeader { topic_partition, error, .. } => {
                 Self::NoLeader { topic_partition, error }
             }
+            Trouble::Silent { broker } => Self::Silent { broker, error: failure_of(broker) },
             Trouble::Unreachable => Self::Unreachable(unreachable()),
         }
     }

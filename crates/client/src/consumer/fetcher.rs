@@ -42,6 +42,8 @@ pub(super) struct Fetcher {
     state: RefCell<FetchState>,
     /// Why metadata could not be had last.
     last_unreachable: RefCell<Unreachable>,
+    /// Why the last request to a broker that failed did.
+    last_failures: RefCell<BTreeMap<BrokerId, NetworkError>>,
     /// The moment to look again may be another.
     stirred: Notify,
 }
@@ -67,6 +69,7 @@ impl Fetcher {
             inbox,
             state: RefCell::new(state),
             last_unreachable: RefCell::new(Unreachable::new(Vec::new())),
+            last_failures: RefCell::default(),
             stirred: Notify::new(),
         }
     }
@@ -126,9 +129,12 @@ impl Fetcher {
             | Trouble::NoLeader { topic_partition, generation, .. } => {
                 Some((topic_partition.clone(), *generation))
             }
-            Trouble::Unreachable => None,
+            Trouble::Silent { .. } | Trouble::Unreachable => None,
         };
-        let error = ConsumerError::of(trouble, || self.last_unreachable.borrow().clone());
+        let unreachable = || self.last_unreachable.borrow().clone();
+        let error = ConsumerError::of(trouble, unreachable, |broker| {
+            self.last_failures.borrow().get(&broker).cloned()
+        });
         tracing::warn!(%error, "consumer");
         self.inbox.deliver(Item::Trouble(of, error));
     }
@@ -209,6 +215,7 @@ impl Fetcher {
 
     fn failed(self: &Rc<Self>, request: RequestId, broker: BrokerId, error: &NetworkError) {
         tracing::debug!(%broker, %error, "consumer");
+        self.last_failures.borrow_mut().insert(broker, error.clone());
         self.handle(Event::RequestFailed(request));
     }
 

@@ -444,6 +444,27 @@ fn brokers_that_are_not_there_are_told_of_by_polls_and_calls() {
 }
 
 #[test]
+fn a_leader_that_answers_nothing_is_told_of_and_then_read_from() {
+    on_io_thread(async {
+        let logs = Logs::default();
+        logs.append(0, 0, 3);
+        let is_well = Rc::new(Cell::new(false));
+        let sees = Rc::clone(&is_well);
+        let answer =
+            move |request: &_| if sees.get() { fetch(&logs, request) } else { Answer::Close };
+        let broker = one_broker(answer).await;
+        let consumer = consumer(&broker.address, &[("default.api.timeout.ms", "300")]);
+        consumer.assign(&[(tp(0), Position::Offset(Offset(0)))]);
+        // Metadata comes all the while: nobody is unreachable, and yet nothing goes on.
+        let error = consumer.poll_async(LONG).await.unwrap_err();
+        assert!(matches!(error, ConsumerError::Silent { broker: BrokerId(1), .. }), "{error}");
+        assert!(error.to_string().contains("closed the connection"), "{error}");
+        is_well.set(true);
+        assert_eq!(read(&consumer, 3).await, [(0, 0), (0, 1), (0, 2)]);
+    });
+}
+
+#[test]
 fn several_pollers_share_the_records() {
     on_io_thread(async {
         let logs = Logs::default();
