@@ -162,3 +162,20 @@ fn ctrl_c_ends_a_consume_that_follows() {
     interrupt(&child, "INT");
     assert_eq!(wait(&mut child), Some(130));
 }
+
+#[test]
+fn a_second_ctrl_c_ends_at_once_what_waits_for_a_broker_that_is_silent() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.txt", b"1\n");
+    // It accepts and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let mut child = sandbox.spawn(&["ingest", "a.txt", "--topic", "t", "-b", &address]);
+    let _accepted = silent.accept().unwrap();
+    interrupt(&child, "INT");
+    std::thread::sleep(Duration::from_millis(200));
+    if child.try_wait().unwrap().is_none() {
+        interrupt(&child, "INT");
+    }
+    assert_eq!(wait(&mut child), Some(130));
+}

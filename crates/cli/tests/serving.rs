@@ -62,6 +62,96 @@ fn a_directory_from_elsewhere_is_left_alone() {
 }
 
 #[test]
+fn a_directory_of_a_newer_version_is_left_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.txt", b"1\n");
+    sandbox.succeed(&["ingest", "a.txt", "--topic", "t", "--quiet"]);
+    let meta = std::fs::read_to_string(sandbox.path(".streamledger/streamledger.meta")).unwrap();
+    let newer = meta.replace("format.version=1", "format.version=99");
+    assert_ne!(newer, meta);
+    sandbox.write(".streamledger/streamledger.meta", newer.as_bytes());
+    let output = sandbox.run(&["consume", "t"]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(5), "{text}");
+    assert!(
+        text.contains("format version 99") && text.contains("version of streamledger"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_log_that_cant_be_opened_isnt_taken_for_an_empty_one() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.txt", b"1\n2\n3\n");
+    for _ in 0..2 {
+        sandbox.succeed(&["ingest", "a.txt", "--topic", "t", "--partitions", "1", "--quiet"]);
+    }
+    let log = ".streamledger/t-0/00000000000000000000.log";
+    let mut bytes = std::fs::read(sandbox.path(log)).unwrap();
+    // With another batch behind it, the damage isn't a torn tail.
+    bytes[70] ^= 1;
+    sandbox.write(log, &bytes);
+    std::fs::remove_file(sandbox.path(".streamledger/manifest")).unwrap();
+    let output = sandbox.run(&["consume", "t", "-X", "default.api.timeout.ms=2000"]);
+    let text = stderr(&output);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""), "{text}");
+    for part in ["warning: t-0 is offline", "can't read t", "KAFKA_STORAGE_ERROR"] {
+        assert!(text.contains(part), "{part} isn't in: {text}");
+    }
+    assert_eq!(std::fs::read(sandbox.path(log)).unwrap(), bytes, "nothing was cut");
+}
+
+#[test]
+fn a_broker_that_dies_in_mid_ingest_is_waited_for_and_then_named() {
+    let sandbox = Sandbox::new();
+    sandbox.succeed(&["generate", "clicks", "--rows", "1000000", "-o", "clicks.csv"]);
+    let mut server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let child = sandbox.spawn(&[
+        "ingest",
+        "clicks.csv",
+        "--json",
+        "-b",
+        &server.address,
+        "-X",
+        "delivery.timeout.ms=3000",
+        "-X",
+        "request.timeout.ms=1000",
+    ]);
+    let log = sandbox.path(".streamledger/ecommerce.events-0/00000000000000000000.log");
+    let begun = Instant::now();
+    while std::fs::metadata(&log).map_or(0, |log| log.len()) == 0 {
+        assert!(begun.elapsed() < tool::PATIENCE, "nothing arrives");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    server.kill();
+    let output = child.wait_with_output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("records were not delivered"), "{text}");
+    assert!(text.contains("possibly written") && text.contains("send the file again"), "{text}");
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let number = |key: &str| report[key].as_u64().unwrap();
+    assert_eq!(number("rows") + number("failed"), number("sent"), "{report}");
+    let there = sandbox.succeed(&["consume", "ecommerce.events", "--fields", "offset"]);
+    assert!(there.lines().count() as u64 >= number("rows"), "what was acknowledged is there");
+}
+
+#[test]
+fn a_program_is_told_of_a_failure_before_the_first_row_too() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.csv", b"a\n1\n");
+    std::fs::create_dir(sandbox.path("elsewhere")).unwrap();
+    sandbox.write("elsewhere/letters.txt", b"mine");
+    for (arguments, code) in [(&["no.csv"][..], 3), (&["a.csv", "--data-dir", "elsewhere"], 5)] {
+        let output = sandbox.run(&[&["ingest", "--json"], arguments].concat());
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!((&report["status"], &report["rows"]), (&"failed".into(), &0.into()));
+        assert_eq!(report["error"]["exit_code"], code);
+    }
+}
+
+#[test]
 fn an_address_that_others_can_reach_has_to_be_allowed() {
     let output = Sandbox::new().run(&["serve", "--listen", "0.0.0.0:0"]);
     assert_eq!(output.status.code(), Some(5));

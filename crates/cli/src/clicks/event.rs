@@ -145,7 +145,9 @@ mod tests {
             let seen = render(&row, &mut ClickRenderer::reference());
             assert_eq!(
                 seen[0].as_ref().unwrap_err(),
-                &format!("column price holds \"{price}\", which isn't a number as JSON writes it")
+                &format!(
+                    "holds \"{price}\" in column price, which isn't a number as JSON writes it"
+                )
             );
         }
     }
@@ -158,7 +160,7 @@ mod tests {
         let seen = render("2019-10-41 00:00:00 UTC,view,1,2,,,3,,", &mut renderer);
         assert_eq!(
             seen[0].as_ref().unwrap_err(),
-            "column event_time holds \"2019-10-41 00:00:00 UTC\", which isn't a point in time"
+            "holds \"2019-10-41 00:00:00 UTC\" in column event_time, which isn't a point in time"
         );
     }
 

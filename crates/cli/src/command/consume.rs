@@ -1,5 +1,6 @@
 //! `consume`: the records of a topic, on standard output.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +24,10 @@ use crate::topic_access;
 
 /// How long one poll waits for records; Ctrl-C is looked for in between.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How long a partition's leader may take to say where the partition ends, in milliseconds, unless
+/// `-X default.api.timeout.ms` says otherwise.
+const PATIENT_MS: &str = "10000";
 
 /// Flags of `consume`.
 #[derive(Debug, Args)]
@@ -140,6 +145,8 @@ fn run_on(
         .map(|(partition, end)| (partition.clone(), start.position(*end)))
         .collect();
     consumer.assign(&assignment);
+    let ends_by_partition: BTreeMap<PartitionIndex, Offset> =
+        partitions.iter().map(|tp| tp.partition).zip(ends.iter().copied()).collect();
     let mut printer = Printer {
         arguments,
         out: BufWriter::with_capacity(64 << 10, io::stdout()),
@@ -157,7 +164,8 @@ fn run_on(
         let records = consumer.poll(POLL).map_err(|error| failed(arguments, &error))?;
         let is_idle = records.is_empty();
         for record in &records {
-            if !arguments.follow && is_past_end(record, &partitions, &ends) {
+            let end = ends_by_partition.get(&record.topic_partition.partition);
+            if !arguments.follow && end.is_some_and(|end| record.offset >= *end) {
                 continue;
             }
             if let Err(error) = printer.print(record) {
@@ -247,7 +255,12 @@ fn consumer_config(
     arguments: &ConsumeArguments,
     servers: &str,
 ) -> Outcome<(ConsumerConfig, Properties)> {
-    let mut properties = Properties::new();
+    // What retention took meanwhile is no reason to leave out what there is.
+    let mut properties = Properties::new().with("auto.offset.reset", "earliest");
+    if !arguments.follow {
+        // A person waits for the first record; who follows waits for brokers that come back.
+        properties = properties.with("default.api.timeout.ms", PATIENT_MS);
+    }
     for assignment in &arguments.settings {
         properties =
             properties.with_assignment(assignment).map_err(|error| config_failure(&error))?;
@@ -283,11 +296,6 @@ fn partitions(
 fn is_at_end(consumer: &Consumer, partitions: &[TopicPartition], ends: &[Offset]) -> bool {
     let mut pairs = partitions.iter().zip(ends);
     pairs.all(|(partition, end)| consumer.position(partition).is_some_and(|at| at >= *end))
-}
-
-fn is_past_end(record: &ConsumerRecord, partitions: &[TopicPartition], ends: &[Offset]) -> bool {
-    let mut pairs = partitions.iter().zip(ends);
-    pairs.any(|(partition, end)| record.topic_partition == *partition && record.offset >= *end)
 }
 
 fn failed(arguments: &ConsumeArguments, error: &(dyn std::error::Error + 'static)) -> Failure {

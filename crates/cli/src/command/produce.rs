@@ -86,8 +86,8 @@ fn run_on(arguments: &ProduceArguments, access: &Access, interrupt: &Interrupt) 
     let closed = ending.close(&producer);
     let account = ledger.account();
     if !arguments.quiet {
-        let count = units::grouped(account.totals.acked);
-        ui::say(format_args!("{count} records sent to {}", arguments.topic));
+        let count = units::counted(account.totals.acked, "record");
+        ui::say(format_args!("{count} sent to {}", arguments.topic));
     }
     if interrupt.is_raised() {
         return Ok(Exit::Interrupted);
@@ -98,7 +98,7 @@ fn run_on(arguments: &ProduceArguments, access: &Access, interrupt: &Interrupt) 
         None => Ok(Exit::Done),
         Some(cause) => Failure::new(
             Exit::Failed,
-            format!("{} records were not delivered", units::grouped(account.totals.failed)),
+            format!("{} not delivered", units::counted(account.totals.failed, "record")),
         )
         .cause(cause)
         .err(),

@@ -15,8 +15,8 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::help::with_examples;
 use crate::topic_access;
-use crate::ui;
 use crate::ui::table::{self, Lean};
+use crate::ui::{self, units};
 
 /// Flags of `topics`.
 #[derive(Debug, Args)]
@@ -190,8 +190,9 @@ impl CreateArguments {
         });
         match created {
             Ok(created) => {
-                let count = created.partition_count.unwrap_or(partitions);
-                ui::print(format_args!("created {} with {count} partitions", created.name))?;
+                let count = created.partition_count.unwrap_or(partitions).unsigned_abs();
+                let partitions = units::counted(count.into(), "partition");
+                ui::print(format_args!("created {} with {partitions}", created.name))?;
                 Ok(Exit::Done)
             }
             Err(error)

@@ -100,7 +100,7 @@ fn invalid_utf8_is_named_with_its_column_and_costs_only_its_row() {
     let text = b"a,brand\n1,caf\xc3\xa9\n2,caf\xe9 au lait\n3,\xe2\x82\xac\n";
     let (_, rows) = read_all(&text[..], 1000);
     assert_eq!(rows[0], good(2, &["1", "café"]));
-    let fault = "column brand isn't UTF-8: byte 0xe9 at its position 4".to_owned();
+    let fault = "isn't UTF-8 in column brand: byte 0xe9 at its position 4".to_owned();
     assert_eq!(rows[1], (3, Err(fault)));
     assert_eq!(rows[2], good(4, &["3", "€"]));
 }

@@ -20,7 +20,7 @@ pub enum RowFault {
         limit: usize,
     },
     /// A byte that isn't UTF-8.
-    #[error("{column} isn't UTF-8: byte 0x{byte:02x} at its position {position}")]
+    #[error("isn't UTF-8 in {column}: byte 0x{byte:02x} at its position {position}")]
     NotUtf8 {
         /// The column by name or number, or the line.
         column: String,
@@ -50,7 +50,7 @@ pub enum RowFault {
         column: usize,
     },
     /// A value that isn't of its column's type.
-    #[error("column {column} holds {text:?}, which isn't {expected}")]
+    #[error("holds {text:?} in column {column}, which isn't {expected}")]
     Value {
         /// Name of the column.
         column: String,
@@ -177,7 +177,7 @@ mod tests {
     fn says_which_byte_isnt_utf8() {
         assert_eq!(
             RowFault::not_utf8("column brand", b"caf\xe9").to_string(),
-            "column brand isn't UTF-8: byte 0xe9 at its position 4"
+            "isn't UTF-8 in column brand: byte 0xe9 at its position 4"
         );
     }
 }

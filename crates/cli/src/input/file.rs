@@ -21,8 +21,8 @@ pub fn open(path: &Path) -> Outcome<(File, u64)> {
     }
     if !metadata.is_file() {
         return Failure::new(Exit::BadInput, format!("{} isn't a regular file", path.display()))
-            .cause("a pipe can't be sampled for its types and then read again")
-            .remedy("give it as standard input: streamledger ingest - < PIPE")
+            .cause("it is a pipe or a device, which can be read once")
+            .remedy("read it as standard input: streamledger ingest - < PIPE")
             .err();
     }
     // Only a hint; without it the file is read as well, a little later.

@@ -320,8 +320,14 @@ fn open_csv<R: Read>(path: &Path, source: R, options: &InputOptions) -> Outcome<
             .remedy("check that the file was written whole, or say --format lines")
             .err(),
         Err(fault) => {
+            // A header can't be left out as another row can.
+            let remedy = match &*fault {
+                ReadFault::Row { fault, .. } => fault.remedy(),
+                ReadFault::Io(_) => None,
+            };
             let mut failure = file::failed_at(path, *fault);
             failure.what = format!("{}, its header", failure.what);
+            failure.remedy = Some(remedy.unwrap_or("check that it is a CSV file").to_owned());
             Err(failure.into())
         }
     }

@@ -147,8 +147,8 @@ mod tests {
         assert_eq!(
             render("id,at\nx,2019-10-01\n1,soon\n2,1970-01-02\n", &[Integer, Text], record),
             [
-                "column id holds \"x\", which isn't an integer of 64 bits",
-                "column at holds \"soon\", which isn't a point in time",
+                "holds \"x\" in column id, which isn't an integer of 64 bits",
+                "holds \"soon\" in column at, which isn't a point in time",
                 "{\"id\":2,\"at\":\"1970-01-02\"} None Some(86400000)",
             ]
         );

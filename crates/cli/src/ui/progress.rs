@@ -13,11 +13,13 @@ use super::units;
 const TICK: Duration = Duration::from_millis(125);
 
 const WIDE: &str =
-    " {prefix}  {bar:30.cyan/dim}  {percent:>3} %   {done}   {rows}   {rate}   {left}";
-const NARROW: &str = " {bar:16.cyan/dim}  {percent:>3} %   {rows}   {rate}   {left}";
+    " {prefix}  {wide_bar:.cyan/dim}  {percent:>3} %   {done}   {rows}   {rate}   {left} ";
+const NARROW: &str = " {wide_bar:.cyan/dim}  {percent:>3} %   {done}   {rate}   {left} ";
 const ENDLESS: &str = " {prefix}  {done}   {rows}   {rate}";
 /// From this width on, the long form fits.
-const WIDE_COLUMNS: u16 = 110;
+const WIDE_COLUMNS: u16 = 120;
+/// What is shown of a file's name: its end, which tells one file from the next.
+const NAME_CHARACTERS: usize = 16;
 
 /// A display of how far a run is. Updating it costs two stores.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ impl Progress {
 
     /// Shows a word before the bar: which file it is.
     pub fn name(&self, name: &str) {
-        self.bar.set_prefix(name.to_owned());
+        self.bar.set_prefix(shortened(name));
     }
 
     /// How far it is now.
@@ -104,9 +106,18 @@ fn style(row_count: &Arc<AtomicU64>, has_end: bool) -> ProgressStyle {
         })
         .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
             if state.pos() > 0 {
-                let _ = write!(out, "{} left", units::duration(time_left(state)));
+                let left = Duration::from_secs(time_left(state).as_secs() + 1);
+                let _ = write!(out, "{} left", units::whole_seconds(left));
             }
         })
+}
+
+fn shortened(name: &str) -> String {
+    let count = name.chars().count();
+    if count <= NAME_CHARACTERS {
+        return name.to_owned();
+    }
+    ['…'].into_iter().chain(name.chars().skip(count + 1 - NAME_CHARACTERS)).collect()
 }
 
 /// What is left, at the speed so far.
@@ -114,4 +125,15 @@ fn time_left(state: &ProgressState) -> Duration {
     let done = state.pos() as f64;
     let rest = state.len().unwrap_or(0).saturating_sub(state.pos()) as f64;
     Duration::try_from_secs_f64(state.elapsed().as_secs_f64() * rest / done).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_name_its_end_is_shown() {
+        assert_eq!(shortened("clicks.csv"), "clicks.csv");
+        assert_eq!(shortened("events-of-the-shop-2019-10.csv"), "…hop-2019-10.csv");
+    }
 }

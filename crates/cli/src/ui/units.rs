@@ -15,6 +15,12 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// `1 record`, `2 records`, `1,000 records`.
+pub fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(count))
+}
+
 /// Bytes in powers of ten: `0 B`, `999 B`, `1.50 kB`, `5.30 GB`.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
@@ -59,7 +65,15 @@ pub fn duration(time: Duration) -> String {
     if seconds < 99.95 {
         return format!("{} s", three_figures(seconds));
     }
-    let whole = seconds.round() as u64;
+    whole_seconds(time)
+}
+
+/// A time to the second, for what is only guessed: `3 s`, `2 min 05 s`, `3 h 20 min`.
+pub fn whole_seconds(time: Duration) -> String {
+    let whole = time.as_secs_f64().round() as u64;
+    if whole < 100 {
+        return format!("{whole} s");
+    }
     if whole < 3600 {
         return format!("{} min {:02} s", whole / 60, whole % 60);
     }
@@ -84,6 +98,8 @@ mod tests {
     fn digits_come_in_threes() {
         let shown: Vec<String> = [0, 12, 999, 1000, 42_448_764].map(grouped).to_vec();
         assert_eq!(shown, ["0", "12", "999", "1,000", "42,448,764"]);
+        let shown = [0, 1, 1000].map(|count| counted(count, "record"));
+        assert_eq!(shown, ["0 records", "1 record", "1,000 records"]);
     }
 
     #[test]
@@ -99,6 +115,8 @@ mod tests {
         let expected =
             ["0 µs", "850 µs", "1.25 ms", "1.00 s", "3.40 s", "2 min 05 s", "3 h 20 min"];
         assert_eq!(shown, expected);
+        assert_eq!(whole_seconds(Duration::from_millis(3400)), "3 s");
+        assert_eq!(whole_seconds(Duration::from_secs(125)), "2 min 05 s");
         assert_eq!(per_second(24_600, Duration::from_secs(2)), "12,300/s");
         assert_eq!(per_second(1_210_000, Duration::from_secs(1)), "1.21 M/s");
         assert_eq!(bytes_per_second(96_000_000, Duration::from_secs(2)), "48.0 MB/s");

@@ -123,7 +123,7 @@ Without --bootstrap-servers the records go to the embedded broker, which keeps t
 The producer is idempotent: retries double nothing. Two runs send the rows twice.
 
 Unless -X or --producer-config say otherwise, linger.ms is 20 and batch.size 131072: a file is in \
-no hurry, and large batches cost less.";
+no hurry, and large batches cost less; max.block.ms is 180000, to wait for brokers that are away.";
 
 const EXAMPLES: &[(&str, &str)] = &[
     (

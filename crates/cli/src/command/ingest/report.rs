@@ -165,10 +165,11 @@ impl Summary<'_> {
             rows.push(("unknown", format!("{} sent, not answered", units::grouped(unsettled))));
         }
         if self.status == Status::Interrupted {
-            rows.push((
-                "interrupted",
-                "the rows above are in the topic, the rest isn't".to_owned(),
-            ));
+            let rest = match totals.failed + unsettled {
+                0 => "the rows above are in the topic, the rest isn't",
+                _ => "the rows above are in the topic; those not answered may be, the rest isn't",
+            };
+            rows.push(("interrupted", rest.to_owned()));
         }
         table::pairs(rows.into_iter().map(|(name, value)| (name.to_owned(), value)))
     }

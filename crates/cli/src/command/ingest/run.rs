@@ -19,8 +19,11 @@ use crate::topic_access::{self, EnsuredTopic, FoundTopic};
 use crate::ui::progress::Progress;
 use crate::ui::{self, note, table, units};
 
-/// What `ingest` sets unless the user does: a file is in no hurry, and large batches cost less.
-const OWN_DEFAULTS: [(&str, &str); 2] = [("linger.ms", "20"), ("batch.size", "131072")];
+/// What `ingest` sets unless the user does: a file is in no hurry, large batches cost less, and
+/// brokers that are away are waited for until the first records' time is over (120 s): how those
+/// fail says why, and that the buffer is full doesn't.
+const OWN_DEFAULTS: [(&str, &str); 3] =
+    [("linger.ms", "20"), ("batch.size", "131072"), ("max.block.ms", "180000")];
 
 /// Sends the files.
 pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
@@ -31,13 +34,36 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
     if interrupt.is_raised() {
         return Ok(Exit::Interrupted);
     }
-    let plan = plan?;
+    let plan = plan.map_err(|failure| not_begun(arguments, failure))?;
     // Checked before a broker is started: a wrong setting is told at once.
     producing::config(&arguments.producer, "localhost:9092", &OWN_DEFAULTS)?;
-    let access = Access::open(&arguments.broker, MissingDirectory::Create)?;
+    let access = Access::open(&arguments.broker, MissingDirectory::Create);
+    let access = access.map_err(|failure| not_begun(arguments, failure))?;
     let outcome = run_on(arguments, &plan, &access, &interrupt);
     let closed = access.close();
     outcome.and_then(|exit| closed.map(|()| exit))
+}
+
+/// Tells a program of a failure before anything was sent, as it is told of any other; passes it on.
+fn not_begun(arguments: &IngestArguments, failure: Box<Failure>) -> Box<Failure> {
+    if arguments.json && failure.exit != Exit::Usage {
+        let summary = Summary {
+            status: Status::Failed,
+            topic: &arguments.topic,
+            place: arguments.broker.bootstrap_servers.as_deref().unwrap_or("embedded"),
+            sent: 0,
+            rejected: 0,
+            rejections: &[],
+            input_bytes: 0,
+            elapsed: Duration::ZERO,
+            account: &Ledger::default().account(),
+            failure: Some(&failure),
+            settings: &[],
+        };
+        // The exit code says it as well.
+        let _ = ui::print(summary.json());
+    }
+    failure
 }
 
 fn run_on(
@@ -56,7 +82,8 @@ fn run_on(
             partitions: arguments.partitions,
             configs: &arguments.topic_config,
         },
-    )?;
+    )
+    .map_err(|failure| not_begun(arguments, failure))?;
     for remark in remarks(arguments, &topic) {
         note(arguments.quiet, &remark);
     }
