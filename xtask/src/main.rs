@@ -5,6 +5,7 @@ mod compat;
 mod dependencies;
 mod failure;
 mod layering;
+mod named;
 mod process;
 mod tidy;
 mod workspace;
@@ -29,7 +30,7 @@ enum Chore {
     Check(check::Options),
     /// Which crate may use which.
     Layering,
-    /// Sizes of files and the line that says what each is for.
+    /// Sizes of files, the line that says what each is for, and what ARCHITECTURE.md names.
     Tidy,
     /// Licences, bans and sources of all dependencies, by deny.toml.
     Dependencies,
