@@ -1,9 +1,13 @@
 //! Produce (0): appends record batches. Done when they are in the page cache, in the order of the
 //! requests; answered when they are flushed as the policy asks, whatever acks says: an ack is a
 //! promise, also with acks=1.
+//!
+//! What is not flushed within the request's `timeout_ms` is answered REQUEST_TIMED_OUT, as Kafka's
+//! `DelayedProduce` does for acks=all: it is in the log, and its retry is known as a duplicate.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use streamledger_broker_core::controller::Topic;
@@ -14,6 +18,7 @@ use streamledger_protocol::messages::produce::{
 use streamledger_protocol::messages::{ProduceRequest, ProduceResponse};
 use streamledger_protocol::record_batch::RecordBatchHeader;
 use streamledger_protocol::{Acks, ApiVersion, Codec, ErrorCode, Offset, PartitionIndex};
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::{Answer, Api, Call, CloseReason, Held};
@@ -73,7 +78,8 @@ impl Api for ProduceRequest {
         if acks == Acks::None {
             return without_answer(&response);
         }
-        Answer::Later(Box::pin(once_flushed(response, unflushed)))
+        let timeout = Duration::from_millis(u64::try_from(self.timeout_ms).unwrap_or(0));
+        Answer::Later(Box::pin(once_flushed(response, unflushed, timeout)))
     }
 }
 
@@ -150,18 +156,25 @@ fn answer_of(index: PartitionIndex, outcome: &AppendOutcome) -> PartitionProduce
     }
 }
 
-/// The response, once all that it acknowledges is flushed. Each wait costs nothing once a later
-/// one's flush is done, so they are taken one after the other.
+/// The response, once all that it acknowledges is flushed, or the time is up. Each wait costs
+/// nothing once a later one's flush is done, so they are taken one after the other.
 async fn once_flushed(
     mut response: ProduceResponse,
     unflushed: Vec<Unflushed>,
+    timeout: Duration,
 ) -> Held<ProduceResponse> {
+    let deadline = Instant::now() + timeout;
     for wait in unflushed {
-        let Err(offline) = wait.log.wait_flushed(wait.last_offset).await else { continue };
         let (topic, partition) = wait.place;
         let answer = &mut response.responses[topic].partition_responses[partition];
-        let message = Some(offline.to_string());
-        *answer = Refusal { error: offline.error_code(), message }.answer(answer.index);
+        match timeout_at(deadline, wait.log.wait_flushed(wait.last_offset)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(offline)) => {
+                let message = Some(offline.to_string());
+                *answer = Refusal { error: offline.error_code(), message }.answer(answer.index);
+            }
+            Err(_elapsed) => answer.error_code = ErrorCode::RequestTimedOut,
+        }
     }
     Held { response, permit: None }
 }
@@ -175,4 +188,63 @@ fn without_answer(response: &ProduceResponse) -> Answer<ProduceResponse> {
     };
     debug!(partition = %failed.index, error = %failed.error_code, "acks=0: not appended");
     Answer::Close(CloseReason::FailedWithoutAck(failed.error_code))
+}
+
+#[cfg(test)]
+mod tests {
+    use streamledger_protocol::compression::CompressionScratch;
+    use streamledger_protocol::record_batch::{BatchSeal, RecordBatchBuilder};
+    use streamledger_protocol::{LeaderEpoch, TimestampMs, TopicId, TopicPartition};
+
+    use super::*;
+    use crate::storage::{DiskFaults, LogConfig, LogStore, LogStoreConfig};
+
+    fn batch() -> Bytes {
+        let mut builder = RecordBatchBuilder::with_capacity(100);
+        builder.append(TimestampMs(1), None, Some(b"x"), &[]);
+        builder.seal(&BatchSeal::default(), &mut CompressionScratch::new()).unwrap().bytes
+    }
+
+    #[tokio::test]
+    async fn failure_37_what_is_not_flushed_in_time_is_answered_as_timed_out_and_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let faults = Arc::new(DiskFaults::new());
+        let config = LogStoreConfig { faults: Some(Arc::clone(&faults)), ..Default::default() };
+        let store = LogStore::open(directory.path(), config).unwrap();
+        let clicks = TopicPartition::new("clicks", PartitionIndex(0));
+        let log = store
+            .create_partition(&clicks, TopicId([7; 16]), &LogConfig::default(), LeaderEpoch(0))
+            .unwrap();
+        let answer = |outcome: &AppendOutcome| ProduceResponse {
+            responses: vec![TopicProduceResponse {
+                partition_responses: vec![answer_of(PartitionIndex(0), outcome)],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let wait = |outcome: &AppendOutcome| {
+            vec![Unflushed {
+                place: (0, 0),
+                log: Arc::clone(&log),
+                last_offset: outcome.last_offset,
+            }]
+        };
+        faults.delay_syncs(Duration::from_secs(1));
+        let outcome = log.append(batch(), AppendOrigin::Client).unwrap();
+        // From the next fsync on, nothing gets to the disk.
+        faults.freeze();
+        let answered_after = async |ms| {
+            let timeout = Duration::from_millis(ms);
+            let held = once_flushed(answer(&outcome), wait(&outcome), timeout).await;
+            let answered = &held.response.responses[0].partition_responses[0];
+            assert_eq!(answered.base_offset, Offset(0));
+            answered.error_code
+        };
+        assert_eq!(answered_after(0).await, ErrorCode::RequestTimedOut);
+        assert_eq!(answered_after(20).await, ErrorCode::RequestTimedOut);
+        faults.delay_syncs(Duration::ZERO);
+        faults.thaw();
+        assert_eq!(answered_after(60_000).await, ErrorCode::None);
+        assert_eq!(log.log_end_offset(), Offset(1));
+    }
 }

@@ -218,9 +218,12 @@ impl Partition {
     }
 
     /// Writes the index files of the active segment and the producer snapshot, if everything is
-    /// flushed.
+    /// flushed, the names of the files too.
     fn settle(&self, open: &mut OpenLog) -> std::io::Result<()> {
-        if open.settled || open.log.flushed_offset() < open.log.log_end_offset() {
+        let is_flushed = open.log.flushed_offset() == open.log.log_end_offset()
+            && open.closing.is_empty()
+            && !open.directory_unsynced;
+        if open.settled || !is_flushed {
             return Ok(());
         }
         let active = open.log.active_segment();

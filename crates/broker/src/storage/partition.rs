@@ -439,6 +439,7 @@ impl Partition {
             snapshot: Some((plan.opened, std::mem::take(&mut plan.producer_snapshot))),
         });
         open.directory_unsynced = true;
+        open.settled = false;
         Ok(())
     }
 

@@ -78,7 +78,8 @@ impl Partition {
                     },
                     // The index may have misled: once it is rebuilt, the log itself is damaged.
                     Selection::Damaged { .. } if !rebuilt => {
-                        self.rebuild_indexes_of(range.segment)?;
+                        let outcome = self.rebuild_indexes_of(range.segment);
+                        self.unless_gone(range.segment, outcome)?;
                         rebuilt = true;
                         continue 'segment;
                     }
@@ -110,17 +111,10 @@ impl Partition {
                 Ok::<_, ReadError>(Planned { plan, file })
             })??;
             match planned.plan {
-                ReadPlan::LoadIndexes { segment } => self.load_indexes_unless_gone(segment)?,
+                ReadPlan::LoadIndexes { segment } => self.load_indexes(segment)?,
                 ReadPlan::Nothing | ReadPlan::Range(_) => return Ok(planned),
             }
         }
-    }
-
-    /// As [`Self::load_indexes`]; retention may take the segment meanwhile, and that is no error.
-    fn load_indexes_unless_gone(&self, segment: Offset) -> Result<(), ReadError> {
-        let loaded = self.load_indexes(segment);
-        let is_gone = self.with_open(|open| open.log.segment(segment).is_none())?;
-        if is_gone { Ok(()) } else { loaded }
     }
 
     /// The open file of a segment; the closed one that was read last stays open.
@@ -209,16 +203,34 @@ impl Partition {
     }
 
     /// Hands the log the indexes of a closed segment, from their files or from the log itself.
+    ///
+    /// The files are read beside the lock, and retention may take them meanwhile: the next plan
+    /// finds that the segment is gone. Nothing else changes a closed segment or its index files.
     fn load_indexes(&self, segment: Offset) -> Result<(), ReadError> {
         let known = self.with_open(|open| open.log.segment(segment).cloned())?;
-        // A segment that retention took meanwhile is found to be gone by the next plan.
         let Some(closed) = known else { return Ok(()) };
         match self.directory.read_indexes(&closed) {
             Some(indexes) => {
                 self.with_open(|open| open.log.install_indexes(segment, indexes))?;
                 Ok(())
             }
-            None => self.rebuild_indexes_of(segment),
+            None => self.unless_gone(segment, self.rebuild_indexes_of(segment)),
+        }
+    }
+
+    /// A failure with the files of a segment that retention has taken is none.
+    fn unless_gone(
+        &self,
+        segment: Offset,
+        outcome: Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        match outcome {
+            Err(ReadError::Io { .. })
+                if self.with_open(|open| open.log.segment(segment).is_none())? =>
+            {
+                Ok(())
+            }
+            outcome => outcome,
         }
     }
 

@@ -84,6 +84,10 @@ fn failure_47_a_reader_of_a_segment_that_retention_takes_reads_on_or_is_told() {
                         Err(ReadError::OutOfRange(_)) => told += 1,
                         Err(other) => panic!("{other}"),
                     }
+                    // Lookups by time open the indexes of closed segments, too.
+                    let limit = ReadLimit::HighWatermark;
+                    partition.offset_for_timestamp(TimestampMs(1005), limit).unwrap();
+                    partition.max_timestamp(limit).unwrap();
                 }
                 (read, told)
             })

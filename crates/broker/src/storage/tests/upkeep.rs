@@ -40,6 +40,32 @@ fn a_log_that_settled_needs_no_walk_after_a_crash() {
 }
 
 #[test]
+fn failure_38_a_segment_that_retention_began_is_flushed_before_its_log_is_put_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let partition = create(&store, 0);
+    produce(&partition, batch(None));
+    let shared = &partition.shared;
+    shared.clock.advance(60_000);
+    housekeeping::settle_idle(shared, shared.clock.now().monotonic);
+    partition.reconfigure(&LogConfig { retention_ms: Some(1000), ..small_segments() });
+    let monotonic = shared.clock.now().monotonic;
+    housekeeping::retain(shared, TimestampMs(1000 + HOUR_MS), monotonic);
+    assert_eq!(partition.log_start_offset(), Offset(10));
+    shared.clock.advance(HOUR_MS);
+    for _ in 0..2 {
+        let has_new_names = match &*partition.state.lock() {
+            LogState::Open(open) => open.directory_unsynced,
+            LogState::Cold(_) | LogState::Gone(_) => false,
+        };
+        housekeeping::settle_idle(shared, shared.clock.now().monotonic);
+        let is_put_down = matches!(*partition.state.lock(), LogState::Cold(_));
+        assert!(!(has_new_names && is_put_down), "put down with a name that nobody flushed");
+    }
+    assert!(matches!(*partition.state.lock(), LogState::Cold(_)));
+}
+
+#[test]
 fn only_the_last_snapshot_beside_those_of_the_segments_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let store = open_with(directory.path(), |_| {});
