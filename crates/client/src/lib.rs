@@ -6,6 +6,7 @@ pub mod consumer;
 mod io_thread;
 mod metadata;
 mod network;
+mod observe;
 pub mod producer;
 mod wait;
 
@@ -17,6 +18,10 @@ pub use consumer::{
 };
 pub use metadata::Unreachable;
 pub use network::{NetworkError, NetworkErrorKind};
+pub use observe::{
+    InterceptedHeader, InterceptedRecord, Interceptor, InvalidTraceParent, OnEnd, TraceContext,
+    TraceParent,
+};
 pub use producer::{
     BatchReport, CloseReport, DeliveryFuture, JsonSerializer, ProduceError, Producer,
     ProducerRecord, TrySendError, TypedProducer, TypedRecord,

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use streamledger_protocol::record_batch::{HEADER_BYTES, RecordBatchBuilder};
-use streamledger_protocol::{PartitionIndex, TopicName};
+use streamledger_protocol::{PartitionIndex, TopicName, TopicPartition};
 
 pub(crate) use batch::{BatchOrigin, LastRecord, OpenBatch};
 pub use batch::{ReadyReason, RecordParts};
@@ -161,7 +161,11 @@ pub struct RecordAccumulator {
     gate: AtomicU8,
     /// Why it was closed, if that wasn't the caller's wish.
     fatal: OnceLock<FatalError>,
+    opened: OnceLock<BatchOpened>,
 }
+
+/// Told of each batch that is opened; what it gives is called with the end of its first record.
+pub type BatchOpened = Box<dyn Fn(&TopicPartition) -> Option<Callback> + Send + Sync>;
 
 impl RecordAccumulator {
     /// An empty accumulator. `random` chooses among partitions for the sticky partitioner.
@@ -181,6 +185,7 @@ impl RecordAccumulator {
             listed: Mutex::default(),
             gate: AtomicU8::new(Gate::Open as u8),
             fatal: OnceLock::new(),
+            opened: OnceLock::new(),
         })
     }
 
@@ -188,6 +193,12 @@ impl RecordAccumulator {
     #[must_use]
     pub fn config(&self) -> &AccumulatorConfig {
         &self.config
+    }
+
+    /// Tells `opened` of each batch from now on, under its partition's lock; the first call counts.
+    pub fn watch_batches(&self, opened: BatchOpened) {
+        // A second watcher would need an order between the two.
+        let _ = self.opened.set(opened);
     }
 
     /// The byte budget, to wait for memory.
@@ -308,10 +319,18 @@ impl RecordAccumulator {
         };
         let builder = RecordBatchBuilder::new(self.memory.buffer(reservation.bytes()));
         let tp = queue.topic_partition();
+        let last = LastRecord::of(record);
+        let watcher = self.opened.get().and_then(|opened| opened(&tp));
+        let first = |callback| RecordCallback {
+            index: 0,
+            sizes: last.sizes,
+            timestamp: last.timestamp,
+            callback,
+        };
         let origin = BatchOrigin {
             completion: BatchCompletion::new(tp.topic, tp.partition),
-            callbacks: Vec::new(),
-            last: LastRecord::of(record),
+            callbacks: watcher.map(first).into_iter().collect(),
+            last,
             created: clock.now(),
             generation: self.flush.opened(),
         };

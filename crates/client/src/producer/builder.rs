@@ -25,6 +25,7 @@ use super::{Handle, Producer};
 use crate::config::ProducerConfig;
 use crate::metadata::MetadataRefresher;
 use crate::network::{ConnectionPool, NetworkConfig};
+use crate::observe::{Interceptor, Interceptors, batch_opened};
 
 /// Why a producer could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +45,13 @@ pub struct ProducerBuilder {
     config: ProducerConfig,
     partitioning: Partitioning,
     observer: Option<BatchObserver>,
+    interceptors: Vec<Arc<dyn Interceptor>>,
 }
 
 impl ProducerBuilder {
     pub(super) fn new(config: ProducerConfig) -> Self {
         let partitioning = partitioning_of(&config);
-        Self { config, partitioning, observer: None }
+        Self { config, partitioning, observer: None, interceptors: Vec::new() }
     }
 
     /// Lets `partitioner` choose the partition of each record that names none.
@@ -65,18 +67,26 @@ impl ProducerBuilder {
         self
     }
 
+    /// Shows each record to `interceptor` before its partition is chosen, and its end after.
+    /// Several are asked in the order they were given.
+    pub fn interceptor(mut self, interceptor: impl Interceptor + 'static) -> Self {
+        self.interceptors.push(Arc::new(interceptor));
+        self
+    }
+
     /// Starts the producer. Returns at once: brokers are connected to in the background.
     ///
     /// # Errors
     /// The codec is not built in, or the system gives no thread.
     pub fn build(self) -> Result<Producer, StartError> {
-        let Self { config, partitioning, observer } = self;
+        let Self { config, partitioning, observer, interceptors } = self;
         let compression =
             Compression { codec: config.compression_type, level: config.compression_level() };
         compression.validate()?;
         let seed = RandomState::new().hash_one(0_u8);
         let random: Arc<dyn RandomSource> = Arc::new(SeededRandom::new(seed));
         let accumulator = RecordAccumulator::new(accumulator_config(&config), Arc::clone(&random));
+        accumulator.watch_batches(Box::new(batch_opened));
         let sender_config = sender_config(&config, compression);
         let sender = Sender::new(sender_config, Arc::clone(&accumulator), random);
         let shared = Arc::new(Shared {
@@ -96,6 +106,7 @@ impl ProducerBuilder {
             sender_metrics: sender.metrics(),
             caller_metrics: CallerMetrics::default(),
             observer,
+            interceptors: Interceptors::of(interceptors),
             io_thread: OnceLock::new(),
         });
         start_thread(Arc::clone(&shared), config, sender)?;

@@ -353,7 +353,7 @@ fn leaders(snapshot: &ClusterSnapshot) -> Vec<TopicLeaders> {
 }
 
 /// Calls what the user gave, and survives its panic: the thread serves others too.
-pub(super) fn guard(what: &str, call: impl FnOnce()) {
+pub(crate) fn guard(what: &str, call: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(call)).is_err() {
         tracing::error!("{what} panicked; the producer goes on");
     }

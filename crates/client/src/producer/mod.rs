@@ -7,14 +7,15 @@
 //! 5. A record's way through here costs no allocation, no clock read but a coarse one, and no
 //!    hand-over to another thread: the thread is woken once a batch.
 //!
-//! Reading order: `record`, `send` (into a batch), `io_loop` and `request` (to the broker),
-//! `delivery` (the end); then `bulk` and `typed`.
+//! Reading order: `record`, `send` (into a batch; `intercepted` past those who look), `io_loop` and
+//! `request` (to the broker), `delivery` (the end); then `bulk` and `typed`.
 
 mod builder;
 mod bulk;
 mod clock;
 mod delivery;
 mod error;
+mod intercepted;
 mod io_loop;
 mod json;
 mod metrics;
@@ -40,6 +41,7 @@ pub use builder::{ProducerBuilder, StartError};
 pub use bulk::{BulkDelivery, BulkError, BulkReport};
 pub use delivery::DeliveryFuture;
 pub use error::{ProduceError, TrySendError};
+pub(crate) use io_loop::guard;
 pub use json::JsonSerializer;
 pub use metrics::{ProducerMetrics, StageMetrics};
 pub use record::ProducerRecord;
@@ -99,6 +101,9 @@ impl Producer {
     /// The record was not accepted, and will not be sent.
     #[inline]
     pub fn send(&self, record: ProducerRecord<'_>) -> Result<DeliveryFuture, ProduceError> {
+        if let Some(interceptors) = &self.0.shared.interceptors {
+            return self.send_through(interceptors, record, None).map(DeliveryFuture);
+        }
         let mut extras = AppendExtras::default();
         match self.0.shared.try_append(&record, &mut extras) {
             Ok(delivery) => Ok(DeliveryFuture(delivery)),
@@ -115,6 +120,9 @@ impl Producer {
         &self,
         record: ProducerRecord<'_>,
     ) -> Result<DeliveryFuture, ProduceError> {
+        if let Some(interceptors) = &self.0.shared.interceptors {
+            return self.send_through_async(interceptors, record).await.map(DeliveryFuture);
+        }
         let mut extras = AppendExtras::default();
         let shared = &*self.0.shared;
         match shared.try_append(&record, &mut extras) {
@@ -135,31 +143,16 @@ impl Producer {
         &self,
         record: ProducerRecord<'a>,
     ) -> Result<DeliveryFuture, TrySendError<'a>> {
+        if let Some(interceptors) = &self.0.shared.interceptors {
+            return self.try_send_through(interceptors, record).map(DeliveryFuture);
+        }
         let mut extras = AppendExtras::default();
-        let shared = &self.0.shared;
-        let topic = || TopicName::from(record.topic);
-        match shared.try_append(&record, &mut extras) {
+        match self.0.shared.try_append(&record, &mut extras) {
             Ok(delivery) => Ok(DeliveryFuture(delivery)),
-            Err(Refusal::NoMetadata) => match topic().validate() {
-                Ok(()) => {
-                    self.learn(topic());
-                    Err(TrySendError::Full(record))
-                }
-                Err(error) => Err(TrySendError::Failed(ProduceError::InvalidTopic(error))),
-            },
-            Err(Refusal::Append(AppendError::MemoryFull { .. })) => {
-                shared.wake.notify_one();
-                Err(TrySendError::Full(record))
-            }
-            Err(Refusal::NoSuchPartition { partition, partition_count }) => {
-                let topic = topic();
-                Err(TrySendError::Failed(ProduceError::NoSuchPartition {
-                    topic,
-                    partition,
-                    partition_count,
-                }))
-            }
-            Err(Refusal::Append(error)) => Err(TrySendError::Failed(refused(&topic(), &error))),
+            Err(refusal) => Err(match self.would_wait(record.topic, refusal) {
+                None => TrySendError::Full(record),
+                Some(error) => TrySendError::Failed(error),
+            }),
         }
     }
 
@@ -176,6 +169,9 @@ impl Producer {
         let callback: Callback = Box::new(move |result| {
             io_loop::guard("a callback", || callback(result.map_err(ProduceError::from)));
         });
+        if let Some(interceptors) = &self.0.shared.interceptors {
+            return self.send_through(interceptors, record, Some(callback)).map(|_| ());
+        }
         let mut extras = AppendExtras { callback: Some(callback), reservation: None };
         match self.0.shared.try_append(&record, &mut extras) {
             Ok(_) => Ok(()),
@@ -291,6 +287,11 @@ impl Producer {
             });
         }
         wait(shared.append_waiting(record, &mut extras, refusal))
+    }
+
+    /// Whether interceptors see each record.
+    fn is_intercepted(&self) -> bool {
+        self.0.shared.interceptors.is_some()
     }
 
     /// Counts a sampled serialization.

@@ -12,12 +12,12 @@ use streamledger_protocol::{PartitionIndex, TimestampMs};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProducerRecord<'a> {
-    pub(super) topic: &'a str,
-    pub(super) partition: Option<PartitionIndex>,
-    pub(super) timestamp: Option<TimestampMs>,
-    pub(super) key: Option<&'a [u8]>,
-    pub(super) value: Option<&'a [u8]>,
-    pub(super) headers: &'a [Header<'a>],
+    pub(crate) topic: &'a str,
+    pub(crate) partition: Option<PartitionIndex>,
+    pub(crate) timestamp: Option<TimestampMs>,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: &'a [Header<'a>],
 }
 
 impl<'a> ProducerRecord<'a> {

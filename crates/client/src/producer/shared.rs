@@ -17,6 +17,7 @@ use super::metrics::CallerMetrics;
 use super::report::BatchObserver;
 use super::wait::{Deadlines, Waiters};
 use crate::metadata::MetadataView;
+use crate::observe::Interceptors;
 
 /// What the handles and the I/O thread share.
 pub(super) struct Shared {
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) sender_metrics: Arc<Mutex<SenderMetrics>>,
     pub(super) caller_metrics: CallerMetrics,
     pub(super) observer: Option<BatchObserver>,
+    pub(super) interceptors: Option<Interceptors>,
     pub(super) io_thread: OnceLock<ThreadId>,
 }
 

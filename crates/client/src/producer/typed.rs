@@ -140,11 +140,18 @@ impl<K, V> TypedProducer<K, V> {
         V: Serializer<B>,
     {
         // Only a record that has to wait keeps bytes of its own meanwhile.
-        let tried = self.serialized(&record, |bytes| match self.producer.try_send(bytes) {
-            Ok(delivery) => Tried::Done(Ok(delivery)),
-            Err(TrySendError::Failed(error)) => Tried::Done(Err(error)),
-            Err(TrySendError::Full(bytes)) => {
-                Tried::Waits(bytes.key.map(<[u8]>::to_vec), bytes.value.map(<[u8]>::to_vec))
+        let waits = |bytes: ProducerRecord<'_>| {
+            Tried::Waits(bytes.key.map(<[u8]>::to_vec), bytes.value.map(<[u8]>::to_vec))
+        };
+        let tried = self.serialized(&record, |bytes| {
+            if self.producer.is_intercepted() {
+                // Interceptors would see it twice if it were tried first.
+                return waits(bytes);
+            }
+            match self.producer.try_send(bytes) {
+                Ok(delivery) => Tried::Done(Ok(delivery)),
+                Err(TrySendError::Failed(error)) => Tried::Done(Err(error)),
+                Err(TrySendError::Full(bytes)) => waits(bytes),
             }
         })?;
         let (key, value) = match tried {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where its broker can't go on")]
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -67,6 +67,10 @@ pub(crate) struct State {
     pub(crate) records: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) batches: AtomicU64,
+    /// The versions it has, lowest and highest by API number, if not all that are known here.
+    pub(crate) versions: Mutex<BTreeMap<i16, (i16, i16)>>,
+    /// The versions it was asked in, by API number.
+    pub(crate) asked: Mutex<BTreeMap<i16, BTreeSet<i16>>>,
 }
 
 /// Base sequence, records and base offset of a producer's last five batches.
@@ -145,8 +149,12 @@ fn answer(
     state: &State,
 ) -> Option<Vec<u8>> {
     let (id, version) = (header.correlation_id, header.api_version);
+    state.asked.lock().unwrap().entry(header.api_key).or_default().insert(version.0);
     let frame = match request {
-        AnyRequest::ApiVersions(_) => encode_response(id, version, &api_versions()),
+        AnyRequest::ApiVersions(_) => {
+            let (response, version) = api_versions(version, state);
+            encode_response(id, version, &response)
+        }
         AnyRequest::Metadata(request) => {
             encode_response(id, version, &metadata(&request, address, state))
         }
@@ -171,13 +179,24 @@ fn answer(
     Some(frame.unwrap().into_bytes().to_vec())
 }
 
-fn api_versions() -> ApiVersionsResponse {
-    let ranges = ApiKey::ALL.iter().map(|api| ApiVersionRange {
-        api_key: api.code(),
-        min_version: ApiVersion(*api.valid_versions().start()),
-        max_version: ApiVersion(*api.valid_versions().end()),
-    });
-    ApiVersionsResponse { api_keys: ranges.collect(), ..Default::default() }
+/// The answer, and the version it is in: 0 with an error to one the broker doesn't have (KIP-511).
+fn api_versions(asked: ApiVersion, state: &State) -> (ApiVersionsResponse, ApiVersion) {
+    let versions = state.versions.lock().unwrap();
+    let range = |code: i16, min: i16, max: i16| ApiVersionRange {
+        api_key: code,
+        min_version: ApiVersion(min),
+        max_version: ApiVersion(max),
+    };
+    let all = ApiKey::ALL
+        .iter()
+        .map(|api| range(api.code(), *api.valid_versions().start(), *api.valid_versions().end()));
+    let given = versions.iter().map(|(code, (min, max))| range(*code, *min, *max));
+    let api_keys = if versions.is_empty() { all.collect() } else { given.collect() };
+    let highest = versions.get(&ApiKey::ApiVersions.code()).map_or(i16::MAX, |range| range.1);
+    let is_known = asked.0 <= highest;
+    let error_code = if is_known { ErrorCode::None } else { ErrorCode::UnsupportedVersion };
+    let response = ApiVersionsResponse { error_code, api_keys, ..Default::default() };
+    (response, if is_known { asked } else { ApiVersion(0) })
 }
 
 fn topic_id(name: &TopicName) -> TopicId {
