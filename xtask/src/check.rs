@@ -29,6 +29,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", carry_out: clippy },
     Step { name: "fuzz", carry_out: fuzz },
     Step { name: "test", carry_out: || cargo(&["test", "--workspace"]) },
+    Step { name: "loom", carry_out: loom },
     Step { name: "doc", carry_out: doc },
     Step { name: "compat", carry_out: || compat::run(&compat::Options::default()) },
 ];
@@ -62,6 +63,17 @@ fn clippy() -> Outcome<()> {
 /// The fuzz targets are outside of the workspace: they must still compile.
 fn fuzz() -> Outcome<()> {
     cargo(&["check", "--manifest-path", "fuzz/Cargo.toml", "--locked"])
+}
+
+/// Every interleaving of the accumulator's locks. In a target directory of its own: `--cfg loom` is
+/// another build of everything.
+pub(crate) fn loom() -> Outcome<()> {
+    let mut command = workspace::cargo();
+    command
+        .args(["test", "-p", "streamledger-client-core", "--lib", "--target-dir", "target/loom"])
+        .args(["--", "loom_"])
+        .env("RUSTFLAGS", "--cfg loom");
+    succeed(&mut command)
 }
 
 fn doc() -> Outcome<()> {

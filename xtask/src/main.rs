@@ -34,6 +34,8 @@ enum Chore {
     Tidy,
     /// Licences, bans and sources of all dependencies, by deny.toml.
     Dependencies,
+    /// The accumulator's locks in every interleaving, by loom.
+    Loom,
     /// Other people's clients against our broker, our client against Apache Kafka.
     Compat(compat::Options),
     /// The simulator, in release; arguments are passed on.
@@ -67,6 +69,7 @@ fn carry_out(chore: Chore) -> Outcome<()> {
         Chore::Layering => layering::check(),
         Chore::Tidy => tidy::check(),
         Chore::Dependencies => dependencies::check(),
+        Chore::Loom => check::loom(),
         Chore::Compat(options) => compat::run(&options),
         Chore::Simulate { arguments } => {
             pass_on(&["run", "--release", "-p", "streamledger-simulator", "--"], &arguments)

@@ -12,6 +12,7 @@ pub mod planted_bugs;
 pub mod sender;
 pub mod serializer;
 pub mod stage;
+mod sync;
 pub mod transaction;
 
 #[cfg(test)]

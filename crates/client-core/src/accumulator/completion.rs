@@ -5,13 +5,13 @@
 //!    its part by its index.
 //! 3. Dropping a [`Delivery`] changes nothing for the record.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
 use streamledger_protocol::{Offset, PartitionIndex, TimestampMs, TopicName, TopicPartition};
 
 use crate::failure::DeliveryFailure;
+use crate::sync::{Mutex, OnceLock};
 
 /// Where a record went.
 #[derive(Debug, Clone, PartialEq, Eq)]

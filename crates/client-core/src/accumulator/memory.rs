@@ -10,11 +10,12 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+
+use crate::sync::{AtomicUsize, Mutex};
 
 /// Room left behind a batch in its buffer for the builder's whole-word stores, so that the buffer
 /// never grows. It is part of what is reserved: a buffer of a power of two stays one, which

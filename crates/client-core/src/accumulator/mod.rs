@@ -18,6 +18,8 @@ mod partition_queue;
 mod topic;
 mod topic_table;
 
+#[cfg(all(test, loom))]
+mod loom_tests;
 #[cfg(test)]
 mod tests;
 
