@@ -154,6 +154,15 @@ impl Disk {
         File::open(path)?.sync_all()
     }
 
+    /// Returns once everything that was written to the file system of a directory is on disk,
+    /// names and all. Linux reports what failed since 5.8.
+    pub(super) fn sync_file_system(&self, directory: &Path) -> io::Result<()> {
+        if let Some(faults) = &self.faults {
+            faults.before_sync()?;
+        }
+        Ok(rustix::fs::syncfs(File::open(directory)?)?)
+    }
+
     /// Replaces a whole file: readers see the old one or the new one, never a part.
     pub(super) fn replace(
         &self,

@@ -98,6 +98,30 @@ impl Partition {
         self.wake(progress);
     }
 
+    /// A recovered log without records is in sight as it is. Its names are flushed by its first
+    /// flush.
+    pub(super) fn count_as_flushed(&self) {
+        if let LogState::Open(open) = &mut *self.state.lock() {
+            open.log.flushed(open.log.log_end_offset());
+            // Nobody waits yet.
+            let _ = self.publish(&open.log);
+        }
+    }
+
+    /// The whole file system was flushed since this log was recovered, and nobody uses it yet.
+    pub(super) fn note_all_flushed(&self) {
+        let LogState::Open(open) = &mut *self.state.lock() else { return };
+        for closed in std::mem::take(&mut open.closing) {
+            if let Some((offset, content)) = &closed.snapshot {
+                self.note_flushed(*offset, content, Durability::Content);
+            }
+        }
+        (open.directory_unsynced, open.is_new) = (false, false);
+        open.log.flushed(open.log.log_end_offset());
+        // Nobody waits yet.
+        let _ = self.publish(&open.log);
+    }
+
     fn begin_round(&self) -> Option<Round> {
         let mut state = self.state.lock();
         let LogState::Open(open) = &mut *state else { return None };

@@ -13,9 +13,7 @@ use streamledger_broker_core::log::{
 use streamledger_broker_core::planted_bugs::Planted;
 use streamledger_protocol::{Offset, TopicPartition};
 
-use super::config::FlushPolicy;
 use super::directory::{FoundSegment, Listing, PartitionDirectory, SegmentFile};
-use super::disk::Durability;
 use super::errors::StorageOffline;
 use super::partition::{ClosedSegment, OpenLog};
 use super::shared::Shared;
@@ -83,7 +81,10 @@ pub(super) fn open_cold(
             let path = directory.path.display();
             tracing::warn!(%path, "producer snapshot or index missing or corrupt: rebuilding");
             let listing = directory.list().map_err(|e| LoadProblem::io(directory, e))?;
-            recover(directory, shared, config, &listing, Some(&summary))
+            let mut open = recover(directory, shared, config, &listing, Some(&summary))?;
+            // All that a summary speaks of was on disk, and recovery refuses to find less.
+            open.log.flushed(summary.log_end_offset());
+            Ok(open)
         }
     }
 }
@@ -179,6 +180,9 @@ pub(super) fn rebuild_indexes(
 }
 
 /// Brings a log back after a crash: known segments as they are, the others walked.
+///
+/// Nothing of it counts as flushed yet, and under `FlushPolicy::Commit` nobody sees it before it is
+/// (`flush_recovered`).
 pub(super) fn recover(
     directory: &PartitionDirectory,
     shared: &Shared,
@@ -200,6 +204,7 @@ pub(super) fn recover(
     };
     let known_count = known.len();
     let snapshot_offset = snapshot.as_ref().map(|(offset, _)| *offset);
+    let epochs_on_disk = epochs.clone();
     let epochs = epochs.unwrap_or_default();
     let start = RecoveryStart { log_start_offset, snapshot, epochs, flushed_below };
     let mut recovery = LogRecovery::new(config.clone(), start, shared.on_damage, now);
@@ -208,7 +213,8 @@ pub(super) fn recover(
     }
     let mut walked = Vec::new();
     for found in listing.segments.get(known_count..).unwrap_or_default() {
-        if let Some(file) = walk_segment(directory, &mut recovery, found)? {
+        let is_last = listing.segments.last() == Some(found);
+        if let Some(file) = walk_segment(directory, &mut recovery, found, is_last)? {
             walked.push(Arc::new(file));
         }
     }
@@ -226,43 +232,25 @@ pub(super) fn recover(
         }),
     };
     remove_stray_snapshots(directory, listing, &log).map_err(io)?;
-    directory.write_epochs(log.leader_epochs()).map_err(io)?;
+    if epochs_on_disk.as_ref() != Some(log.leader_epochs()) {
+        directory.write_epochs(log.leader_epochs()).map_err(io)?;
+    }
     let mut closing: Vec<_> =
         walked.into_iter().map(|file| ClosedSegment { file, snapshot: None }).collect();
     if let Some(last) = closing.last_mut() {
         last.snapshot = snapshot;
     }
-    let mut open = OpenLog {
+    Ok(OpenLog {
         log,
         active,
         closing,
         directory_unsynced: true,
-        is_new: false,
+        is_new: true,
         reading: None,
         settled: false,
         settled_snapshot: None,
         last_used: now.monotonic,
-    };
-    if shared.flush == FlushPolicy::Commit {
-        // What is answered as a duplicate, or shown to a consumer, must be on disk.
-        sync_all(directory, &mut open).map_err(io)?;
-    }
-    Ok(open)
-}
-
-/// Flushes a log that nobody uses yet.
-fn sync_all(directory: &PartitionDirectory, open: &mut OpenLog) -> io::Result<()> {
-    for closed in open.closing.drain(..) {
-        directory.disk.sync_file(&closed.file.file)?;
-        if let Some((offset, content)) = &closed.snapshot {
-            directory.write_snapshot(*offset, content, Durability::Flushed)?;
-        }
-    }
-    directory.disk.sync_file(&open.active.file)?;
-    directory.disk.sync_directory(&directory.path)?;
-    open.directory_unsynced = false;
-    open.log.flushed(open.log.log_end_offset());
-    Ok(())
+    })
 }
 
 /// The offset below which everything is known to have been on disk: the manifest speaks only of
@@ -328,6 +316,7 @@ fn walk_segment(
     directory: &PartitionDirectory,
     recovery: &mut LogRecovery,
     found: &FoundSegment,
+    is_last: bool,
 ) -> Result<Option<SegmentFile>, LoadProblem> {
     let io = |error| LoadProblem::io(directory, error);
     let file = directory.open_segment(found.base_offset).map_err(io)?;
@@ -363,7 +352,8 @@ fn walk_segment(
             return Ok(None);
         }
     }
-    if let Some(files) = recovery.index_files() {
+    // Those of the last one stay in memory: it is written to from here on.
+    if let Some(files) = recovery.index_files().filter(|_| !is_last) {
         directory.write_indexes(found.base_offset, &files).map_err(io)?;
     }
     Ok(Some(file))

@@ -16,7 +16,7 @@ use streamledger_broker_core::log::{
 use streamledger_broker_core::map::Map;
 use streamledger_protocol::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
-use super::config::LogStoreConfig;
+use super::config::{FlushPolicy, LogStoreConfig};
 use super::directory::{DELETED_EXTENSION, PartitionDirectory, is_deleted_directory};
 use super::disk::{Disk, Durability};
 use super::errors::{StorageError, StorageOffline};
@@ -275,22 +275,55 @@ fn load_all(
         }
         loaded
     });
-    let mut recovered = false;
+    let mut recovered = Vec::new();
     for partition in loaded {
         let partition = partition?;
-        recovered |= matches!(&*partition.state.lock(), LogState::Open(_));
+        if matches!(&*partition.state.lock(), LogState::Open(_)) {
+            recovered.push(Arc::clone(&partition));
+        }
         shared.partitions.write().insert(partition.topic_partition().clone(), partition);
     }
-    if recovered {
-        // A crash may have come before the first flush of a log, which flushes its name.
-        let synced = shared.disk.sync_directory(directory);
-        synced.map_err(|error| StorageError::io("flushing", directory, error))?;
-    }
-    if !summaries.is_empty() || recovered && shared.on_damage == OnDamage::Cut {
+    flush_recovered(directory, shared, &recovered)?;
+    if !summaries.is_empty() || !recovered.is_empty() && shared.on_damage == OnDamage::Cut {
         // What the manifest says of logs that are gone, or were cut, must not be believed again.
         shared.write_manifest(Durability::Flushed)?;
     }
     Ok(())
+}
+
+/// From so many recovered logs on, one flush of the whole file system is quicker than one of each.
+const FLUSHED_ONE_BY_ONE_MAX: usize = 8;
+
+/// Flushes the logs that were recovered: what is answered as a duplicate, or shown to a consumer,
+/// must be on disk. One without records has nothing to show; its first flush covers its names.
+fn flush_recovered(
+    directory: &Path,
+    shared: &Shared,
+    recovered: &[Arc<Partition>],
+) -> Result<(), StorageError> {
+    if shared.flush != FlushPolicy::Commit {
+        return Ok(());
+    }
+    let (empty, filled): (Vec<_>, Vec<_>) =
+        recovered.iter().partition(|partition| partition.bytes() == 0);
+    for partition in empty {
+        partition.count_as_flushed();
+    }
+    if filled.len() > FLUSHED_ONE_BY_ONE_MAX {
+        let synced = shared.disk.sync_file_system(directory);
+        synced.map_err(|error| StorageError::io("flushing", directory, error))?;
+        for partition in filled {
+            partition.note_all_flushed();
+        }
+    } else {
+        for partition in filled {
+            partition.flush();
+        }
+    }
+    match shared.failure() {
+        Some(reason) => Err(StorageOffline::Failed(Arc::clone(reason)).into()),
+        None => Ok(()),
+    }
 }
 
 fn read_manifest(directory: &Path) -> Map<TopicPartition, (TopicId, LogSummary)> {

@@ -250,6 +250,36 @@ fn leader_epochs_are_noted_and_known_again() {
 }
 
 #[test]
+fn failure_38_many_recovered_logs_share_one_flush_and_empty_ones_need_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |config| config.flush = FlushPolicy::Os);
+    for n in 0..40 {
+        let partition = create(&store, n);
+        if n % 2 == 0 {
+            partition.append(batch(Some((1, 0))), AppendOrigin::Client).unwrap();
+        }
+    }
+    let crashed = crashed(directory.path());
+    let faults = Arc::new(DiskFaults::new());
+    let open = |faults: &Arc<DiskFaults>| {
+        let faults = Some(Arc::clone(faults));
+        LogStore::open(crashed.path(), LogStoreConfig { faults, ..Default::default() })
+    };
+    faults.fail_syncs(true);
+    assert!(open(&faults).is_err(), "what could not be flushed is shown to nobody");
+    faults.fail_syncs(false);
+    let before = faults.sync_count();
+    let store = open(&faults).unwrap();
+    assert_eq!(faults.sync_count() - before, 1);
+    for n in 0..40 {
+        let partition = store.partition(&clicks(n)).unwrap();
+        let end = if n % 2 == 0 { Offset(10) } else { Offset(0) };
+        assert_eq!((partition.high_watermark(), partition.flushed_offset()), (end, end));
+        assert_eq!(produce(&partition, batch(Some((1, 0)))).duplicate, n % 2 == 0);
+    }
+}
+
+#[test]
 fn a_thousand_partitions_open_without_being_read() {
     let directory = tempfile::tempdir().unwrap();
     let store = open_with(directory.path(), |config| config.flush = FlushPolicy::Os);
