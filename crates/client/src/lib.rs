@@ -11,13 +11,13 @@ pub mod producer;
 mod wait;
 
 pub use admin::{Admin, AdminError, NewPartitions, NewTopic};
-pub use config::{AdminConfig, ConfigError, ConsumerConfig, ProducerConfig, Properties};
+pub use config::{AdminConfig, ConfigError, ConsumerConfig, Password, ProducerConfig, Properties};
 pub use consumer::{
     Consumer, ConsumerError, ConsumerRecord, ConsumerRecords, OffsetAndTimestamp, Position,
     RecordView,
 };
 pub use metadata::Unreachable;
-pub use network::{NetworkError, NetworkErrorKind};
+pub use network::{NetworkError, NetworkErrorKind, Token, TokenError, TokenFuture, TokenProvider};
 pub use observe::{
     InterceptedHeader, InterceptedRecord, Interceptor, InvalidTraceParent, OnEnd, TraceContext,
     TraceParent,

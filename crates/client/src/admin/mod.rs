@@ -157,8 +157,9 @@ impl Admin {
             tracing::warn!("{note}");
         }
         let settings = config.client().clone();
+        let network = NetworkConfig::new(&settings, config.connections());
         let make = move || {
-            let pool = ConnectionPool::new(NetworkConfig::new(&settings));
+            let pool = ConnectionPool::new(network);
             let refresher = MetadataRefresher::start(&settings, false, pool);
             Shell { settings, refresher }
         };

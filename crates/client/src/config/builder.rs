@@ -3,12 +3,16 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use super::error::{ConfigError, Origin};
 use super::properties::Properties;
 use super::resolve::{ConfigNote, EffectiveSetting, Resolved};
-use super::settings::{AdminSettings, ClientSettings, ConsumerSettings, ProducerSettings};
+use super::settings::{
+    AdminSettings, ClientSettings, ConsumerSettings, ProducerSettings, SecuritySettings,
+};
 use super::spec::ClientKind;
+use crate::network::{Security, TokenProvider};
 
 /// The settings that one kind of client has for itself. Sealed by what it reads from, which has no
 /// public name.
@@ -40,15 +44,17 @@ pub type AdminConfig = Config<AdminSettings>;
 #[derive(Clone)]
 pub struct Config<S> {
     client: ClientSettings,
+    security: SecuritySettings,
     own: S,
     values: Resolved,
+    connections: Security,
 }
 
 impl<S: Settings> Config<S> {
     /// Starts an empty one; every setting has Kafka's default until it is set.
     #[must_use]
     pub fn builder() -> ConfigBuilder<S> {
-        ConfigBuilder { properties: Properties::new(), settings: PhantomData }
+        ConfigBuilder { properties: Properties::new(), token_provider: None, settings: PhantomData }
     }
 
     /// Reads settings by Kafka's names, as Java's client takes them from a properties file.
@@ -57,18 +63,38 @@ impl<S: Settings> Config<S> {
     /// Names the setting that is unknown, malformed, missing, not supported, or at odds with
     /// another.
     pub fn from_properties(properties: &Properties) -> Result<Self, ConfigError> {
+        Self::new(properties, None)
+    }
+
+    fn new(
+        properties: &Properties,
+        token_provider: Option<Arc<dyn TokenProvider>>,
+    ) -> Result<Self, ConfigError> {
         let mut values = Resolved::new(properties, S::KIND)?;
         let mut client = ClientSettings::read(&values)?;
+        let security = SecuritySettings::read(&values)?;
         let mut own = S::read(&values)?;
         client.reconcile(&mut values);
         own.reconcile(&mut client, &mut values)?;
-        Ok(Self { client, own, values })
+        let connections = Security::new(&security, token_provider)?;
+        Ok(Self { client, security, own, values, connections })
     }
 
     /// The settings that this client shares with the others.
     #[must_use]
     pub fn client(&self) -> &ClientSettings {
         &self.client
+    }
+
+    /// The settings for encryption and login.
+    #[must_use]
+    pub fn security(&self) -> &SecuritySettings {
+        &self.security
+    }
+
+    /// How connections are secured: what those settings come to, files read.
+    pub(crate) fn connections(&self) -> &Security {
+        &self.connections
     }
 
     /// Each setting that has an effect, with its value and where that came from.
@@ -116,6 +142,7 @@ impl<S: Settings> fmt::Debug for Config<S> {
 #[derive(Clone)]
 pub struct ConfigBuilder<S> {
     properties: Properties,
+    token_provider: Option<Arc<dyn TokenProvider>>,
     settings: PhantomData<S>,
 }
 
@@ -129,10 +156,17 @@ impl<S> ConfigBuilder<S> {
 
     /// Adds a setting by Kafka's name for it.
     #[must_use]
-    pub fn set(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        let mut properties = self.properties;
+    pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let mut properties = std::mem::take(&mut self.properties);
         properties.push(name.into(), value.into(), Origin::Builder);
-        Self { properties, settings: PhantomData }
+        Self { properties, ..self }
+    }
+
+    /// Gives the tokens for `sasl.mechanism=OAUTHBEARER`, in place of what the settings say.
+    #[must_use]
+    pub fn token_provider(mut self, provider: impl TokenProvider) -> Self {
+        self.token_provider = Some(Arc::new(provider));
+        self
     }
 
     pub(crate) fn set_typed(self, name: &'static str, value: String) -> Self {
@@ -147,7 +181,7 @@ impl<S: Settings> ConfigBuilder<S> {
     /// Names the setting that is unknown, malformed, missing, not supported, or at odds with
     /// another.
     pub fn build(self) -> Result<Config<S>, ConfigError> {
-        Config::from_properties(&self.properties)
+        Config::new(&self.properties, self.token_provider)
     }
 }
 

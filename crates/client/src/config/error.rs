@@ -90,6 +90,35 @@ pub enum ConfigError {
         /// Where it was given.
         origin: Origin,
     },
+    /// What the setting says can't be used: a file that holds something else, a login that lacks
+    /// something.
+    #[error("{name}: {reason}")]
+    Unusable {
+        /// The setting.
+        name: &'static str,
+        /// Why not, and what to do; never with a secret in it.
+        reason: String,
+    },
+    /// A value refers to something that is kept elsewhere, and can't be found there.
+    #[error("{origin}: {name}: {reason}")]
+    Reference {
+        /// The setting.
+        name: String,
+        /// Why not.
+        reason: String,
+        /// Where it was given.
+        origin: Origin,
+    },
+    /// A secret was given on the command line.
+    #[error(
+        "{name} is a secret, and every process of this machine can read a command line; put it \
+         into a properties file, or refer to the environment: -X config.providers=env \
+         -X '{name}=${{env:NAME}}'"
+    )]
+    SecretOnCommandLine {
+        /// The setting.
+        name: String,
+    },
     /// A properties text breaks the syntax.
     #[error("{origin}: {reason}")]
     Syntax {

@@ -10,7 +10,9 @@ mod builder;
 mod document;
 mod error;
 mod properties;
+mod providers;
 mod resolve;
+mod secret;
 mod settings;
 mod spec;
 mod value;
@@ -19,11 +21,17 @@ pub use builder::{AdminConfig, Config, ConfigBuilder, ConsumerConfig, ProducerCo
 pub use document::settings_markdown;
 pub use error::{ConfigError, Origin};
 pub use properties::Properties;
+pub(crate) use properties::read_capped;
+pub(crate) use resolve::is_known_secret;
 pub use resolve::{ConfigNote, EffectiveSetting, SettingSource};
-pub use settings::{AdminSettings, ClientSettings, ConsumerSettings, ProducerSettings};
+pub use secret::Password;
+pub use settings::{
+    AdminSettings, ClientSettings, ConsumerSettings, ProducerSettings, SecuritySettings,
+};
 pub use spec::{ClientKind, DefaultValue, Importance, SettingSpec, SettingType, Support, WhenSet};
 pub use value::{
-    AutoOffsetReset, InvalidServerAddress, MetadataRecovery, PartitionerName, ServerAddress,
+    AutoOffsetReset, InvalidServerAddress, MetadataRecovery, PartitionerName, SecurityProtocol,
+    ServerAddress,
 };
 
 /// Every setting of Kafka's clients, as this crate knows it.

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::error::{ConfigError, Origin};
 use super::resolve::is_secret_name;
+use super::{is_known_secret, providers};
+use zeroize::Zeroizing;
 
 /// The largest properties file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -30,7 +32,8 @@ pub struct Properties {
 #[derive(Clone)]
 pub(crate) struct Property {
     pub(crate) name: String,
-    pub(crate) value: String,
+    /// Overwritten when it is dropped, as it may be a secret.
+    pub(crate) value: Zeroizing<String>,
     pub(crate) origin: Origin,
 }
 
@@ -47,7 +50,7 @@ impl Properties {
     /// The file can't be read, has more than 4 MiB, or breaks the syntax (with the line).
     pub fn parse_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let bytes = read_capped(path)
+        let bytes = read_capped(path, FILE_BYTES_MAX)
             .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
         let text = String::from_utf8(bytes)
             .unwrap_or_else(|not_utf8| not_utf8.into_bytes().into_iter().map(char::from).collect());
@@ -71,12 +74,21 @@ impl Properties {
         self
     }
 
-    /// Adds an assignment, as from the command line: `linger.ms=20`.
+    /// Adds an assignment, as from the command line: `linger.ms=20`. A secret may not come that
+    /// way, as every process of the machine can read it there; a reference to one may
+    /// (`${env:NAME}`, see `config.providers`).
     ///
     /// # Errors
-    /// There is no `=`, or no name in front of it.
+    /// There is no `=`, or no name in front of it, or it is a secret.
     pub fn with_assignment(self, assignment: &str) -> Result<Self, ConfigError> {
         match assignment.split_once('=') {
+            Some((name, value))
+                if is_known_secret(name.trim())
+                    && !value.trim().is_empty()
+                    && !providers::is_reference(value) =>
+            {
+                Err(ConfigError::SecretOnCommandLine { name: name.trim().to_owned() })
+            }
             Some((name, value)) if !name.trim().is_empty() => {
                 Ok(self.with(name.trim(), value.trim()))
             }
@@ -97,7 +109,7 @@ impl Properties {
     /// The value of a setting, if it is there.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.entries.iter().rev().find(|entry| entry.name == name).map(|entry| &*entry.value)
+        self.entries.iter().rev().find(|entry| entry.name == name).map(|entry| entry.value.as_str())
     }
 
     /// Whether there is nothing in it.
@@ -108,11 +120,11 @@ impl Properties {
 
     /// Names and values in the order they were written.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.entries.iter().map(|entry| (&*entry.name, &*entry.value))
+        self.entries.iter().map(|entry| (&*entry.name, entry.value.as_str()))
     }
 
     pub(crate) fn push(&mut self, name: String, value: String, origin: Origin) {
-        self.entries.push(Property { name, value, origin });
+        self.entries.push(Property { name, value: Zeroizing::new(value), origin });
     }
 
     pub(crate) fn entries(&self) -> &[Property] {
@@ -145,19 +157,20 @@ impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.entries.iter().map(|entry| {
             let secret = is_secret_name(&entry.name);
-            (&entry.name, if secret { "***" } else { &*entry.value })
+            (&entry.name, if secret { "***" } else { entry.value.as_str() })
         });
         f.debug_map().entries(shown).finish()
     }
 }
 
-fn read_capped(path: &Path) -> Result<Vec<u8>, String> {
+/// Reads a file of up to so many bytes.
+pub(crate) fn read_capped(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes);
+    let read = file.take(bytes_max + 1).read_to_end(&mut bytes);
     let read_bytes = read.map_err(|error| error.to_string())? as u64;
-    if read_bytes > FILE_BYTES_MAX {
-        return Err(format!("it has more than {FILE_BYTES_MAX} bytes; is it a properties file?"));
+    if read_bytes > bytes_max {
+        return Err(format!("it has more than {bytes_max} bytes; is it the right file?"));
     }
     Ok(bytes)
 }

@@ -5,9 +5,11 @@ use std::fmt;
 
 use super::error::{ConfigError, Origin};
 use super::properties::Properties;
+use super::providers;
 use super::settings::table;
 use super::spec::{ClientKind, SettingSpec, Support, WhenSet};
 use super::value::SettingValue;
+use zeroize::Zeroizing;
 
 /// Where an effective value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,7 @@ pub struct Resolved {
 #[derive(Clone)]
 struct Given {
     spec: &'static SettingSpec,
-    value: String,
+    value: Zeroizing<String>,
     origin: Origin,
 }
 
@@ -82,13 +84,14 @@ impl Resolved {
     /// Checks each setting by its row of the table.
     pub(crate) fn new(properties: &Properties, client: ClientKind) -> Result<Self, ConfigError> {
         let mut given = BTreeMap::new();
+        let properties = providers::resolve(properties)?;
         for entry in properties.entries() {
             let spec = find(&entry.name, client).ok_or_else(|| ConfigError::Unknown {
                 name: entry.name.clone(),
                 nearest: nearest_name(&entry.name),
                 origin: entry.origin.clone(),
             })?;
-            let value = entry.value.trim().to_owned();
+            let value = Zeroizing::new(entry.value.trim().to_owned());
             given.insert(spec.name, Given { spec, value, origin: entry.origin.clone() });
         }
         let mut resolved =
@@ -141,7 +144,7 @@ impl Resolved {
     ) -> Result<T, ConfigError> {
         let given = self.given.get(name);
         let default = spec.and_then(|spec| spec.default.text(self.client));
-        let text = given.map(|given| &*given.value).or(default);
+        let text = given.map(|given| given.value.as_str()).or(default);
         T::read(text).ok_or_else(|| match given {
             Some(given) => given.malformed(),
             None => ConfigError::Missing {
@@ -193,7 +196,7 @@ impl Resolved {
 impl Given {
     /// The value as it may be printed.
     fn shown(&self) -> String {
-        if self.spec.kind.is_secret() { "***".to_owned() } else { self.value.clone() }
+        if self.spec.kind.is_secret() { "***".to_owned() } else { self.value.to_string() }
     }
 
     fn malformed(&self) -> ConfigError {
@@ -221,11 +224,16 @@ fn find(name: &str, client: ClientKind) -> Option<&'static SettingSpec> {
     rows.find(|spec| spec.belongs_to(client)).or(first)
 }
 
+/// Whether the setting is one whose value is never printed.
+pub(crate) fn is_known_secret(name: &str) -> bool {
+    table().any(|spec| spec.name == name && spec.kind.is_secret())
+}
+
 /// Whether a value under this name is never printed: a known password, or one by its name.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let by_name = ["password", "secret", "passphrase", "jaas", "credential", "token"];
-    table().any(|spec| spec.name == name && spec.kind.is_secret())
+    is_known_secret(name)
         || (find(name, ClientKind::Producer).is_none()
             && by_name.iter().any(|word| lower.contains(word)))
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::secret::Password;
 use streamledger_protocol::{Acks, Codec, IsolationLevel};
 
 /// A typed value that a setting's text becomes.
@@ -76,6 +77,19 @@ pub enum MetadataRecovery {
     None,
 }
 
+/// Whether connections are encrypted, and whether the client logs in (`security.protocol`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecurityProtocol {
+    /// Neither.
+    Plaintext,
+    /// Encrypted by TLS; the client may have a certificate of its own.
+    Ssl,
+    /// A login in the clear.
+    SaslPlaintext,
+    /// A login, encrypted by TLS.
+    SaslSsl,
+}
+
 /// Which partitioner chooses a record's partition; own ones are given to the producer's builder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartitionerName {
@@ -122,6 +136,26 @@ impl SettingValue for Option<String> {
     }
 }
 
+impl SettingValue for Option<Password> {
+    fn read(text: Option<&str>) -> Option<Self> {
+        Some(text.filter(|text| !text.is_empty()).map(Password::from))
+    }
+}
+
+impl SettingArgument for Password {
+    fn into_text(self) -> String {
+        self.reveal().to_owned()
+    }
+}
+
+/// Texts with commas between, without the blanks around them.
+impl SettingValue for Vec<String> {
+    fn read(text: Option<&str>) -> Option<Self> {
+        let parts = text.unwrap_or_default().split(',').map(str::trim);
+        Some(parts.filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    }
+}
+
 impl SettingValue for bool {
     fn read(text: Option<&str>) -> Option<Self> {
         Some(text?.eq_ignore_ascii_case("true"))
@@ -137,7 +171,8 @@ impl SettingValue for Duration {
 /// A negative number is "never".
 impl SettingValue for Option<Duration> {
     fn read(text: Option<&str>) -> Option<Self> {
-        let millis: i64 = text?.parse().ok()?;
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return Some(None) };
+        let millis: i64 = text.parse().ok()?;
         Some(u64::try_from(millis).ok().map(Duration::from_millis))
     }
 }
@@ -167,7 +202,7 @@ macro_rules! read_and_written_as_it_parses {
     )*};
 }
 
-read_and_written_as_it_parses!(usize, u32, i32, Acks, Codec, IsolationLevel);
+read_and_written_as_it_parses!(usize, u16, u32, i32, f64, Acks, Codec, IsolationLevel);
 
 /// Reads and writes an enum by its words; further words of a row are only read.
 macro_rules! read_and_written_by_words {
@@ -201,6 +236,10 @@ macro_rules! read_and_written_by_words {
 }
 
 read_and_written_by_words! {
+    SecurityProtocol, unset None, {
+        Plaintext = "PLAINTEXT", Ssl = "SSL", SaslPlaintext = "SASL_PLAINTEXT",
+        SaslSsl = "SASL_SSL",
+    }
     MetadataRecovery, unset None, { Rebootstrap = "rebootstrap", None = "none" }
     PartitionerName, unset Some(Self::Default), {
         Default = "default" | "murmur2_random"

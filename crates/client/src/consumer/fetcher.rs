@@ -52,7 +52,7 @@ impl Fetcher {
     pub(super) fn new(config: &ConsumerConfig, inbox: Arc<Inbox>) -> Self {
         let client = config.client().clone();
         let own = ConsumerSettings::clone(config);
-        let mut network = NetworkConfig::new(&client);
+        let mut network = NetworkConfig::new(&client, config.connections());
         let twice = u32::try_from(own.fetch_max_bytes.saturating_mul(2)).unwrap_or(u32::MAX);
         network.fetch_response_bytes_max =
             twice.clamp(RESPONSE_BYTES_MAX, i32::MAX.cast_unsigned());

@@ -14,6 +14,12 @@ impl Unreachable {
         Self(failures.into())
     }
 
+    /// Whether none lets us in, or none is trusted: nothing changes until somebody acts.
+    #[must_use]
+    pub fn is_authentication(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(NetworkError::is_authentication)
+    }
+
     /// Each broker that was tried, with what went wrong there.
     #[must_use]
     pub fn failures(&self) -> &[NetworkError] {

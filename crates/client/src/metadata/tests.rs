@@ -64,7 +64,7 @@ fn refresher(servers: &str) -> MetadataRefresher {
         .reconnect_backoff_max(Duration::from_millis(10))
         .build()
         .unwrap();
-    let pool = ConnectionPool::new(NetworkConfig::new(config.client()));
+    let pool = ConnectionPool::new(NetworkConfig::new(config.client(), config.connections()));
     MetadataRefresher::start(config.client(), true, pool)
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::future::Future;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use streamledger_protocol::frame::{decode_response, encode_request};
 use streamledger_protocol::message::Request;
 use streamledger_protocol::wire::Frame;
 use streamledger_protocol::{ApiKey, ApiVersion, CorrelationId};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::api_versions::{self, BrokerVersions};
 use super::driver::Driver;
-use super::queues::{Abandoned, Queues, Reply};
+use super::queues::{Abandoned, Queues, Reply, Turn};
+use super::sasl;
 use super::throttle::Throttled;
 use super::transport::Transport;
 use super::{NetworkConfig, NetworkError, NetworkErrorKind};
@@ -26,6 +27,12 @@ use crate::config::ServerAddress;
 /// A connection to a broker, whose versions are known. Cheap to clone; closed with the last clone.
 #[derive(Clone)]
 pub(crate) struct BrokerConnection(Rc<Handle>);
+
+/// A view of a connection that doesn't keep it open: for what looks after it.
+pub(super) struct WeakConnection {
+    handle: Weak<Handle>,
+    shared: Rc<Shared>,
+}
 
 struct Handle(Rc<Shared>);
 
@@ -44,6 +51,8 @@ pub(super) struct Shared {
     fetch_response_bytes_max: u32,
     versions: OnceCell<BrokerVersions>,
     pub(super) state: RefCell<State>,
+    /// The connection has ended, or a request is held back.
+    stirred: Notify,
 }
 
 pub(super) struct State {
@@ -52,6 +61,8 @@ pub(super) struct State {
     /// Until when no request is begun, as the broker asked.
     pub(super) muted_until: Option<Instant>,
     pub(super) last_used: Instant,
+    /// Whether a request was queued since the last login.
+    is_used: bool,
     pub(super) last_received: Instant,
     pub(super) driver: Option<Waker>,
 }
@@ -60,31 +71,76 @@ pub(super) struct State {
 /// partitions.
 const OTHER_RESPONSE_BYTES_MAX: u32 = 32 * 1024 * 1024;
 
+/// The largest response of a login, or to the first request of all: nobody is trusted yet.
+const FIRST_RESPONSE_BYTES_MAX: u32 = 64 * 1024;
+
 /// With that many requests given up on and not answered, a connection is not worth keeping.
 const ABANDONED_MAX: usize = 100;
 
 impl BrokerConnection {
-    /// Connects, and asks the broker for its versions. Must run on the I/O thread.
+    /// Connects, asks the broker for its versions, and logs in if that is asked for. Must run on
+    /// the I/O thread.
     ///
     /// # Errors
-    /// The address can't be resolved or connected to, or what answers there is no Kafka broker.
+    /// The address can't be resolved or connected to, what answers there is no Kafka broker, or one
+    /// side doesn't trust the other.
     pub(crate) async fn connect(
         address: &Arc<ServerAddress>,
         config: &NetworkConfig,
         setup_timeout: Duration,
     ) -> Result<Self, NetworkError> {
         let newest = api_versions::NEWEST;
-        match Self::connect_asking(address, config, setup_timeout, newest).await {
+        let connection = match Self::connect_asking(address, config, setup_timeout, newest).await {
             // Some answer a version they don't know by hanging up, or with bytes of another form.
             Err(NetworkError {
                 kind: NetworkErrorKind::ClosedByBroker | NetworkErrorKind::BadResponse(_),
                 ..
             }) => {
                 let oldest = api_versions::OLDEST;
-                Self::connect_asking(address, config, setup_timeout, oldest).await
+                Self::connect_asking(address, config, setup_timeout, oldest).await?
             }
-            result => result,
+            result => result?,
+        };
+        connection.log_in(config).await?;
+        Ok(connection)
+    }
+
+    /// Logs in, and sees to it that it is done again in time.
+    async fn log_in(&self, config: &NetworkConfig) -> Result<(), NetworkError> {
+        let Some(sasl) = &config.security.sasl else { return Ok(()) };
+        let ready = sasl.prepare(self).await?;
+        let timeout = config.request_timeout;
+        let lifetime = sasl.log_in(self, ready, timeout).await;
+        // Nothing that a caller would mind has been sent.
+        let lifetime = lifetime.map_err(|error| NetworkError { possibly_sent: false, ..error })?;
+        self.0.0.state.borrow_mut().is_used = false;
+        if let Some(lifetime) = lifetime {
+            let (connection, sasl) = (self.downgrade(), Arc::clone(sasl));
+            tokio::task::spawn_local(sasl::keep_alive(connection, sasl, lifetime, timeout));
         }
+        Ok(())
+    }
+
+    fn downgrade(&self) -> WeakConnection {
+        WeakConnection { handle: Rc::downgrade(&self.0), shared: Rc::clone(&self.0.0) }
+    }
+
+    /// Holds requests back, but for those of a login.
+    pub(super) fn hold(&self) {
+        self.0.0.state.borrow_mut().queues.hold();
+    }
+
+    /// Lets requests go that were held back.
+    pub(super) fn release(&self) {
+        let mut state = self.0.0.state.borrow_mut();
+        state.is_used = state.queues.release();
+        drop(state);
+        self.0.0.wake_driver();
+    }
+
+    /// Ends the connection for a reason; whoever waits for a response is told so.
+    pub(super) fn close_because(&self, kind: NetworkErrorKind) {
+        self.0.0.close(kind);
     }
 
     async fn connect_asking(
@@ -120,9 +176,11 @@ impl BrokerConnection {
                 closed: None,
                 muted_until: None,
                 last_used: now,
+                is_used: false,
                 last_received: now,
                 driver: None,
             }),
+            stirred: Notify::new(),
         });
         tokio::task::spawn_local(Driver::new(Rc::clone(&shared), transport));
         Self(Rc::new(Handle(shared)))
@@ -212,7 +270,7 @@ impl BrokerConnection {
         let shared = &self.0.0;
         let queued = self.encode(version, request).map(|(_, id, frame)| {
             let written = shared.state.borrow_mut().queues.push_unanswered(id, frame);
-            shared.wake_driver();
+            shared.used();
             written
         });
         let connection = self.clone();
@@ -261,11 +319,21 @@ impl BrokerConnection {
         let shared = &self.0.0;
         let bytes_max = match R::API_KEY {
             ApiKey::Fetch => shared.fetch_response_bytes_max,
+            ApiKey::ApiVersions | ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => {
+                FIRST_RESPONSE_BYTES_MAX
+            }
             _ => OTHER_RESPONSE_BYTES_MAX,
         };
+        let turn = match R::API_KEY {
+            ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => Turn::Login,
+            _ => Turn::Ordinary,
+        };
         let now = Instant::now();
-        let reply = shared.state.borrow_mut().queues.push(id, frame, bytes_max, now);
-        shared.wake_driver();
+        let reply = shared.state.borrow_mut().queues.push(id, frame, bytes_max, now, turn);
+        match turn {
+            Turn::Login => shared.wake_driver(),
+            Turn::Ordinary => shared.used(),
+        }
         Ok((version, Waiting { id, reply, since: now, timeout }))
     }
 
@@ -286,6 +354,46 @@ impl BrokerConnection {
         let frame = encode_request(id, Some(&shared.client_id), version, request)
             .map_err(|error| not_sent(NetworkErrorKind::NotEncodable(error.to_string())))?;
         Ok((version, id, frame))
+    }
+}
+
+impl WeakConnection {
+    /// The connection, if somebody still has it and it is open.
+    pub(super) fn upgrade(&self) -> Option<BrokerConnection> {
+        self.handle.upgrade().map(BrokerConnection).filter(BrokerConnection::is_open)
+    }
+
+    /// Waits for so long; false, and earlier, if the connection has ended.
+    pub(super) async fn lives_for(&self, duration: Duration) -> bool {
+        let mut sleep = std::pin::pin!(tokio::time::sleep(duration));
+        loop {
+            tokio::select! {
+                () = &mut sleep => return self.is_open(),
+                () = self.shared.stirred.notified() => {}
+            }
+            if !self.is_open() {
+                return false;
+            }
+        }
+    }
+
+    /// Waits until a request is queued, if none was since the last login; it is held back. False if
+    /// the connection has ended.
+    pub(super) async fn is_wanted(&self) -> bool {
+        loop {
+            {
+                let mut state = self.shared.state.borrow_mut();
+                if state.closed.is_some() || state.is_used {
+                    return state.closed.is_none();
+                }
+                state.queues.hold();
+            }
+            self.shared.stirred.notified().await;
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.shared.state.borrow().closed.is_none()
     }
 }
 
@@ -321,12 +429,24 @@ impl Shared {
             state.closed = Some(kind);
         }
         drop(state);
+        self.stirred.notify_one();
+        self.wake_driver();
+    }
+
+    /// A request was queued.
+    fn used(&self) {
+        let mut state = self.state.borrow_mut();
+        state.last_used = Instant::now();
+        state.is_used = true;
+        if state.queues.has_held() {
+            self.stirred.notify_one();
+        }
+        drop(state);
         self.wake_driver();
     }
 
     fn wake_driver(&self) {
-        let mut state = self.state.borrow_mut();
-        state.last_used = Instant::now();
+        let state = self.state.borrow();
         if let Some(driver) = &state.driver {
             driver.wake_by_ref();
         }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::NetworkErrorKind;
 use super::connection::{Shared, State};
+use super::tls::explain;
 use super::transport::Transport;
 
 /// The future that drives one connection until it is closed.
@@ -37,8 +38,21 @@ impl Driver {
         Self { shared, transport, received: BytesMut::new(), timer: None }
     }
 
-    /// Writes until there is nothing left to write, or the socket takes no more.
+    /// Writes until there is nothing left to write, or the socket takes no more; then lets
+    /// encryption pass on what it has kept back.
     fn write(&mut self, cx: &mut Context<'_>) -> Result<(), NetworkErrorKind> {
+        self.write_frames(cx)?;
+        match Pin::new(&mut self.transport).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.shared.state.borrow_mut().queues.flushed();
+                Ok(())
+            }
+            Poll::Ready(Err(error)) => Err(broken(&error)),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn write_frames(&mut self, cx: &mut Context<'_>) -> Result<(), NetworkErrorKind> {
         loop {
             let state = &mut *self.shared.state.borrow_mut();
             let is_muted = state.muted_until.is_some_and(|until| until > Instant::now());
@@ -137,10 +151,14 @@ fn next_due(shared: &Shared, state: &mut State) -> Result<Option<Instant>, Netwo
 }
 
 fn broken(error: &io::Error) -> NetworkErrorKind {
+    if let Some(kind) = explain::established(error) {
+        return kind;
+    }
     match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            NetworkErrorKind::ClosedByBroker
-        }
+        // Without TLS's own goodbye the last bytes may be missing; frames have lengths and tell.
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => NetworkErrorKind::ClosedByBroker,
         _ => NetworkErrorKind::Broken(error.to_string()),
     }
 }

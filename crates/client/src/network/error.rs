@@ -55,8 +55,34 @@ pub enum NetworkErrorKind {
     #[error("not a valid response: {0}")]
     BadResponse(DecodeError),
     /// The bytes that came are of another protocol.
-    #[error("the broker speaks {0} there, not Kafka's protocol in the clear")]
+    #[error(
+        "the broker speaks {0} there, not Kafka's protocol in the clear{hint}",
+        hint = hint(.0)
+    )]
     OtherProtocol(&'static str),
+    /// There was no TLS handshake, or TLS broke later; it may work another time.
+    #[error("TLS: {0}")]
+    TlsHandshake(String),
+    /// One side doesn't take the other's certificate, version or cipher suites. It won't work until
+    /// somebody changes something: the sentence says what.
+    #[error("TLS: {0}")]
+    TlsRefused(String),
+    /// The login was refused: it won't work until somebody changes something.
+    #[error("SASL {mechanism}: {reason}")]
+    AuthenticationFailed {
+        /// The mechanism.
+        mechanism: &'static str,
+        /// What the broker says, or what is wrong with the broker.
+        reason: String,
+    },
+    /// The login could not be done, but may be another time: no token yet, a broker in trouble.
+    #[error("SASL {mechanism}: {reason}")]
+    LoginBroken {
+        /// The mechanism.
+        mechanism: &'static str,
+        /// What is in its way.
+        reason: String,
+    },
     /// A response came that answers another request than the one in line, or none.
     #[error("a response to request {got}, expected {}", expected_id(*.expected))]
     WrongCorrelationId {
@@ -77,6 +103,13 @@ pub enum NetworkErrorKind {
     /// The request can't be written in the version that the broker knows.
     #[error("the request can't be written: {0}")]
     NotEncodable(String),
+}
+
+fn hint(protocol: &str) -> &'static str {
+    match protocol {
+        "TLS" => "; set security.protocol=SSL or SASL_SSL",
+        _ => "",
+    }
 }
 
 fn expected_id(expected: Option<CorrelationId>) -> String {
@@ -103,12 +136,24 @@ impl NetworkError {
         )
     }
 
+    /// Whether the broker doesn't let us in, or we don't trust it: certificates, or the login.
+    #[must_use]
+    pub fn is_authentication(&self) -> bool {
+        matches!(
+            self.kind,
+            NetworkErrorKind::TlsRefused(_) | NetworkErrorKind::AuthenticationFailed { .. }
+        )
+    }
+
     /// Whether trying again, here or at another broker, may succeed.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         !matches!(
             self.kind,
-            NetworkErrorKind::NoCommonVersion(_) | NetworkErrorKind::NotEncodable(_)
+            NetworkErrorKind::NoCommonVersion(_)
+                | NetworkErrorKind::NotEncodable(_)
+                | NetworkErrorKind::TlsRefused(_)
+                | NetworkErrorKind::AuthenticationFailed { .. }
         )
     }
 }

@@ -7,17 +7,21 @@
 //! 5. Nothing a broker says is believed before its size is checked.
 
 mod api_versions;
+mod backend;
 mod backoff;
 mod connection;
 mod driver;
 mod error;
 mod pool;
 mod queues;
+mod sasl;
+mod security;
 #[cfg(test)]
 pub(crate) mod test_server;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod tls;
 mod transport;
 
 use std::sync::Arc;
@@ -27,6 +31,8 @@ pub(crate) use backoff::{ExponentialBackoff, Jitter};
 pub(crate) use connection::BrokerConnection;
 pub use error::{NetworkError, NetworkErrorKind};
 pub(crate) use pool::ConnectionPool;
+pub use sasl::{Token, TokenError, TokenFuture, TokenProvider};
+pub(crate) use security::Security;
 
 use crate::config::ClientSettings;
 
@@ -45,6 +51,8 @@ pub(crate) struct NetworkConfig {
     pub(crate) receive_buffer_bytes: Option<usize>,
     /// The largest response to a Fetch that is taken; others have a lower cap of their own.
     pub(crate) fetch_response_bytes_max: u32,
+    /// TLS and login.
+    pub(crate) security: Security,
 }
 
 /// The largest response that is taken, as brokers take no larger request
@@ -52,7 +60,7 @@ pub(crate) struct NetworkConfig {
 pub(crate) const RESPONSE_BYTES_MAX: u32 = 100 * 1024 * 1024;
 
 impl NetworkConfig {
-    pub(crate) fn new(settings: &ClientSettings) -> Self {
+    pub(crate) fn new(settings: &ClientSettings, security: &Security) -> Self {
         Self {
             client_id: match settings.client_id.as_str() {
                 "" => "streamledger".into(),
@@ -71,6 +79,7 @@ impl NetworkConfig {
             send_buffer_bytes: settings.send_buffer_bytes,
             receive_buffer_bytes: settings.receive_buffer_bytes,
             fetch_response_bytes_max: RESPONSE_BYTES_MAX,
+            security: security.clone(),
         }
     }
 }

@@ -23,6 +23,11 @@ pub(super) type Reply = Result<Bytes, NetworkError>;
 pub(super) struct Queues {
     outgoing: VecDeque<Outgoing>,
     in_flight: VecDeque<InFlight>,
+    /// Requests that wait for a login to be done again; none of them is in the other two.
+    held: VecDeque<Held>,
+    is_holding: bool,
+    /// Told with the next flush: their last byte is written, and encryption may still have it.
+    written: Vec<oneshot::Sender<Result<(), NetworkError>>>,
     last_id: i32,
     abandoned_count: usize,
 }
@@ -48,6 +53,22 @@ struct InFlight {
     is_abandoned: bool,
 }
 
+/// A request that is held back, with its place for a response if it has one.
+#[derive(Debug)]
+struct Held {
+    outgoing: Outgoing,
+    in_flight: Option<InFlight>,
+}
+
+/// Whether a request has to wait while a login is done again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It is part of the login.
+    Login,
+    /// It waits.
+    Ordinary,
+}
+
 /// What became of a request that nobody waits for any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Abandoned {
@@ -65,6 +86,16 @@ pub(super) struct Expected {
     pub(super) queued_at: Instant,
 }
 
+impl Outgoing {
+    fn new(
+        id: CorrelationId,
+        frame: Frame,
+        written: Option<oneshot::Sender<Result<(), NetworkError>>>,
+    ) -> Self {
+        Self { id, segments: frame.segments.into(), is_begun: false, written }
+    }
+}
+
 impl Queues {
     /// The id of the next request: from 0 up, and back to 0 after 2^31-1.
     pub(super) fn next_id(&mut self) -> CorrelationId {
@@ -80,16 +111,12 @@ impl Queues {
         frame: Frame,
         response_bytes_max: u32,
         now: Instant,
+        turn: Turn,
     ) -> oneshot::Receiver<Reply> {
         let (reply, receiver) = oneshot::channel();
-        self.in_flight.push_back(InFlight {
-            id,
-            response_bytes_max,
-            queued_at: now,
-            reply,
-            is_abandoned: false,
-        });
-        self.push_frame(id, frame, None);
+        let in_flight =
+            InFlight { id, response_bytes_max, queued_at: now, reply, is_abandoned: false };
+        self.push_frame(Outgoing::new(id, frame, None), Some(in_flight), turn);
         receiver
     }
 
@@ -100,18 +127,38 @@ impl Queues {
         frame: Frame,
     ) -> oneshot::Receiver<Result<(), NetworkError>> {
         let (written, receiver) = oneshot::channel();
-        self.push_frame(id, frame, Some(written));
+        self.push_frame(Outgoing::new(id, frame, Some(written)), None, Turn::Ordinary);
         receiver
     }
 
-    fn push_frame(
-        &mut self,
-        id: CorrelationId,
-        frame: Frame,
-        written: Option<oneshot::Sender<Result<(), NetworkError>>>,
-    ) {
-        let segments = frame.segments.into();
-        self.outgoing.push_back(Outgoing { id, segments, is_begun: false, written });
+    fn push_frame(&mut self, outgoing: Outgoing, in_flight: Option<InFlight>, turn: Turn) {
+        if self.is_holding && turn == Turn::Ordinary {
+            self.held.push_back(Held { outgoing, in_flight });
+            return;
+        }
+        self.outgoing.push_back(outgoing);
+        self.in_flight.extend(in_flight);
+    }
+
+    /// From now on requests are held back, but for a login's.
+    pub(super) fn hold(&mut self) {
+        self.is_holding = true;
+    }
+
+    /// Lets what was held back go, in the order of the calls; false if there was nothing.
+    pub(super) fn release(&mut self) -> bool {
+        self.is_holding = false;
+        let was_used = self.has_held();
+        for Held { outgoing, in_flight } in std::mem::take(&mut self.held) {
+            self.outgoing.push_back(outgoing);
+            self.in_flight.extend(in_flight);
+        }
+        was_used
+    }
+
+    /// Whether a request is held back.
+    pub(super) fn has_held(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Whether there are bytes to write; while muted, only those of a frame that is begun.
@@ -121,12 +168,12 @@ impl Queues {
 
     /// Whether no request waits for anything.
     pub(super) fn is_empty(&self) -> bool {
-        self.outgoing.is_empty() && self.in_flight.is_empty()
+        self.outgoing.is_empty() && self.in_flight.is_empty() && self.held.is_empty()
     }
 
     /// Requests that were queued and not answered yet.
     pub(super) fn in_flight_count(&self) -> usize {
-        self.in_flight.len()
+        self.in_flight.len() + self.held.len()
     }
 
     /// Requests that nobody waits for, but whose responses are still to come.
@@ -165,9 +212,14 @@ impl Queues {
             if !frame.segments.is_empty() {
                 return;
             }
-            if let Some(written) = self.outgoing.pop_front().and_then(|frame| frame.written) {
-                let _ = written.send(Ok(()));
-            }
+            self.written.extend(self.outgoing.pop_front().and_then(|frame| frame.written));
+        }
+    }
+
+    /// All bytes that were taken are with the system now.
+    pub(super) fn flushed(&mut self) {
+        for written in self.written.drain(..) {
+            let _ = written.send(Ok(()));
         }
     }
 
@@ -205,6 +257,10 @@ impl Queues {
 
     /// Nobody waits for this request any more: takes it back, if nothing of it was written.
     pub(super) fn abandon(&mut self, id: CorrelationId) -> Abandoned {
+        if self.held.iter().any(|held| held.outgoing.id == id) {
+            self.held.retain(|held| held.outgoing.id != id);
+            return Abandoned::NeverSent;
+        }
         let waiting = self.in_flight.iter().position(|request| request.id == id);
         if self.is_unwritten(id) {
             self.outgoing.retain(|frame| frame.id != id);
@@ -225,6 +281,13 @@ impl Queues {
             kind: kind.clone(),
             possibly_sent,
         };
+        for Held { outgoing, in_flight } in std::mem::take(&mut self.held) {
+            let written = outgoing.written.map(|written| written.send(Err(error(false))));
+            let _ = (written, in_flight.map(|request| request.reply.send(Err(error(false)))));
+        }
+        for written in self.written.drain(..) {
+            let _ = written.send(Err(error(true)));
+        }
         for request in std::mem::take(&mut self.in_flight) {
             let _ = request.reply.send(Err(error(!self.is_unwritten(request.id))));
         }
@@ -252,7 +315,7 @@ mod tests {
 
     fn push(queues: &mut Queues, parts: &[&'static str]) -> oneshot::Receiver<Reply> {
         let id = queues.next_id();
-        queues.push(id, frame(parts), 100, Instant::now())
+        queues.push(id, frame(parts), 100, Instant::now(), Turn::Ordinary)
     }
 
     fn address() -> Arc<ServerAddress> {
@@ -317,6 +380,38 @@ mod tests {
     }
 
     #[test]
+    fn while_a_login_is_done_again_requests_wait_and_then_go_in_order() {
+        let mut queues = Queues::default();
+        let _before = push(&mut queues, &["a"]);
+        queues.hold();
+        let _held = push(&mut queues, &["b"]);
+        let given_up = push(&mut queues, &["c"]);
+        let mut unanswered = queues.push_unanswered(CorrelationId(9), frame(&["d"]));
+        let id = queues.next_id();
+        let _login = queues.push(id, frame(&["L"]), 100, Instant::now(), Turn::Login);
+        let bytes = |queues: &Queues| {
+            let mut slices = [IoSlice::new(&[]); 8];
+            let filled = queues.gather(false, &mut slices);
+            slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>()
+        };
+        assert_eq!((&*bytes(&queues), queues.in_flight_count()), (&b"aL"[..], 5));
+        drop(given_up);
+        assert_eq!(queues.abandon(CorrelationId(2)), Abandoned::NeverSent);
+        queues.wrote(2);
+        assert!(!queues.has_bytes_to_write(false) && !queues.is_empty());
+        assert!(queues.release());
+        assert_eq!(bytes(&queues), b"bd");
+        queues.fail_all(&address(), &NetworkErrorKind::ClosedByBroker);
+        assert!(!unanswered.try_recv().unwrap().unwrap_err().possibly_sent);
+
+        queues.hold();
+        let mut held = push(&mut queues, &["e"]);
+        queues.fail_all(&address(), &NetworkErrorKind::ClosedByBroker);
+        assert!(!held.try_recv().unwrap().unwrap_err().possibly_sent);
+        assert!(queues.is_empty() && !queues.release());
+    }
+
+    #[test]
     fn while_muted_only_a_frame_that_is_begun_goes_on() {
         let mut queues = Queues::default();
         let _first = push(&mut queues, &["ab", "cd"]);
@@ -348,6 +443,8 @@ mod tests {
                 seen.extend_from_slice(&bytes[..taken]);
                 queues.wrote(taken);
             }
+            prop_assert!(written.try_recv().is_err(), "not flushed yet");
+            queues.flushed();
             prop_assert_eq!(seen, b"abcdefghijklmnopqrstuvw".to_vec());
             prop_assert!(written.try_recv().unwrap().is_ok());
             prop_assert!(queues.outgoing.is_empty() && queues.in_flight_count() == 4);

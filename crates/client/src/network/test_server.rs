@@ -14,8 +14,9 @@ use streamledger_protocol::messages::{
 };
 use streamledger_protocol::wire::Writer;
 use streamledger_protocol::{ApiKey, ApiVersion, ErrorCode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::NetworkConfig;
 use crate::config::{ProducerConfig, ServerAddress};
@@ -72,6 +73,15 @@ impl FakeBroker {
     pub(crate) async fn start_raw(
         answer: impl FnMut(&RequestHeader, Bytes) -> (Option<AnyRequest>, Answer) + 'static,
     ) -> Self {
+        Self::start_over(Vec::new(), answer).await
+    }
+
+    /// Starts one that speaks TLS: to its first connection by the first of these, and so on, and
+    /// by the last from then on; in the clear, if there are none.
+    pub(crate) async fn start_over(
+        mut tls: Vec<Arc<rustls::ServerConfig>>,
+        answer: impl FnMut(&RequestHeader, Bytes) -> (Option<AnyRequest>, Answer) + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string().parse().unwrap();
         let connection_count = Rc::new(Cell::new(0));
@@ -84,10 +94,16 @@ impl FakeBroker {
         let answer = Rc::new(RefCell::new(answer));
         tokio::task::spawn_local(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
                 connection_count.set(connection_count.get() + 1);
                 let (answer, requests) = (Rc::clone(&answer), Rc::clone(&requests));
+                let over = if tls.len() > 1 { Some(tls.remove(0)) } else { tls.first().cloned() };
                 tokio::task::spawn_local(async move {
                     let mut answer = |header: &_, body| (answer.borrow_mut())(header, body);
+                    let Some(over) = over else {
+                        return serve(stream, &requests, &mut answer).await;
+                    };
+                    let stream = TlsAcceptor::from(over).accept(stream).await.ok()?;
                     serve(stream, &requests, &mut answer).await
                 });
             }
@@ -99,7 +115,7 @@ impl FakeBroker {
 type Answering<'a> = dyn FnMut(&RequestHeader, Bytes) -> (Option<AnyRequest>, Answer) + 'a;
 
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     requests: &RefCell<Vec<(RequestHeader, AnyRequest)>>,
     answer: &mut Answering<'_>,
 ) -> Option<()> {
@@ -120,15 +136,16 @@ async fn serve(
             }
             Answer::Raw(bytes) => stream.write_all(&bytes).await.ok()?,
             Answer::Trickle(bytes) => {
-                stream.set_nodelay(true).ok()?;
                 for byte in bytes {
                     stream.write_all(&[byte]).await.ok()?;
+                    stream.flush().await.ok()?;
                     tokio::task::yield_now().await;
                 }
             }
             Answer::Nothing => {}
             Answer::Close => return None,
         }
+        stream.flush().await.ok()?;
     }
 }
 
@@ -175,5 +192,6 @@ pub(crate) fn quick_config() -> NetworkConfig {
         .request_timeout(Duration::from_secs(20))
         .reconnect_backoff(Duration::from_millis(5))
         .reconnect_backoff_max(Duration::from_millis(20));
-    NetworkConfig::new(config.build().unwrap().client())
+    let config = config.build().unwrap();
+    NetworkConfig::new(config.client(), config.connections())
 }

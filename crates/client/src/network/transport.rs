@@ -1,4 +1,4 @@
-//! The bytes under the frames: a TCP connection now; encryption and login take their place here.
+//! The bytes under the frames: a TCP connection, in the clear or encrypted.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::client::TlsStream;
 
 use super::{NetworkConfig, NetworkError, NetworkErrorKind};
 use crate::config::ServerAddress;
@@ -18,19 +19,37 @@ use crate::config::ServerAddress;
 pub(super) enum Transport {
     /// In the clear.
     Plain(TcpStream),
+    /// Encrypted. In a box, as it is fifty times as large.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Transport {
-    /// Resolves the name anew (a broker's address may have changed) and tries each of its
-    /// addresses.
+    /// Connects, and encrypts the connection if that is asked for.
     ///
     /// # Errors
-    /// The name has no address, or none of them took the connection; names each with its reason.
+    /// No connection, or no TLS over it; says why.
     pub(super) async fn open(
         address: &Arc<ServerAddress>,
         config: &NetworkConfig,
         setup_timeout: Duration,
     ) -> Result<Self, NetworkError> {
+        let stream = Self::reach(address, config, setup_timeout).await?;
+        let Some(tls) = &config.security.tls else { return Ok(Self::Plain(stream)) };
+        let encrypted = tls.handshake(&address.host, stream, setup_timeout).await;
+        let encrypted = encrypted.map_err(|kind| NetworkError::not_sent(address, kind))?;
+        Ok(Self::Tls(Box::new(encrypted)))
+    }
+
+    /// Resolves the name anew (a broker's address may have changed) and tries each of its
+    /// addresses.
+    ///
+    /// # Errors
+    /// The name has no address, or none of them took the connection; names each with its reason.
+    async fn reach(
+        address: &Arc<ServerAddress>,
+        config: &NetworkConfig,
+        setup_timeout: Duration,
+    ) -> Result<TcpStream, NetworkError> {
         let not_sent = |kind| NetworkError::not_sent(address, kind);
         let resolved = tokio::time::timeout(setup_timeout, resolve(address)).await;
         let resolved = resolved.unwrap_or_else(|_| Err("no answer in time".to_owned()));
@@ -39,7 +58,7 @@ impl Transport {
         let mut timeouts = 0;
         for socket_address in &resolved {
             match tokio::time::timeout(setup_timeout, connect(*socket_address, config)).await {
-                Ok(Ok(stream)) => return Ok(Self::Plain(stream)),
+                Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) => reasons.push(format!("{socket_address}: {error}")),
                 Err(_) => {
                     timeouts += 1;
@@ -115,6 +134,7 @@ impl AsyncRead for Transport {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -127,6 +147,7 @@ impl AsyncWrite for Transport {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -137,24 +158,28 @@ impl AsyncWrite for Transport {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -135,7 +135,8 @@ fn start_thread(shared: Arc<Shared>, config: ProducerConfig, sender: Sender) -> 
     let work = move || {
         let client = config.client();
         let work = async {
-            let pool = ConnectionPool::new(NetworkConfig::new(client));
+            let network = NetworkConfig::new(client, config.connections());
+            let pool = ConnectionPool::new(network);
             let refresher = MetadataRefresher::start(client, true, pool);
             let (timeout, backoff) = (client.request_timeout, client.retry_backoff);
             IoLoop::new(shared, sender, refresher, timeout, backoff).run().await;

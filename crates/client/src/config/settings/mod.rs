@@ -11,6 +11,7 @@ pub use admin::AdminSettings;
 pub use client::ClientSettings;
 pub use consumer::ConsumerSettings;
 pub use producer::ProducerSettings;
+pub use security::SecuritySettings;
 
 use super::spec::SettingSpec;
 
@@ -122,13 +123,14 @@ use settings_without_effect;
 pub(crate) fn table() -> impl Iterator<Item = &'static SettingSpec> + Clone {
     [
         ClientSettings::SPECS,
+        SecuritySettings::SPECS,
         ProducerSettings::SPECS,
         ConsumerSettings::SPECS,
         producer::WITHOUT_EFFECT,
         consumer::WITHOUT_EFFECT,
         admin::WITHOUT_EFFECT,
         observing::SPECS,
-        security::SPECS,
+        security::WITHOUT_EFFECT,
     ]
     .into_iter()
     .flatten()
