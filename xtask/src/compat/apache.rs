@@ -56,7 +56,8 @@ pub(crate) struct KraftNode<'a> {
 }
 
 impl KraftNode<'_> {
-    /// Its `server.properties`.
+    /// Its `server.properties`. A setting may hold `{listener}` and `{controller}`, to have further
+    /// listeners beside these two.
     pub(crate) fn properties(&self, settings: &[String]) -> String {
         let Self { id, listener, controllers, data } = self;
         let controller = controllers.get(id - 1).copied().unwrap_or(*listener);
@@ -81,7 +82,10 @@ impl KraftNode<'_> {
             format!("share.coordinator.state.topic.replication.factor={replicas}"),
             format!("share.coordinator.state.topic.min.isr={in_sync}"),
         ];
-        lines.extend(settings.iter().cloned());
+        let (listener, controller) = (listener.to_string(), controller.to_string());
+        lines.extend(settings.iter().map(|setting| {
+            setting.replace("{listener}", &listener).replace("{controller}", &controller)
+        }));
         lines.join("\n") + "\n"
     }
 }

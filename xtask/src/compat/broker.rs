@@ -242,7 +242,7 @@ impl Broker {
 }
 
 /// A loopback address that nobody listens on, and that we have not given out before.
-fn free_address() -> Outcome<SocketAddr> {
+pub(crate) fn free_address() -> Outcome<SocketAddr> {
     static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
     for _ in 0..100 {
         let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;

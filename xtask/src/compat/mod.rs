@@ -16,6 +16,7 @@ mod ours;
 mod peer;
 mod python;
 mod record;
+mod secured;
 mod settings;
 mod stock;
 mod tools;
@@ -91,6 +92,7 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-large", ours::survives_large_records),
     our_client("ours-restarts", ours::keeps_order_through_kills),
     our_client("ours-settings", settings::are_kafkas),
+    only("secured", Kind::Apache, secured::each_way_in),
     only("cluster-kills", Kind::Apache, cluster::survives_killed_leaders),
     only("cluster-moves", Kind::Apache, cluster::follows_moving_partitions),
     only("kafka-3.9-codecs", Kind::Apache39, ours::writes_each_codec),

@@ -1,0 +1,332 @@
+//! Our clients through the listeners of an Apache Kafka that wants TLS, a certificate or a login.
+//!
+//! One broker has them all, with certificates made for this run. Each way in has a properties file,
+//! as a Java client would be given it: a topic is created, records are produced and read back.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use streamledger::{
+    Admin, AdminConfig, Consumer, ConsumerConfig, NewTopic, Offset, Position, Producer,
+    ProducerConfig, ProducerRecord, Properties, TopicName,
+};
+
+use super::broker::{Broker, free_address};
+use super::lab::{LIMIT, Trial};
+use crate::failure::{Failure, Outcome, ensure};
+use crate::process;
+
+const RECORDS: usize = 50;
+/// A session's life: the shortest in which Kafka takes a second login, and room for it.
+const SESSION: Duration = Duration::from_secs(2);
+/// So long records are sent, over several sessions.
+const SENDING: Duration = Duration::from_secs(6);
+
+const KAFKA: &str = "org.apache.kafka.common.security";
+
+/// The ports of the listeners, by their name in the broker's settings.
+struct Ports {
+    tls: u16,
+    mutual: u16,
+    login: u16,
+    secure: u16,
+}
+
+/// The broker, and the files that clients are given.
+struct Lock {
+    broker: Broker,
+    ports: Ports,
+    /// The authority of all certificates.
+    authority: PathBuf,
+    /// A client's own key and certificate.
+    own: PathBuf,
+    /// An authority that signed nothing.
+    stranger: PathBuf,
+}
+
+pub(crate) fn each_way_in(trial: &Trial) -> Outcome<String> {
+    let lock = Lock::make(trial)?;
+    lock.create_users(trial)?;
+    let ways = lock.ways();
+    for (name, settings) in &ways {
+        let through = |failure: Failure| failure.while_doing(name);
+        lock.pass(name, settings).map_err(through)?;
+    }
+    let turned_away = lock.turns_away()?;
+    let sent = lock.logs_in_again()?;
+    let names: Vec<&str> = ways.iter().map(|(name, _)| *name).collect();
+    Ok(format!(
+        "{RECORDS} records each by {}; {turned_away} turned away; {sent} over sessions of {} s",
+        names.join(", "),
+        SESSION.as_secs()
+    ))
+}
+
+impl Lock {
+    fn make(trial: &Trial) -> Outcome<Self> {
+        let (authority, stranger) = (Authority::new("ours")?, Authority::new("stranger")?);
+        let write = |name: &str, text: &str| trial.write(name, text);
+        let broker_store = write("broker.pem", &authority.sign("localhost")?)?;
+        let authority_file = write("authority.pem", &authority.0.pem())?;
+        let own = write("own.pem", &authority.sign("alice")?)?;
+        let port = || Ok::<_, Failure>(free_address()?.port());
+        let ports = Ports { tls: port()?, mutual: port()?, login: port()?, secure: port()? };
+        let files = [
+            format!("ssl.keystore.location={}", broker_store.display()),
+            format!("ssl.truststore.location={}", authority_file.display()),
+        ];
+        let settings = [ports.settings(), files.to_vec()].concat();
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let broker = trial.own_broker(&settings)?;
+        let stranger = write("stranger.pem", &stranger.0.pem())?;
+        Ok(Self { broker, ports, authority: authority_file, own, stranger })
+    }
+
+    /// A user for each hash of SCRAM, by Kafka's own tool, both at once.
+    fn create_users(&self, trial: &Trial) -> Outcome<()> {
+        let tool = |hash: &str| -> Outcome<_> {
+            let mut tool = trial.tools().java("kafka.admin.ConfigCommand")?;
+            tool.args(["--bootstrap-server", &self.broker.bootstrap(), "--alter"]);
+            tool.args(["--entity-type", "users", "--entity-name", &format!("alice{hash}")]);
+            tool.args(["--add-config", &format!("SCRAM-SHA-{hash}=[password=alice-{hash}]")]);
+            Ok(tool)
+        };
+        let mut tools = [tool("256")?, tool("512")?];
+        thread::scope(|scope| {
+            let runs = tools
+                .iter_mut()
+                .map(|tool| scope.spawn(|| process::run_ok(tool, b"", LIMIT).map(drop)));
+            let panicked = |_| Failure::new("the tool panicked");
+            let runs: Vec<_> = runs.collect();
+            runs.into_iter().try_for_each(|run| run.join().map_err(panicked)?)
+        })
+    }
+
+    fn ways(&self) -> Vec<(&'static str, String)> {
+        let (tls, own) = (self.tls(&self.authority), self.own.display());
+        let Ports { tls: tls_port, mutual, login, secure } = self.ports;
+        let scram = |hash: &str| self.scram("SASL_SSL", secure, hash);
+        vec![
+            ("TLS", format!("{}security.protocol=SSL\n{tls}", at(tls_port))),
+            (
+                "TLS 1.2",
+                format!(
+                    "{}security.protocol=SSL\nssl.enabled.protocols=TLSv1.2\n{tls}",
+                    at(tls_port)
+                ),
+            ),
+            (
+                "mTLS",
+                format!(
+                    "{}security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location={own}\n\
+                     {tls}",
+                    at(mutual)
+                ),
+            ),
+            ("PLAIN", plain("SASL_PLAINTEXT", login, "alice-secret")),
+            ("TLS+PLAIN", plain("SASL_SSL", secure, "alice-secret") + &tls),
+            ("TLS+SCRAM-SHA-256", scram("256") + &tls),
+            ("TLS+SCRAM-SHA-512", scram("512") + &tls),
+            ("SCRAM-SHA-512", self.scram("SASL_PLAINTEXT", login, "512")),
+            ("OAUTHBEARER", bearer(login)),
+        ]
+    }
+
+    fn tls(&self, authority: &std::path::Path) -> String {
+        format!("ssl.truststore.type=PEM\nssl.truststore.location={}\n", authority.display())
+    }
+
+    fn scram(&self, protocol: &str, port: u16, hash: &str) -> String {
+        format!(
+            "{}security.protocol={protocol}\nsasl.mechanism=SCRAM-SHA-{hash}\n\
+             sasl.jaas.config={KAFKA}.scram.ScramLoginModule required \\\n    \
+             username=\"alice{hash}\" password=\"alice-{hash}\";\n",
+            at(port)
+        )
+    }
+
+    /// Creates a topic, produces and reads back, all by these settings.
+    fn pass(&self, name: &str, settings: &str) -> Outcome<()> {
+        let properties = Properties::parse(settings)?;
+        let topic = format!("secured-{}", name.replace(['+', ' '], "-"));
+        let admin = Admin::new(AdminConfig::from_properties(&properties)?)?;
+        admin.create_topics(&[NewTopic::new(TopicName::new(topic.as_str()), 1, 1)])?.only()?;
+        let producer = Producer::new(ProducerConfig::from_properties(&properties)?)?;
+        // Some are larger than a record of TLS, and than a socket's buffer.
+        let value = |number: usize| vec![b'a' + (number % 26) as u8; number * number * 50];
+        let sent: Vec<_> = (0..RECORDS)
+            .map(|number| producer.send(ProducerRecord::to(&topic).value(&value(number))))
+            .collect::<Result<_, _>>()?;
+        for delivery in sent {
+            delivery.wait()?;
+        }
+        let consumer = Consumer::new(ConsumerConfig::from_properties(&properties)?)?;
+        let partitions = consumer.partitions_for(&topic)?;
+        let start: Vec<_> = partitions.into_iter().map(|at| (at, Position::Beginning)).collect();
+        consumer.assign(&start);
+        let deadline = Instant::now() + LIMIT;
+        let mut next = 0;
+        while next < RECORDS {
+            ensure!(Instant::now() < deadline, "{next} of {RECORDS} records came back");
+            for record in consumer.poll(Duration::from_millis(200))? {
+                ensure!(record.offset == Offset(i64::try_from(next)?), "{:?}", record.offset);
+                ensure!(record.value.as_deref() == Some(&*value(next)), "record {next} differs");
+                next += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// What must not get in, and the word for it.
+    fn turns_away(&self) -> Outcome<usize> {
+        let Ports { tls, mutual, login, .. } = self.ports;
+        let authority = self.tls(&self.authority);
+        let encrypted = |port| format!("{}security.protocol=SSL\n", at(port));
+        let cases = [
+            (encrypted(tls) + &self.tls(&self.stranger), "signed by nobody who is trusted"),
+            (
+                encrypted(tls).replace("localhost", "127.0.0.1") + &authority,
+                "not valid for the name 127.0.0.1, only for",
+            ),
+            (encrypted(mutual) + &authority, "certificate"),
+            (plain("SASL_PLAINTEXT", login, "wrong"), "SASL PLAIN: Authentication failed"),
+            (
+                self.scram("SASL_PLAINTEXT", login, "512").replace("alice-512", "wrong"),
+                "SASL SCRAM-SHA-512: Authentication failed",
+            ),
+            (at(tls), "the broker speaks TLS there"),
+        ];
+        for (settings, sentence) in &cases {
+            let properties = Properties::parse(settings)?.with("default.api.timeout.ms", "8000");
+            let properties = properties.with("request.timeout.ms", "4000");
+            let admin = Admin::new(AdminConfig::from_properties(&properties)?)?;
+            let said = match admin.describe_cluster() {
+                Ok(_) => return Err(Failure::new(format!("let in: {settings}"))),
+                Err(error) => error.to_string(),
+            };
+            ensure!(said.contains(sentence), "expected {sentence:?}, but: {said}");
+        }
+        Ok(cases.len())
+    }
+
+    /// A producer that repeats nothing sends over several sessions: a connection that the broker
+    /// ended for its session would lose a record.
+    fn logs_in_again(&self) -> Outcome<usize> {
+        let Ports { login, .. } = self.ports;
+        let settings = [
+            plain("SASL_PLAINTEXT", login, "alice-secret"),
+            self.scram("SASL_PLAINTEXT", login, "256"),
+            bearer(login),
+        ];
+        let once = "acks=1\nenable.idempotence=false\nretries=0\nlinger.ms=0\n";
+        let producers: Vec<Producer> = settings
+            .iter()
+            .map(|settings| {
+                let properties = Properties::parse(&format!("{settings}{once}"))?;
+                Ok(Producer::new(ProducerConfig::from_properties(&properties)?)?)
+            })
+            .collect::<Outcome<_>>()?;
+        let end = Instant::now() + SENDING;
+        let mut sent = Vec::new();
+        while Instant::now() < end {
+            for producer in &producers {
+                sent.push(producer.send(ProducerRecord::to("secured-PLAIN").value(b"again"))?);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let count = sent.len();
+        for delivery in sent {
+            delivery.wait()?;
+        }
+        Ok(count)
+    }
+}
+
+fn at(port: u16) -> String {
+    format!("bootstrap.servers=localhost:{port}\n")
+}
+
+fn plain(protocol: &str, port: u16, password: &str) -> String {
+    format!(
+        "{}security.protocol={protocol}\nsasl.mechanism=PLAIN\n\
+         sasl.jaas.config={KAFKA}.plain.PlainLoginModule required username=\"alice\" \
+         password=\"{password}\";\n",
+        at(port)
+    )
+}
+
+fn bearer(port: u16) -> String {
+    format!(
+        "{}security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\n\
+         sasl.jaas.config={KAFKA}.oauthbearer.OAuthBearerLoginModule required \
+         unsecuredLoginStringClaim_sub=\"alice\";\n",
+        at(port)
+    )
+}
+
+impl Ports {
+    /// The listeners, as the broker is told of them.
+    fn settings(&self) -> Vec<String> {
+        let Self { tls, mutual, login, secure } = self;
+        let named = [("TLS", tls), ("MUTUAL", mutual), ("LOGIN", login), ("SECURE", secure)];
+        let all = |host: &str| -> String {
+            named.iter().map(|(name, port)| format!(",{name}://{host}:{port}")).collect()
+        };
+        let mut lines = vec![
+            format!(
+                "listeners=PLAINTEXT://{{listener}},CONTROLLER://{{controller}}{}",
+                all("127.0.0.1")
+            ),
+            format!("advertised.listeners=PLAINTEXT://{{listener}}{}", all("localhost")),
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,TLS:SSL,\
+             MUTUAL:SSL,LOGIN:SASL_PLAINTEXT,SECURE:SASL_SSL"
+                .to_owned(),
+            "ssl.keystore.type=PEM".to_owned(),
+            "ssl.truststore.type=PEM".to_owned(),
+            "listener.name.mutual.ssl.client.auth=required".to_owned(),
+            "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER".to_owned(),
+            format!("connections.max.reauth.ms={}", SESSION.as_millis()),
+        ];
+        for listener in ["login", "secure"] {
+            let mut jaas = |mechanism: &str, module: &str| {
+                lines.push(format!(
+                    "listener.name.{listener}.{mechanism}.sasl.jaas.config={KAFKA}.{module};"
+                ));
+            };
+            jaas("plain", "plain.PlainLoginModule required user_alice=\"alice-secret\"");
+            jaas("scram-sha-256", "scram.ScramLoginModule required");
+            jaas("scram-sha-512", "scram.ScramLoginModule required");
+            jaas(
+                "oauthbearer",
+                "oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"b\"",
+            );
+            // Kafka 4 takes unsigned tokens only where it is told to, by this.
+            lines.push(format!(
+                "listener.name.{listener}.oauthbearer.sasl.server.callback.handler.class={KAFKA}.\
+                 oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler"
+            ));
+        }
+        lines
+    }
+}
+
+/// An authority that signs for one run.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new(name: &str) -> Outcome<Self> {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
+    }
+
+    /// A key and its certificate for a name, as one PEM.
+    fn sign(&self, name: &str) -> Outcome<String> {
+        let key = KeyPair::generate()?;
+        let certificate = CertificateParams::new([name.to_owned()])?.signed_by(&key, &self.0)?;
+        Ok(key.serialize_pem() + &certificate.pem())
+    }
+}
