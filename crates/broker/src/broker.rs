@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{BrokerConfig, ListenAddress, Settings};
 use crate::controller::{Controller, METADATA_LOG, MetadataLog, MetadataLogError, random_bytes};
+use crate::coordinator::{Groups, Transactions, keep_time};
 use crate::faults::Faults;
 use crate::node::Node;
 use crate::server::{BoundListener, ByteBudget, Serving};
@@ -48,6 +49,9 @@ pub enum StartError {
     /// A topic's logs could not be created.
     #[error("{0}")]
     Topics(String),
+    /// The records of an internal topic can't be used: damaged, or of a newer version.
+    #[error("{0}")]
+    InternalTopic(String),
     /// The address is in use, by another broker perhaps.
     #[error("{address} is in use; choose another port, or 0 for a free one")]
     AddressInUse {
@@ -139,9 +143,12 @@ impl Broker {
             controller,
             store,
             faults: Faults::new(),
+            transactions: Transactions::new(&settings),
+            groups: Groups::new(&settings),
             settings,
         });
         node.reconcile_logs().map_err(|refusal| StartError::Topics(refusal.message))?;
+        node.load_coordinators().map_err(|error| StartError::InternalTopic(error.to_string()))?;
         let running = run(node, temporary)?;
         info!(
             addresses = running.bootstrap_servers(),
@@ -256,8 +263,10 @@ fn serve(
             .map(|listener| tokio::spawn(serving.clone().accept(listener)))
             .collect();
         drop(serving);
+        let keeping_time = tokio::spawn(keep_time(Arc::clone(node), stopping.clone()));
         // Also ends when the handle is gone.
         let _ = stopping.wait_for(|&stopping| stopping).await;
+        keeping_time.abort();
         for listener in accepting {
             // Frees the port before the connections are waited for.
             let _ = listener.await;

@@ -17,6 +17,7 @@ mod api;
 mod broker;
 mod config;
 mod controller;
+mod coordinator;
 mod faults;
 mod node;
 mod server;

@@ -9,7 +9,7 @@ use streamledger_broker_core::config::{
 use streamledger_broker_core::controller::{
     ConfigAlteration, CreatedTopic, NewPartitions, NewTopic, Placement, Refusal, Topic,
     decide_add_partitions, decide_alter_broker_configs, decide_alter_topic_configs,
-    decide_create_topic, decide_delete_topic,
+    decide_create_topic, decide_delete_topic, is_internal_topic,
 };
 use streamledger_broker_core::log::LogConfig;
 use streamledger_protocol::{
@@ -19,6 +19,7 @@ use tracing::{error, info};
 
 use crate::config::Settings;
 use crate::controller::Controller;
+use crate::coordinator::{Groups, InternalTopicError, Transactions};
 use crate::faults::Faults;
 use crate::server::ByteBudget;
 use crate::storage::{LogStore, Partition};
@@ -39,11 +40,19 @@ pub(crate) struct Node {
     pub(crate) controller: Controller,
     pub(crate) store: LogStore,
     pub(crate) faults: Faults,
+    pub(crate) transactions: Transactions,
+    pub(crate) groups: Groups,
     /// Records that were read and not yet sent.
     pub(crate) fetched: Arc<ByteBudget>,
 }
 
 impl Node {
+    /// Replays what the coordinators kept, at start. Blocks on the disk.
+    pub(crate) fn load_coordinators(&self) -> Result<(), InternalTopicError> {
+        self.transactions.load(self)?;
+        self.groups.load(self)
+    }
+
     /// This broker's id.
     pub(crate) fn id(&self) -> BrokerId {
         self.settings.node_id
@@ -153,9 +162,11 @@ impl Node {
         }
         let deleted = self.controller.change(
             |_| {
+                refuse_internal(name)?;
                 let topic = self.topic_named(name, id).map_err(|error| {
                     Refusal::new(error, "This server does not host this topic.")
                 })?;
+                refuse_internal(&topic.name)?;
                 let decision = decide_delete_topic(&topic);
                 Ok(streamledger_broker_core::controller::Decision {
                     records: decision.records,
@@ -166,6 +177,7 @@ impl Node {
             |_| (),
         )?;
         self.delete_logs(&deleted.name, 0..deleted.partition_count());
+        self.groups.forget_topic(self, &deleted.name);
         info!(topic = %deleted.name, id = %deleted.id, "deleted topic");
         Ok(deleted)
     }
@@ -176,6 +188,7 @@ impl Node {
         wanted: &NewPartitions,
         only_validates: bool,
     ) -> Result<(), Refusal> {
+        refuse_internal(&wanted.topic)?;
         let placement = self.placement();
         if only_validates {
             return self
@@ -316,6 +329,16 @@ impl Node {
             error!(%topic_partition, %error, "a partition's log could not be removed");
         }
     }
+}
+
+/// A coordinator finds its records by the number of partitions: nobody else makes, grows or deletes
+/// its topic.
+pub(crate) fn refuse_internal(name: &TopicName) -> Result<(), Refusal> {
+    if !is_internal_topic(name.as_str()) {
+        return Ok(());
+    }
+    let message = format!("{name} is an internal topic: the broker makes and keeps it itself.");
+    Err(Refusal::new(ErrorCode::InvalidTopicException, message))
 }
 
 fn index_of(count: usize) -> i32 {

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{RawClient, broker_with, create_topics, fetch, produce};
+use common::{RawClient, broker_with, create_topics, fetch};
 use streamledger_protocol::frame::decode_response;
 use streamledger_protocol::message::Request;
 use streamledger_protocol::messages::create_partitions::CreatePartitionsTopic;
@@ -16,13 +16,16 @@ use streamledger_protocol::messages::incremental_alter_configs::{
 };
 use streamledger_protocol::messages::metadata::MetadataRequestTopic;
 use streamledger_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeTopicPartitionsRequest, FetchRequest, FindCoordinatorRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, ApiVersionsResponse,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
+    DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
     IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    ListOffsetsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, TxnOffsetCommitRequest,
+    WriteTxnMarkersRequest,
 };
-use streamledger_protocol::{ApiVersion, BrokerId, ErrorCode, TopicId, TopicName, TransactionalId};
+use streamledger_protocol::{ApiVersion, BrokerId, ErrorCode, TopicId, TopicName};
 
 fn api_versions() -> ApiVersionsRequest {
     ApiVersionsRequest {
@@ -74,6 +77,16 @@ fn every_advertised_version_of_every_api_is_answered() {
     asked += ask_in_all(c, a, &DescribeClusterRequest::default());
     asked += ask_in_all(c, a, &ListConfigResourcesRequest::default());
     asked += ask_in_all(c, a, &DescribeTopicPartitionsRequest::default());
+    asked += ask_in_all(c, a, &OffsetCommitRequest::default());
+    asked += ask_in_all(c, a, &OffsetFetchRequest::default());
+    asked += ask_in_all(c, a, &AddPartitionsToTxnRequest::default());
+    asked += ask_in_all(c, a, &AddOffsetsToTxnRequest::default());
+    asked += ask_in_all(c, a, &EndTxnRequest::default());
+    asked += ask_in_all(c, a, &WriteTxnMarkersRequest::default());
+    asked += ask_in_all(c, a, &TxnOffsetCommitRequest::default());
+    asked += ask_in_all(c, a, &DescribeProducersRequest::default());
+    asked += ask_in_all(c, a, &DescribeTransactionsRequest::default());
+    asked += ask_in_all(c, a, &ListTransactionsRequest::default());
     assert!(advertised.is_empty(), "advertised and not asked: {advertised:?}");
     assert!(asked > 80, "asked only {asked} times");
 }
@@ -352,7 +365,7 @@ fn topics_are_described_page_by_page() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_at_once() {
+fn the_node_coordinates_every_group_and_transactional_id() {
     let broker = broker_with(&[]);
     let mut client = RawClient::connect(&broker);
     let ask = |key_type| FindCoordinatorRequest {
@@ -360,26 +373,37 @@ fn what_is_not_there_yet_is_refused_at_once() {
         key_type,
         ..Default::default()
     };
-    let group = client.call(3, &ask(0));
-    assert_eq!((group.error_code, group.node_id), (ErrorCode::None, BrokerId(1)));
-    let transaction = client.call(3, &ask(1));
-    assert_eq!(transaction.error_code, ErrorCode::UnsupportedVersion);
-    assert!(transaction.error_message.unwrap().contains("transactional.id"));
+    for key_type in [0, 1] {
+        let found = client.call(3, &ask(key_type));
+        assert_eq!((found.error_code, found.node_id), (ErrorCode::None, BrokerId(1)));
+    }
+    assert_eq!(client.call(3, &ask(2)).error_code, ErrorCode::InvalidRequest);
     let several = FindCoordinatorRequest {
         coordinator_keys: vec!["a".to_owned(), "b".to_owned()],
         ..Default::default()
     };
     assert_eq!(client.call(6, &several).coordinators.len(), 2);
-    let transactional = InitProducerIdRequest {
-        transactional_id: Some(TransactionalId::new("tx")),
+}
+
+#[test]
+fn an_internal_topic_is_the_brokers_own() {
+    let broker = broker_with(&[]);
+    let mut client = RawClient::connect(&broker);
+    let name = "__transaction_state";
+    let created = client.call(7, &common::create_topics(name, 1, &[]));
+    assert_eq!(created.topics[0].error_code, ErrorCode::InvalidTopicException);
+    let find = FindCoordinatorRequest {
+        key_type: 1,
+        coordinator_keys: vec!["a".to_owned()],
         ..Default::default()
     };
-    assert_eq!(client.call(4, &transactional).error_code, ErrorCode::UnsupportedVersion);
-    client.create_topic("t", 1, &[]);
-    let mut request = produce("t", 0, -1, common::batch_of(&["x"], None));
-    request.transactional_id = Some(TransactionalId::new("tx"));
-    let answer = common::only_partition(&client.call(11, &request));
-    assert_eq!(answer.error_code, ErrorCode::InvalidTxnState);
+    assert_eq!(client.call(6, &find).coordinators[0].error_code, ErrorCode::None);
+    let described = client.call(12, &metadata_of(&[name], false));
+    assert!(described.topics[0].is_internal);
+    assert_eq!(described.topics[0].partitions.len(), 50);
+    let topic_names = vec![TopicName::new(name)];
+    let deleted = client.call(5, &DeleteTopicsRequest { topic_names, ..Default::default() });
+    assert_eq!(deleted.responses[0].error_code, ErrorCode::InvalidTopicException);
 }
 
 #[test]

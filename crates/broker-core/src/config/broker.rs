@@ -219,6 +219,34 @@ pub const BROKER_CONFIGS: &[ConfigSpec] = &[
         "Kafka's."
     ),
     broker_config!(
+        "offset.metadata.max.bytes",
+        ConfigKind::int_from(0),
+        Some("4096"),
+        "The most bytes of text a client may keep beside a stored offset.",
+        "Kafka's."
+    ),
+    broker_config!(
+        "offsets.topic.num.partitions",
+        ConfigKind::Int { min: 1, max: 1000 },
+        Some("50"),
+        "Partitions of __consumer_offsets, when it is created at its first use.",
+        "Kafka's."
+    ),
+    broker_config!(
+        "offsets.topic.replication.factor",
+        ConfigKind::Int { min: 1, max: 1 },
+        Some("1"),
+        "Replicas of __consumer_offsets.",
+        "There is one node; Kafka's default is 3."
+    ),
+    broker_config!(
+        "offsets.topic.segment.bytes",
+        ConfigKind::int_from(1_048_576),
+        Some("104857600"),
+        "segment.bytes of __consumer_offsets.",
+        "Kafka's 100 MiB."
+    ),
+    broker_config!(
         "producer.id.expiration.ms",
         ConfigKind::int_from(1),
         Some("86400000"),
@@ -305,11 +333,68 @@ pub const BROKER_CONFIGS: &[ConfigSpec] = &[
         "Under the ten seconds service supervisors give."
     ),
     broker_config!(
+        "streamledger.stored.offsets.max",
+        ConfigKind::int_from(1),
+        Some("1000000"),
+        "Offsets that groups may have stored, all together.",
+        "Each is memory; a client must not exhaust it."
+    ),
+    broker_config!(
+        "streamledger.transactional.ids.max",
+        ConfigKind::int_from(1),
+        Some("100000"),
+        "Transactional ids that may be known at a time.",
+        "Each is memory for a week after its last use."
+    ),
+    broker_config!(
         "streamledger.worker.threads",
         ConfigKind::Int { min: 1, max: 64 },
         Some("2"),
         "Threads that serve connections.",
         "Two keep a fast disk and a fast network busy."
+    ),
+    broker_config!(
+        "transaction.max.timeout.ms",
+        ConfigKind::int_from(1),
+        Some("900000"),
+        "The longest time-out a producer may ask for its transactions, in ms.",
+        "Kafka's quarter of an hour: an open transaction holds up every read-committed \
+         reader."
+    ),
+    broker_config!(
+        "transaction.state.log.min.isr",
+        ConfigKind::Int { min: 1, max: 1 },
+        Some("1"),
+        "min.insync.replicas of __transaction_state.",
+        "There is one node; Kafka's default is 2."
+    ),
+    broker_config!(
+        "transaction.state.log.num.partitions",
+        ConfigKind::Int { min: 1, max: 1000 },
+        Some("50"),
+        "Partitions of __transaction_state, when it is created at its first use.",
+        "Kafka's."
+    ),
+    broker_config!(
+        "transaction.state.log.replication.factor",
+        ConfigKind::Int { min: 1, max: 1 },
+        Some("1"),
+        "Replicas of __transaction_state.",
+        "There is one node; Kafka's default is 3."
+    ),
+    broker_config!(
+        "transaction.state.log.segment.bytes",
+        ConfigKind::int_from(1_048_576),
+        Some("104857600"),
+        "segment.bytes of __transaction_state.",
+        "Kafka's 100 MiB."
+    ),
+    broker_config!(
+        "transactional.id.expiration.ms",
+        ConfigKind::int_from(1),
+        Some("604800000"),
+        "A transactional id that was not used for this long is forgotten, in ms.",
+        "Kafka's week."
     ),
 ];
 
@@ -327,9 +412,13 @@ const NOT_HERE: &[(&str, &str)] = &[
     ("process.roles", "the one node is broker and controller"),
     ("remote.*", "there is no tiered storage"),
     ("replica.*", "there is one node"),
+    ("offsets.retention.*", "stored offsets are kept until their topic is deleted"),
     ("sasl.*", "listeners are plaintext in this version"),
     ("security.*", "listeners are plaintext in this version"),
     ("ssl.*", "listeners are plaintext in this version"),
+    ("transaction.abort.*", "a transaction is aborted at the moment its time is up"),
+    ("transaction.partition.verification.enable", "batches are always verified"),
+    ("transaction.remove.*", "an id is forgotten at the moment its time is up"),
     ("zookeeper.*", "there is no ZooKeeper"),
 ];
 

@@ -20,9 +20,12 @@ struct Feature {
 
 /// metadata.version says which Kafka this broker is like: 30 is 4.3-IV0 (and 7 is 3.3-IV3, the
 /// oldest that Kafka 4 itself supports). A feature appears here
-/// with the APIs it stands for (transaction.version 2, group.version 1): clients act on it
-/// (PROTOCOL.md, trap 4).
-const FEATURES: [Feature; 1] = [Feature { name: "metadata.version", level_min: 7, level: 30 }];
+/// with the APIs it stands for, because clients act on it: transaction.version 2 has them add
+/// partitions by writing to them and raise their epoch with each transaction (KIP-890).
+const FEATURES: [Feature; 2] = [
+    Feature { name: "metadata.version", level_min: 7, level: 30 },
+    Feature { name: "transaction.version", level_min: 0, level: 2 },
+];
 
 /// Set once, at founding: no feature changes while a cluster lives.
 const FEATURES_EPOCH: i64 = 0;

@@ -14,7 +14,7 @@ use streamledger_protocol::{ErrorCode, TopicId, TopicName};
 
 use super::{Answer, Api, Call};
 use crate::controller::random_topic_id;
-use crate::node::Node;
+use crate::node::{Node, refuse_internal};
 
 impl Api for CreateTopicsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 2..=7;
@@ -40,7 +40,10 @@ impl Api for CreateTopicsRequest {
                     let message = "The topic is in the request more than once.";
                     return refused(&name, Refusal::new(ErrorCode::InvalidRequest, message));
                 }
-                match node.create_topic(&new_topic(topic), self.validate_only) {
+                let new = new_topic(topic);
+                let created = refuse_internal(&name)
+                    .and_then(|()| node.create_topic(&new, self.validate_only));
+                match created {
                     Ok(created) => described(node, &name, &created, self.validate_only),
                     Err(refusal) => refused(&name, refusal),
                 }

@@ -1,10 +1,9 @@
-//! FindCoordinator (10): this node would coordinate every group, being the only one. It has no
-//! transaction coordinator in this version, and saying so at once lets a client fail with a
-//! sentence instead of asking for a minute.
+//! FindCoordinator (10): this node coordinates every group and every transactional id, being the
+//! only one. Asking for a transactional id is the first use that makes `__transaction_state`.
 //!
-//! The group APIs are not advertised, so a consumer that wants to join a group is told by its own
-//! client that the node doesn't support that; one with assigned partitions and a `group.id`, which
-//! librdkafka and Java ask for too, finds its coordinator and never needs it.
+//! The APIs by which consumers join groups are not advertised, so one that wants to is told by its
+//! own client that the node doesn't support that; one with assigned partitions and a `group.id`
+//! stores its offsets here.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use streamledger_protocol::messages::{FindCoordinatorRequest, FindCoordinatorRes
 use streamledger_protocol::{ApiVersion, BrokerId, ErrorCode};
 
 use super::{Answer, Api, Call};
+use crate::coordinator::Transactions;
 
 /// Key types (Kafka's `FindCoordinatorRequest.CoordinatorType`).
 const GROUP: i8 = 0;
@@ -22,8 +22,6 @@ const TRANSACTION: i8 = 1;
 /// The first version that asks for several keys at once (KIP-699).
 const SEVERAL_KEYS_FROM: ApiVersion = ApiVersion(4);
 
-const NO_TRANSACTIONS: &str =
-    "this broker has no transaction coordinator yet: produce without transactional.id";
 const UNKNOWN_TYPE: &str = "there is no coordinator of that type";
 
 impl Api for FindCoordinatorRequest {
@@ -39,8 +37,13 @@ impl Api for FindCoordinatorRequest {
     }
 
     async fn handle(self, call: &Arc<Call>) -> Answer<FindCoordinatorResponse> {
+        if self.key_type == TRANSACTION
+            && let Err(error) = Transactions::ensure(&call.node).await
+        {
+            return self.refused(error).into();
+        }
         let find = |key: &String| match self.key_type {
-            GROUP => Coordinator {
+            GROUP | TRANSACTION => Coordinator {
                 key: key.clone(),
                 node_id: call.node.id(),
                 host: call.connection.endpoint.host.clone(),
@@ -48,7 +51,6 @@ impl Api for FindCoordinatorRequest {
                 error_code: ErrorCode::None,
                 error_message: None,
             },
-            TRANSACTION => not_found(key, ErrorCode::UnsupportedVersion, Some(NO_TRANSACTIONS)),
             _ => not_found(key, ErrorCode::InvalidRequest, Some(UNKNOWN_TYPE)),
         };
         if call.version < SEVERAL_KEYS_FROM {

@@ -1,12 +1,20 @@
-//! InitProducerId (22): an identity for an idempotent producer (KIP-98, KIP-360).
+//! InitProducerId (22): an identity for an idempotent producer, or for a transactional one, which
+//! fences and aborts whoever had the transactional id before (KIP-98, KIP-360, KIP-588).
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::transaction::Initialize;
 use streamledger_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
-use streamledger_protocol::{ErrorCode, ProducerEpoch, ProducerId};
+use streamledger_protocol::{
+    ApiVersion, ErrorCode, ProducerEpoch, ProducerId, ProducerIdentity, TransactionalId,
+};
 
 use super::{Answer, Api, Call};
+use crate::coordinator::Transactions;
+
+/// The first version that knows PRODUCER_FENCED.
+const FENCED_FROM: ApiVersion = ApiVersion(4);
 
 impl Api for InitProducerIdRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=5;
@@ -20,37 +28,55 @@ impl Api for InitProducerIdRequest {
     }
 
     async fn handle(self, call: &Arc<Call>) -> Answer<InitProducerIdResponse> {
-        if let Some(transactional_id) = &self.transactional_id {
-            // An empty id is no id. Another one has no coordinator here yet; a retriable answer
-            // would only have the client ask for a minute.
-            let error = if transactional_id.as_str().is_empty() {
-                ErrorCode::InvalidRequest
-            } else {
-                ErrorCode::UnsupportedVersion
-            };
-            return self.refused(error).into();
-        }
-        // Without a transactional id nothing ties a producer to its former identity, so also who
-        // already has one gets a new one, as from Kafka.
-        let id = match call.node.controller.take_producer_id() {
-            Some(id) => Ok(id),
-            None => call
-                .blocking(|node| node.controller.new_producer_id().map_err(|no| no.error))
-                .await
-                .unwrap_or(Err(ErrorCode::UnknownServerError)),
+        let initialized = match self.transactional_id.clone() {
+            Some(id) => take_id(call, id, &self).await,
+            // Without a transactional id nothing ties a producer to its former identity, so also
+            // who already has one gets a new one, as from Kafka.
+            None => new_identity(call).await,
         };
-        match id {
-            Ok(id) => identity(id).into(),
+        match initialized {
+            Ok(producer) => InitProducerIdResponse {
+                throttle_time_ms: 0,
+                error_code: ErrorCode::None,
+                producer_id: producer.id,
+                producer_epoch: producer.epoch,
+            }
+            .into(),
+            Err(ErrorCode::ProducerFenced) if call.version < FENCED_FROM => {
+                self.refused(ErrorCode::InvalidProducerEpoch).into()
+            }
             Err(error) => self.refused(error).into(),
         }
     }
 }
 
-fn identity(producer_id: ProducerId) -> InitProducerIdResponse {
-    InitProducerIdResponse {
-        throttle_time_ms: 0,
-        error_code: ErrorCode::None,
-        producer_id,
-        producer_epoch: ProducerEpoch(0),
+async fn take_id(
+    call: &Arc<Call>,
+    transactional_id: TransactionalId,
+    request: &InitProducerIdRequest,
+) -> Result<ProducerIdentity, ErrorCode> {
+    if transactional_id.as_str().is_empty() {
+        return Err(ErrorCode::InvalidRequest);
     }
+    let known = match (request.producer_id, request.producer_epoch) {
+        (ProducerId::NONE, ProducerEpoch::NONE) => None,
+        // Half an identity is none that could be known.
+        (ProducerId::NONE, _) | (_, ProducerEpoch::NONE) => return Err(ErrorCode::InvalidRequest),
+        (id, epoch) => Some(ProducerIdentity { id, epoch }),
+    };
+    Transactions::ensure(&call.node).await?;
+    let timeout_ms = request.transaction_timeout_ms;
+    let ask = Initialize { transactional_id, timeout_ms, known, fresh: None };
+    Transactions::initialize(&call.node, ask).await
+}
+
+async fn new_identity(call: &Arc<Call>) -> Result<ProducerIdentity, ErrorCode> {
+    let id = match call.node.controller.take_producer_id() {
+        Some(id) => id,
+        None => call
+            .blocking(|node| node.controller.new_producer_id().map_err(|no| no.error))
+            .await
+            .unwrap_or(Err(ErrorCode::UnknownServerError))?,
+    };
+    Ok(ProducerIdentity { id, epoch: ProducerEpoch::ZERO })
 }

@@ -6,6 +6,8 @@
 //!    a long poll) is [`Answer::Later`]; answers still leave in order.
 //! 3. A handler never fails: what is wrong goes into its answer, per topic and partition.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod api_versions;
 mod authorized;
 mod create_partitions;
@@ -13,7 +15,10 @@ mod create_topics;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_producers;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod incremental_alter_configs;
@@ -21,10 +26,17 @@ mod init_producer_id;
 mod leadership;
 mod list_config_resources;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
+mod offset_commit;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod resource;
+mod stored_offsets;
+mod transactional;
+mod txn_offset_commit;
+mod write_txn_markers;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -36,11 +48,13 @@ use futures_util::future::BoxFuture;
 use streamledger_protocol::frame::{decode_request, decode_request_header, encode_response};
 use streamledger_protocol::message::{Request, Response};
 use streamledger_protocol::messages::{
-    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, DescribeTopicPartitionsRequest, FetchRequest,
-    FindCoordinatorRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
-    ListConfigResourcesRequest, ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, DescribeTransactionsRequest,
+    EndTxnRequest, FetchRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest, ListTransactionsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
 };
 use streamledger_protocol::wire::{DecodeError, EncodeError, Frame, Reader};
 use streamledger_protocol::{ApiKey, ApiVersion, CorrelationId, ErrorCode};
@@ -58,16 +72,26 @@ pub(crate) static SERVED: &[ServedApi] = &[
     ServedApi::of::<FetchRequest>(),
     ServedApi::of::<ListOffsetsRequest>(),
     ServedApi::of::<MetadataRequest>(),
+    ServedApi::of::<OffsetCommitRequest>(),
+    ServedApi::of::<OffsetFetchRequest>(),
     ServedApi::of::<FindCoordinatorRequest>(),
     ServedApi::of::<ApiVersionsRequest>(),
     ServedApi::of::<CreateTopicsRequest>(),
     ServedApi::of::<DeleteTopicsRequest>(),
     ServedApi::of::<InitProducerIdRequest>(),
     ServedApi::of::<OffsetForLeaderEpochRequest>(),
+    ServedApi::of::<AddPartitionsToTxnRequest>(),
+    ServedApi::of::<AddOffsetsToTxnRequest>(),
+    ServedApi::of::<EndTxnRequest>(),
+    ServedApi::of::<WriteTxnMarkersRequest>(),
+    ServedApi::of::<TxnOffsetCommitRequest>(),
     ServedApi::of::<DescribeConfigsRequest>(),
     ServedApi::of::<CreatePartitionsRequest>(),
     ServedApi::of::<IncrementalAlterConfigsRequest>(),
     ServedApi::of::<DescribeClusterRequest>(),
+    ServedApi::of::<DescribeProducersRequest>(),
+    ServedApi::of::<DescribeTransactionsRequest>(),
+    ServedApi::of::<ListTransactionsRequest>(),
     ServedApi::of::<ListConfigResourcesRequest>(),
     ServedApi::of::<DescribeTopicPartitionsRequest>(),
 ];

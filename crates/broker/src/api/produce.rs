@@ -4,6 +4,8 @@
 //!
 //! What is not flushed within the request's `timeout_ms` is answered REQUEST_TIMED_OUT, as Kafka's
 //! `DelayedProduce` does for acks=all: it is in the log, and its retry is known as a duplicate.
+//!
+//! A transactional batch is let in by its producer's transaction: see `coordinator::produce_gate`.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -22,8 +24,9 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::{Answer, Api, Call, CloseReason, Held};
+use crate::coordinator::admit;
 use crate::node::Node;
-use crate::storage::{AppendError, Partition};
+use crate::storage::{AppendError, Partition, TransactionGuard};
 
 /// The first version in which a batch may be compressed with zstd (KIP-110).
 const ZSTD_FROM: ApiVersion = ApiVersion(7);
@@ -47,10 +50,7 @@ impl Api for ProduceRequest {
         let Some(acks) = Acks::from_code(self.acks) else {
             return self.refused(ErrorCode::InvalidRequiredAcks).into();
         };
-        if self.transactional_id.is_some() {
-            // There is no transaction coordinator that could know this producer.
-            return self.refused(ErrorCode::InvalidTxnState).into();
-        }
+        let gates = admit(&call.node, call.version, &self).await;
         let mut response = ProduceResponse::default();
         let mut unflushed = Vec::new();
         for (topic_position, data) in self.topic_data.into_iter().enumerate() {
@@ -58,10 +58,17 @@ impl Api for ProduceRequest {
             let mut partition_responses = Vec::with_capacity(data.partition_data.len());
             for (position, partition) in data.partition_data.into_iter().enumerate() {
                 let index = partition.index;
-                let appended = topic
-                    .as_ref()
-                    .map_err(|&error| Refusal::of(error))
-                    .and_then(|topic| append(call, topic, index, partition.records, acks));
+                let appended = match (&topic, gates.guard(topic_position, position)) {
+                    (Err(error), _) => Err(Refusal::of(*error)),
+                    (Ok(_), Err(error)) => Err(Refusal::of(error)),
+                    (Ok(topic), Ok(guard)) => append(
+                        call,
+                        topic,
+                        index,
+                        Admitted { records: partition.records, guard },
+                        acks,
+                    ),
+                };
                 partition_responses.push(match appended {
                     Err(refusal) => refusal.answer(index),
                     Ok((log, outcome)) => {
@@ -118,30 +125,36 @@ impl From<AppendError> for Refusal {
     }
 }
 
+/// Records that may be appended as far as their transaction goes.
+struct Admitted {
+    records: Option<Bytes>,
+    guard: Option<TransactionGuard>,
+}
+
 fn append(
     call: &Call,
     topic: &Topic,
     index: PartitionIndex,
-    records: Option<Bytes>,
+    admitted: Admitted,
     acks: Acks,
 ) -> Result<(Arc<Partition>, AppendOutcome), Refusal> {
     let node: &Node = &call.node;
+    if topic.is_internal() {
+        // What a coordinator reads back at start is what it wrote itself.
+        return Err(Refusal::of(ErrorCode::InvalidTopicException));
+    }
     let log = node.partition(topic, index).map_err(Refusal::of)?;
     if acks == Acks::All && !node.has_enough_replicas(topic, index) {
         return Err(Refusal::of(ErrorCode::NotEnoughReplicas));
     }
-    let records = records.unwrap_or_default();
-    if let Ok(header) = RecordBatchHeader::parse(&records) {
-        if header.attributes.is_transactional() {
-            return Err(Refusal::of(ErrorCode::InvalidTxnState));
-        }
-        if call.version < ZSTD_FROM
-            && header.attributes.codec().is_ok_and(|codec| codec == Codec::Zstd)
-        {
-            return Err(Refusal::of(ErrorCode::UnsupportedCompressionType));
-        }
+    let records = admitted.records.unwrap_or_default();
+    if call.version < ZSTD_FROM
+        && let Ok(header) = RecordBatchHeader::parse(&records)
+        && header.attributes.codec().is_ok_and(|codec| codec == Codec::Zstd)
+    {
+        return Err(Refusal::of(ErrorCode::UnsupportedCompressionType));
     }
-    let outcome = log.append(records, AppendOrigin::Client)?;
+    let outcome = log.append_verified(records, AppendOrigin::Client, admitted.guard)?;
     Ok((log, outcome))
 }
 

@@ -48,6 +48,31 @@ pub(crate) struct Settings {
     pub(crate) shutdown_timeout: Duration,
     /// What connections may use.
     pub(crate) network: NetworkSettings,
+    /// What the coordinators of groups and transactions go by.
+    pub(crate) coordinators: CoordinatorSettings,
+}
+
+/// What the coordinators of groups and transactions go by.
+#[derive(Debug, Clone)]
+pub(crate) struct CoordinatorSettings {
+    /// transaction.state.log.num.partitions.
+    pub(crate) transaction_partition_count: i32,
+    /// transaction.state.log.segment.bytes.
+    pub(crate) transaction_segment_bytes: i64,
+    /// transaction.max.timeout.ms.
+    pub(crate) transaction_timeout_ms_max: i32,
+    /// transactional.id.expiration.ms.
+    pub(crate) transactional_id_expiration_ms: u64,
+    /// streamledger.transactional.ids.max.
+    pub(crate) transactional_ids_max: usize,
+    /// offsets.topic.num.partitions.
+    pub(crate) offsets_partition_count: i32,
+    /// offsets.topic.segment.bytes.
+    pub(crate) offsets_segment_bytes: i64,
+    /// offset.metadata.max.bytes.
+    pub(crate) offset_metadata_bytes_max: usize,
+    /// streamledger.stored.offsets.max.
+    pub(crate) stored_offsets_max: usize,
 }
 
 /// Caps and deadlines of connections.
@@ -158,6 +183,19 @@ impl Settings {
                 requests_in_flight_max: count("streamledger.connection.requests.max"),
                 queued_request_bytes_max: count("queued.max.request.bytes"),
                 queued_response_bytes_max: count("streamledger.response.max.bytes"),
+            },
+            coordinators: CoordinatorSettings {
+                transaction_partition_count: int("transaction.state.log.num.partitions"),
+                transaction_segment_bytes: configs.number("transaction.state.log.segment.bytes"),
+                transaction_timeout_ms_max: int("transaction.max.timeout.ms"),
+                transactional_id_expiration_ms: configs
+                    .number("transactional.id.expiration.ms")
+                    .unsigned_abs(),
+                transactional_ids_max: count("streamledger.transactional.ids.max"),
+                offsets_partition_count: int("offsets.topic.num.partitions"),
+                offsets_segment_bytes: configs.number("offsets.topic.segment.bytes"),
+                offset_metadata_bytes_max: count("offset.metadata.max.bytes"),
+                stored_offsets_max: count("streamledger.stored.offsets.max"),
             },
         }
     }

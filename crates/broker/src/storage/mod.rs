@@ -38,5 +38,5 @@ pub use wait::Reached;
 
 pub use streamledger_broker_core::log::{
     AbortedTransaction, AppendOrigin, AppendOutcome, LogConfig, OnDamage, ReadLimit,
-    TimestampOffset,
+    TimestampOffset, TransactionGuard,
 };

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use streamledger_broker_core::log::{
     AppendDecision, AppendOrigin, AppendOutcome, EpochEnd, LogConfig, LogSummary, OffsetOutOfRange,
-    PartitionLog, PreparedAppend, ProducerState, ReadLimit, ValidBatches, validate_batches,
+    PartitionLog, PreparedAppend, ProducerState, ReadLimit, TransactionGuard, ValidBatches,
+    validate_batches,
 };
 use streamledger_broker_core::time::{MonotonicMs, Now};
 use streamledger_protocol::compression::Decompressor;
@@ -359,12 +360,35 @@ impl Partition {
         batches: Bytes,
         origin: AppendOrigin,
     ) -> Result<AppendOutcome, AppendError> {
+        self.append_verified(batches, origin, None)
+    }
+
+    /// How the log stands with a producer: to be taken before its transaction is verified, and
+    /// handed to [`Self::append_verified`].
+    ///
+    /// # Errors
+    /// The partition is offline.
+    pub fn transaction_guard(&self, id: ProducerId) -> Result<TransactionGuard, StorageOffline> {
+        self.with_open(|open| open.log.producers().guard(id))
+    }
+
+    /// As [`Self::append`], for a batch whose transaction was verified under that guard.
+    ///
+    /// # Errors
+    /// Nothing of them is in the log, and why; `AppendError::error_code` is the answer.
+    pub fn append_verified(
+        self: &Arc<Self>,
+        batches: Bytes,
+        origin: AppendOrigin,
+        guard: Option<TransactionGuard>,
+    ) -> Result<AppendOutcome, AppendError> {
         self.check_online()?;
         let now = self.shared.clock.now();
         let config = self.config();
         let valid = with_decompressor(|decompressor| {
             validate_batches(batches, origin, &config, now.wall, decompressor)
         })?;
+        let valid = valid.verified(guard);
         let appended = self.with_open(|open| self.append_valid(open, valid, now))?;
         let Appended { outcome, progress, wants_flush } = appended.inspect_err(|_| {
             // A write that could not be undone: no lock is held any more.

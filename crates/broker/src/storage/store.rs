@@ -14,6 +14,7 @@ use streamledger_broker_core::log::{
     decode_manifest, parse_directory_name,
 };
 use streamledger_broker_core::map::Map;
+use streamledger_broker_core::time::Now;
 use streamledger_protocol::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
 use super::config::{FlushPolicy, LogStoreConfig};
@@ -80,6 +81,18 @@ impl LogStore {
     #[must_use]
     pub fn cluster_id(&self) -> &str {
         &self.inner.cluster_id
+    }
+
+    /// Both clocks, as the logs are told them.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.inner.shared.clock.now()
+    }
+
+    /// Whether anything may still be appended: it neither failed nor is being closed.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.inner.shared.check_online().is_ok()
     }
 
     /// The data directory.

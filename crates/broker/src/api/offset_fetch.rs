@@ -1,0 +1,196 @@
+//! OffsetFetch (9): reads what groups have stored. Up to version 7 one group, from 8 on several,
+//! from 10 on topics by their ids.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use streamledger_broker_core::group::FetchedOffset;
+use streamledger_protocol::messages::offset_fetch::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponseGroup,
+    OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
+};
+use streamledger_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
+use streamledger_protocol::{
+    ApiVersion, ErrorCode, GroupId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName,
+    TopicPartition,
+};
+
+use super::{Answer, Api, Call};
+
+/// The first version for several groups (KIP-709).
+const SEVERAL_FROM: ApiVersion = ApiVersion(8);
+/// The first version that names topics by id.
+const IDS_FROM: ApiVersion = ApiVersion(10);
+
+impl Api for OffsetFetchRequest {
+    const SERVED_VERSIONS: RangeInclusive<i16> = 1..=10;
+
+    fn refused(&self, error: ErrorCode) -> OffsetFetchResponse {
+        let refuse = |group: &OffsetFetchRequestGroup| OffsetFetchResponseGroup {
+            group_id: group.group_id.clone(),
+            error_code: error,
+            ..Default::default()
+        };
+        OffsetFetchResponse {
+            error_code: error,
+            groups: self.groups.iter().map(refuse).collect(),
+            ..Default::default()
+        }
+    }
+
+    async fn handle(self, call: &Arc<Call>) -> Answer<OffsetFetchResponse> {
+        if call.version >= SEVERAL_FROM {
+            let mut response = OffsetFetchResponse::default();
+            for group in self.groups {
+                response.groups.push(fetch_group(call, group, self.require_stable).await);
+            }
+            return response.into();
+        }
+        let asked = self.topics.map(|topics| {
+            let topics = topics.into_iter().map(|topic| OffsetFetchRequestTopics {
+                name: topic.name,
+                partition_indexes: topic.partition_indexes,
+                ..Default::default()
+            });
+            topics.collect()
+        });
+        let group = OffsetFetchRequestGroup {
+            group_id: self.group_id,
+            member_id: None,
+            member_epoch: -1,
+            topics: asked,
+        };
+        alone(fetch_group(call, group, self.require_stable).await).into()
+    }
+}
+
+/// The form of versions before several groups could be asked for.
+fn alone(group: OffsetFetchResponseGroup) -> OffsetFetchResponse {
+    let partition = |one: OffsetFetchResponsePartitions| OffsetFetchResponsePartition {
+        partition_index: one.partition_index,
+        committed_offset: one.committed_offset,
+        committed_leader_epoch: one.committed_leader_epoch,
+        metadata: one.metadata,
+        error_code: one.error_code,
+    };
+    let topics = group.topics.into_iter().map(|topic| OffsetFetchResponseTopic {
+        name: topic.name,
+        partitions: topic.partitions.into_iter().map(partition).collect(),
+    });
+    OffsetFetchResponse {
+        topics: topics.collect(),
+        error_code: group.error_code,
+        ..Default::default()
+    }
+}
+
+async fn fetch_group(
+    call: &Call,
+    group: OffsetFetchRequestGroup,
+    requires_stable: bool,
+) -> OffsetFetchResponseGroup {
+    let OffsetFetchRequestGroup { group_id, member_id, member_epoch, topics } = group;
+    let refused = |group_id: GroupId, error_code| OffsetFetchResponseGroup {
+        group_id,
+        error_code,
+        ..Default::default()
+    };
+    if member_epoch >= 0 || member_id.is_some_and(|member| !member.is_empty()) {
+        // There are no members yet whose epoch it could be.
+        return refused(group_id, ErrorCode::UnknownMemberId);
+    }
+    let (asked, unknown) = match topics {
+        None => (None, Vec::new()),
+        Some(topics) => {
+            let (asked, unknown) = named(call, topics);
+            (Some(asked), unknown)
+        }
+    };
+    let groups = &call.node.groups;
+    let fetched = groups.fetch(&call.node, &group_id, asked.as_deref(), requires_stable).await;
+    match fetched {
+        Err(error) => refused(group_id, error),
+        Ok(fetched) => {
+            let mut topics = by_topic(call, fetched);
+            topics.extend(unknown);
+            OffsetFetchResponseGroup { group_id, topics, error_code: ErrorCode::None }
+        }
+    }
+}
+
+/// The partitions asked for, by name; and what is answered for topics whose ids nobody has.
+fn named(
+    call: &Call,
+    topics: Vec<OffsetFetchRequestTopics>,
+) -> (Vec<TopicPartition>, Vec<OffsetFetchResponseTopics>) {
+    let (mut asked, mut unknown) = (Vec::new(), Vec::new());
+    for topic in topics {
+        let name = match call.version < IDS_FROM {
+            true => Some(topic.name),
+            false => call
+                .node
+                .controller
+                .read(|state| state.topic_by_id(topic.topic_id).map(|known| known.name.clone())),
+        };
+        let indexes = topic.partition_indexes.into_iter();
+        match name {
+            Some(name) => {
+                asked.extend(indexes.map(|index| TopicPartition::new(name.clone(), index)));
+            }
+            None => unknown.push(OffsetFetchResponseTopics {
+                topic_id: topic.topic_id,
+                partitions: indexes
+                    .map(|index| nothing(index, ErrorCode::UnknownTopicId))
+                    .collect(),
+                ..Default::default()
+            }),
+        }
+    }
+    (asked, unknown)
+}
+
+fn by_topic(call: &Call, fetched: Vec<FetchedOffset>) -> Vec<OffsetFetchResponseTopics> {
+    let mut topics: BTreeMap<TopicName, Vec<OffsetFetchResponsePartitions>> = BTreeMap::new();
+    for one in fetched {
+        let partitions = topics.entry(one.topic_partition.topic.clone()).or_default();
+        partitions.push(told(one));
+    }
+    let topic = |(name, partitions): (TopicName, _)| {
+        let known = call.node.topic(&name);
+        let topic_id = known.map_or(TopicId::ZERO, |topic| topic.id);
+        OffsetFetchResponseTopics { name, topic_id, partitions }
+    };
+    topics.into_iter().map(topic).collect()
+}
+
+fn told(fetched: FetchedOffset) -> OffsetFetchResponsePartitions {
+    let index = fetched.topic_partition.partition;
+    if fetched.is_unstable {
+        return nothing(index, ErrorCode::UnstableOffsetCommit);
+    }
+    match fetched.committed {
+        None => nothing(index, ErrorCode::None),
+        Some(committed) => OffsetFetchResponsePartitions {
+            partition_index: index,
+            committed_offset: committed.offset,
+            committed_leader_epoch: committed.leader_epoch,
+            metadata: Some(committed.metadata),
+            error_code: ErrorCode::None,
+        },
+    }
+}
+
+fn nothing(
+    partition_index: PartitionIndex,
+    error_code: ErrorCode,
+) -> OffsetFetchResponsePartitions {
+    OffsetFetchResponsePartitions {
+        partition_index,
+        committed_offset: Offset::NONE,
+        committed_leader_epoch: LeaderEpoch::NONE,
+        metadata: Some(String::new()),
+        error_code,
+    }
+}
