@@ -107,7 +107,8 @@ fn open_lines(path: &Path) -> Outcome<Rows> {
     if file_bytes > IN_MEMORY_BYTES_MAX {
         return Ok(Rows::Lines(lines_of(source)));
     }
-    let mut text = Vec::new();
+    // One byte more, so that the end is found without growing.
+    let mut text = Vec::with_capacity(usize::try_from(file_bytes).unwrap_or(0) + 1);
     let failed = |fault| file::failed_at(path, fault);
     source.read_to_end(&mut text).map_err(|error| failed(ReadFault::Io(error)))?;
     let mut lines = Vec::new();

@@ -94,6 +94,7 @@ impl Cluster {
                 partition: PartitionIndex(index),
                 leader: leader.broker.map(broker_id),
                 leader_epoch: leader.epoch,
+                is_near: false,
             };
             TopicLeaders {
                 topic: topic.name.clone(),

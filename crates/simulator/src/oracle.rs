@@ -65,6 +65,11 @@ impl Ledger {
         true
     }
 
+    /// Every record sent so far.
+    pub(crate) fn records(&self) -> &[Sent] {
+        &self.records
+    }
+
     pub(crate) fn unresolved(&self) -> usize {
         self.unresolved
     }

@@ -74,6 +74,9 @@ impl World {
             // No simulated producer has a transactional id.
             Effect::AskCoordinator(_) | Effect::SettleTransaction(_) => {}
             Effect::RefreshMetadata(topics) => self.ask_metadata(client, &topics),
+            Effect::ForgetTopics(topics) => {
+                self.note(format_args!("client {client} forgets {} topics", topics.len()));
+            }
             Effect::Compress(job) => {
                 let batch = Box::new(job.run(&mut self.clients[client].scratch));
                 let at = self.now + Duration::from_micros(self.network_dice.between(5, 300));

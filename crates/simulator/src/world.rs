@@ -381,6 +381,17 @@ impl World {
         self.partitions[slot].host
     }
 
+    /// How many records without a key were put into partitions that this broker leads.
+    #[must_use]
+    pub fn keyless_sent_to(&self, broker: usize) -> usize {
+        let is_there = |sent: &&crate::oracle::Sent| {
+            let slot = self.cluster.topics[sent.topic].first_slot;
+            let place = usize::try_from(sent.partition.0).unwrap_or(0);
+            sent.content.key.is_none() && self.leader(slot + place) == broker
+        };
+        self.ledger.records().iter().filter(is_there).count()
+    }
+
     /// The end of a partition's log; 0 while it is closed.
     #[must_use]
     pub fn log_end_offset(&self, slot: usize) -> Offset {

@@ -176,3 +176,18 @@ fn failures_37_a_flush_of_ten_seconds_costs_time_and_no_record() {
     let report = all_delivered(world);
     assert!(report.ended > SimTime::from_ms(10_000), "{report}");
 }
+
+#[test]
+fn a_slow_broker_gets_less_of_what_has_no_key_and_nothing_is_lost() {
+    let mut plan = plan();
+    plan.topics = vec![6];
+    plan.faults.until = SimTime::from_ms(20_000);
+    plan.producers[0].records = 4000;
+    plan.producers[0].gap_us_max = 200;
+    let mut world = warmed_up(plan);
+    world.slow_disk(0, 100_000, after(&world, 15_000));
+    assert!(world.run_until(|world| world.counters().sent == 3900));
+    let (slow, fast) = (world.keyless_sent_to(0), world.keyless_sent_to(1));
+    assert!(slow > 0 && slow * 4 < fast * 3, "{slow} to the slow broker, {fast} to the other");
+    all_delivered(world);
+}

@@ -1,10 +1,12 @@
 //! The byte budget of all batches (`buffer.memory`): hard, fair, and without a clock.
 //!
-//! 1. Bytes that are reserved plus bytes kept in the pool never exceed the total, but for
-//!    [`MemoryBudget::reserve_beyond`], which a split batch needs for its headers.
+//! 1. Neither the bytes that are reserved nor those of all buffers, in use or in the pool, exceed
+//!    the total, but for [`MemoryBudget::reserve_beyond`], which a split batch needs.
 //! 2. Who waits is served in the order of asking; while somebody waits, nobody overtakes.
 //! 3. A reservation lives as long as the bytes it stands for, also when a request still holds
 //!    them: see [`Reservation::attach`] (KAFKA-19012 was a buffer reused while in flight).
+//! 4. With the memory full and callers waiting, a buffer that comes back is kept for the waiter: it
+//!    goes round without the allocator, which would keep some of what it is given back.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -35,6 +37,8 @@ pub struct MemoryBudget {
 #[derive(Debug, Default)]
 struct BudgetState {
     reserved_bytes: usize,
+    /// Of the reserved bytes, those of reservations that have their buffer.
+    backed_bytes: usize,
     /// Free buffers, each of `pooled_bytes`.
     pool: Vec<Vec<u8>>,
     waiters: VecDeque<Waiter>,
@@ -88,16 +92,18 @@ impl MemoryBudget {
         if anyone_waits || state.reserved_bytes.saturating_add(bytes) > self.total_bytes {
             return None;
         }
-        state.reserve(bytes, self);
-        Some(Reservation { budget: Arc::clone(self), bytes })
+        state.reserved_bytes += bytes;
+        Some(Reservation { budget: Arc::clone(self), bytes, is_backed: false })
     }
 
-    /// Reserves `bytes` whatever is free: for a split batch, whose parts need a little more than
-    /// the whole had, or one that is stamped anew.
+    /// Reserves `bytes` that are there already, whatever is free: for a split batch, whose parts
+    /// need a little more than the whole had, or one that is stamped anew.
     #[must_use]
     pub fn reserve_beyond(self: &Arc<Self>, bytes: usize) -> Reservation {
-        self.state.lock().reserve(bytes, self);
-        Reservation { budget: Arc::clone(self), bytes }
+        let mut state = self.state.lock();
+        state.reserved_bytes += bytes;
+        state.back(bytes, self);
+        Reservation { budget: Arc::clone(self), bytes, is_backed: true }
     }
 
     /// A future of `bytes`, in the order of asking. More than the whole budget never comes: the
@@ -115,28 +121,20 @@ impl MemoryBudget {
         MemoryWait { budget: Arc::clone(self), ticket: Some(ticket), bytes }
     }
 
-    /// A buffer of `bytes`: one of the pool if the size is the pooled one.
-    #[must_use]
-    pub fn buffer(&self, bytes: usize) -> Vec<u8> {
-        if bytes == self.pooled_bytes
-            && let Some(buffer) = self.state.lock().pool.pop()
-        {
-            return buffer;
-        }
-        Vec::with_capacity(bytes)
-    }
-
     /// Gives bytes back, and the buffer to the pool if it is one of its size.
-    fn release(&self, bytes: usize, buffer: Option<Vec<u8>>) {
+    fn release(&self, bytes: usize, is_backed: bool, buffer: Option<Vec<u8>>) {
         let mut state = self.state.lock();
         state.reserved_bytes -= bytes;
+        if is_backed {
+            state.backed_bytes -= bytes;
+        }
         let woken = state.grant(self);
         if let Some(buffer) = buffer {
             // A codec may have left a buffer that is a little larger.
             let kept = self.pooled_bytes..=self.pooled_bytes + self.pooled_bytes / 4;
             let fits = kept.contains(&buffer.capacity());
             let kept_bytes = (state.pool.len() + 1) * self.pooled_bytes;
-            if fits && state.reserved_bytes + kept_bytes <= self.total_bytes {
+            if fits && state.backed_bytes + kept_bytes <= self.total_bytes {
                 state.pool.push(buffer);
             }
         }
@@ -159,9 +157,10 @@ impl MemoryBudget {
 }
 
 impl BudgetState {
-    fn reserve(&mut self, bytes: usize, budget: &MemoryBudget) {
-        self.reserved_bytes += bytes;
-        let pool_bytes_max = budget.total_bytes.saturating_sub(self.reserved_bytes);
+    /// A reservation gets a buffer that is none of the pool's, which makes room for it.
+    fn back(&mut self, bytes: usize, budget: &MemoryBudget) {
+        self.backed_bytes += bytes;
+        let pool_bytes_max = budget.total_bytes.saturating_sub(self.backed_bytes);
         self.pool.truncate(pool_bytes_max / budget.pooled_bytes.max(1));
     }
 
@@ -179,9 +178,7 @@ impl BudgetState {
             waiter.granted = true;
             woken.extend(waiter.waker.take());
         }
-        if granted_bytes > 0 {
-            self.reserve(granted_bytes, budget);
-        }
+        self.reserved_bytes += granted_bytes;
         woken
     }
 }
@@ -191,6 +188,8 @@ impl BudgetState {
 pub struct Reservation {
     budget: Arc<MemoryBudget>,
     bytes: usize,
+    /// Whether there is a buffer for it, and it counts as backed.
+    is_backed: bool,
 }
 
 impl Reservation {
@@ -198,6 +197,22 @@ impl Reservation {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The buffer of these bytes: one of the pool if the size is the pooled one. Asked for once.
+    #[must_use]
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.is_backed = true;
+        let mut state = self.budget.state.lock();
+        if self.bytes == self.budget.pooled_bytes
+            && let Some(buffer) = state.pool.pop()
+        {
+            state.backed_bytes += self.bytes;
+            return buffer;
+        }
+        state.back(self.bytes, &self.budget);
+        drop(state);
+        Vec::with_capacity(self.bytes)
     }
 
     /// Ties the reservation to a sealed batch's bytes: it is given back, and the buffer to the
@@ -210,14 +225,14 @@ impl Reservation {
     /// Gives the bytes back with the buffer they stood for.
     pub fn give_back(mut self, buffer: Vec<u8>) {
         let bytes = std::mem::take(&mut self.bytes);
-        self.budget.release(bytes, Some(buffer));
+        self.budget.release(bytes, self.is_backed, Some(buffer));
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.budget.release(self.bytes, None);
+            self.budget.release(self.bytes, self.is_backed, None);
         }
     }
 }
@@ -238,8 +253,10 @@ impl Drop for OwnedBatch {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         if bytes.is_unique() {
-            let reserved_bytes = std::mem::take(&mut self.reservation.bytes);
-            self.reservation.budget.release(reserved_bytes, Some(Vec::from(bytes)));
+            let reservation = &mut self.reservation;
+            let reserved_bytes = std::mem::take(&mut reservation.bytes);
+            let buffer = Some(Vec::from(bytes));
+            reservation.budget.release(reserved_bytes, reservation.is_backed, buffer);
         }
     }
 }
@@ -269,7 +286,8 @@ impl Future for MemoryWait {
         drop(state);
         self.ticket = None;
         self.budget.leave(ticket);
-        Poll::Ready(Reservation { budget: Arc::clone(&self.budget), bytes: self.bytes })
+        let budget = Arc::clone(&self.budget);
+        Poll::Ready(Reservation { budget, bytes: self.bytes, is_backed: false })
     }
 }
 
@@ -277,7 +295,7 @@ impl Drop for MemoryWait {
     fn drop(&mut self) {
         let left = self.ticket.take().and_then(|ticket| self.budget.leave(ticket));
         if left.is_some_and(|waiter| waiter.granted) {
-            self.budget.release(self.bytes, None);
+            self.budget.release(self.bytes, false, None);
         }
     }
 }
@@ -357,8 +375,8 @@ mod tests {
     #[test]
     fn bytes_in_flight_hold_their_reservation_and_their_buffer() {
         let budget = MemoryBudget::new(1000, 100);
-        let reservation = budget.try_reserve(100).unwrap();
-        let mut buffer = budget.buffer(100);
+        let mut reservation = budget.try_reserve(100).unwrap();
+        let mut buffer = reservation.buffer();
         buffer.extend_from_slice(b"batch");
         let address = buffer.as_ptr();
         let sealed = reservation.attach(Bytes::from(buffer));
@@ -368,21 +386,40 @@ mod tests {
         assert_eq!(&in_request[..], b"batch");
         drop(in_request);
         assert_eq!(budget.available_bytes(), 1000);
-        let again = budget.buffer(100);
+        let mut reservation = budget.try_reserve(100).unwrap();
+        let again = reservation.buffer();
         assert_eq!(again.as_ptr(), address, "the buffer is used again");
     }
 
     #[test]
-    fn pool_and_reservations_together_stay_under_the_total() {
+    fn pool_and_buffers_together_stay_under_the_total() {
         let budget = MemoryBudget::new(300, 100);
-        let held: Vec<_> = (0..3).map(|_| budget.try_reserve(100).unwrap()).collect();
-        let buffers: Vec<_> = (0..3).map(|_| budget.buffer(100)).collect();
+        let mut held: Vec<_> = (0..3).map(|_| budget.try_reserve(100).unwrap()).collect();
+        let buffers: Vec<_> = held.iter_mut().map(Reservation::buffer).collect();
         for (reservation, buffer) in held.into_iter().zip(buffers) {
             reservation.give_back(buffer);
         }
         assert_eq!(budget.state.lock().pool.len(), 3);
-        let large = budget.try_reserve(250).unwrap();
+        let mut large = budget.try_reserve(250).unwrap();
+        assert_eq!(budget.state.lock().pool.len(), 3, "it has no buffer yet");
+        drop(large.buffer());
         assert_eq!(budget.state.lock().pool.len(), 0, "50 bytes hold no buffer of 100");
         drop(large);
+        assert_eq!(budget.state.lock().backed_bytes, 0);
+    }
+
+    #[test]
+    fn a_buffer_that_comes_back_goes_to_who_waits_for_memory() {
+        let budget = MemoryBudget::new(100, 100);
+        let mut all = budget.try_reserve(100).unwrap();
+        let buffer = all.buffer();
+        let (_, waker) = flag();
+        let mut waiting = budget.reserve(100);
+        assert!(poll(&mut waiting, &waker).is_none());
+        let address = buffer.as_ptr();
+        all.give_back(buffer);
+        let mut granted = poll(&mut waiting, &waker).unwrap();
+        let again = granted.buffer();
+        assert_eq!(again.as_ptr(), address);
     }
 }

@@ -15,6 +15,7 @@ mod flush;
 mod gate;
 mod memory;
 mod partition_queue;
+mod sticky;
 mod topic;
 mod topic_table;
 
@@ -41,6 +42,7 @@ pub use gate::Gate;
 use memory::BUFFER_SLACK_BYTES;
 pub use memory::{MemoryBudget, MemoryWait, Reservation};
 pub(crate) use partition_queue::{Front, PartitionQueue, ReadyRules};
+pub(crate) use sticky::{LoadWeights, PartitionLoad};
 pub use topic::TopicQueues;
 
 use crate::failure::FatalError;
@@ -315,11 +317,11 @@ impl RecordAccumulator {
     ) -> Result<Delivery, AppendError> {
         let batch_bytes = self.bytes_of_new_batch(topic, record)?;
         let waited_for = extras.reservation.take_if(|waited| waited.bytes() >= batch_bytes);
-        let reservation = match waited_for.or_else(|| self.memory.try_reserve(batch_bytes)) {
+        let mut reservation = match waited_for.or_else(|| self.memory.try_reserve(batch_bytes)) {
             Some(reservation) => reservation,
             None => return Err(AppendError::MemoryFull { batch_bytes }),
         };
-        let builder = RecordBatchBuilder::new(self.memory.buffer(reservation.bytes()));
+        let builder = RecordBatchBuilder::new(reservation.buffer());
         let tp = queue.topic_partition();
         let last = LastRecord::of(record);
         let watcher = self.opened.get().and_then(|opened| opened(&tp));

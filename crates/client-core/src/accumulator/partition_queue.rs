@@ -123,6 +123,12 @@ impl PartitionQueue {
         first.or_else(|| state.open.take())
     }
 
+    /// Batches here, the open one included.
+    pub(crate) fn batch_count(&self) -> usize {
+        let state = self.state.lock();
+        state.closed.len() + usize::from(state.open.is_some())
+    }
+
     /// Whether there is a full batch.
     pub(crate) fn has_full(&self) -> bool {
         !self.state.lock().closed.is_empty()

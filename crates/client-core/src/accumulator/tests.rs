@@ -28,7 +28,8 @@ impl Bench {
         };
         let accumulator = RecordAccumulator::new(config, Arc::new(SeededRandom::new(3)));
         let topic = accumulator.topic(&"clicks".into());
-        topic.set_partitions(6, (0..6).map(PartitionIndex).collect());
+        let all: Box<[_]> = (0..6).map(PartitionIndex).collect();
+        topic.set_partitions(6, all.clone(), all);
         Self { accumulator, topic, now: crate::test_clock::some_moment(), asked: AtomicU32::new(0) }
     }
 

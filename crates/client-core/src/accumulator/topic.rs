@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 use streamledger_protocol::{PartitionIndex, TopicName};
 
 use super::partition_queue::PartitionQueue;
+use super::sticky::{LoadWeights, StickyChoices};
 use crate::partitioner::RandomSource;
 
 /// Partitions in the first chunk; each later chunk doubles what there is before it.
@@ -27,8 +28,10 @@ pub struct TopicQueues {
     batch_bytes_max: AtomicUsize,
     sticky: AtomicI32,
     round_robin: AtomicU32,
-    /// Partitions that have a leader; the sticky partitioner chooses among them.
+    /// Partitions that have a leader, for the round robin.
     available: RwLock<Box<[PartitionIndex]>>,
+    /// What the sticky partitioner chooses among; looked at once a batch.
+    choices: RwLock<StickyChoices>,
     chunks: [OnceLock<Chunk>; CHUNKS],
 }
 
@@ -43,6 +46,7 @@ impl TopicQueues {
             sticky: AtomicI32::new(NOT_CHOSEN),
             round_robin: AtomicU32::new(0),
             available: RwLock::default(),
+            choices: RwLock::default(),
             chunks: [const { OnceLock::new() }; CHUNKS],
         }
     }
@@ -75,17 +79,29 @@ impl TopicQueues {
         }
     }
 
-    /// Takes what metadata says: the count, and the partitions that have a leader.
+    /// Takes what metadata says: the count, the partitions that have a leader, and those of them
+    /// that the sticky partitioner is to choose among.
     ///
     /// A count never shrinks: Kafka can't take partitions away, and a topic that was made anew
     /// with fewer is told apart by its id, in the sender.
-    pub(crate) fn set_partitions(&self, count: i32, available: Box<[PartitionIndex]>) {
+    pub(crate) fn set_partitions(
+        &self,
+        count: i32,
+        available: Box<[PartitionIndex]>,
+        choices: Box<[PartitionIndex]>,
+    ) {
         let sticky = PartitionIndex(self.sticky.load(Ordering::Relaxed));
-        if !available.is_empty() && !available.contains(&sticky) {
+        if !choices.is_empty() && !choices.contains(&sticky) {
             self.sticky.store(NOT_CHOSEN, Ordering::Relaxed);
         }
         *self.available.write() = available;
+        *self.choices.write() = StickyChoices { available: choices, weights: None };
         self.partition_count.store(count, Ordering::Release);
+    }
+
+    /// What metadata said counts no more: the next record waits for it to be asked for again.
+    pub(crate) fn forget_partitions(&self) {
+        self.partition_count.store(0, Ordering::Release);
     }
 
     /// The partition the sticky partitioner is at, chosen now if there is none.
@@ -103,22 +119,23 @@ impl TopicQueues {
         self.sticky.load(Ordering::Relaxed) == partition.0
     }
 
-    /// Moves the sticky partitioner to a partition chosen by chance, among those with a leader
-    /// if there are any (KIP-480, KIP-794 without the queue lengths).
+    /// Whether the sticky partitioner has chosen anything here.
+    pub(crate) fn is_sticky_used(&self) -> bool {
+        self.sticky.load(Ordering::Relaxed) != NOT_CHOSEN
+    }
+
+    /// How likely the sticky partitioner is to choose each partition from now on.
+    pub(crate) fn set_weights(&self, weights: Option<LoadWeights>) {
+        if weights.is_some() || self.choices.read().weights.is_some() {
+            self.choices.write().weights = weights;
+        }
+    }
+
+    /// Moves the sticky partitioner to a partition chosen by chance (KIP-480, KIP-794).
     #[cold]
     pub(crate) fn choose_sticky(&self, random: &dyn RandomSource) -> PartitionIndex {
-        let available = self.available.read();
-        let choices = if available.is_empty() {
-            usize::try_from(self.partition_count().unwrap_or(1)).unwrap_or(1)
-        } else {
-            available.len()
-        };
-        // A 32-bit number scaled to the range: no division, and no bias worth a name.
-        let choice = (u64::from(random.next_u32()) * choices as u64) >> 32;
-        let partition = match available.get(choice as usize) {
-            Some(partition) => *partition,
-            None => PartitionIndex(i32::try_from(choice).unwrap_or(0)),
-        };
+        let partition_count = self.partition_count().unwrap_or(1);
+        let partition = self.choices.read().choose(partition_count, random);
         self.sticky.store(partition.0, Ordering::Relaxed);
         partition
     }
@@ -185,6 +202,11 @@ mod tests {
         TopicQueues::new("clicks".into(), 16_384)
     }
 
+    fn set_available(topic: &TopicQueues, count: i32, available: &[i32]) {
+        let available: Box<[_]> = available.iter().copied().map(PartitionIndex).collect();
+        topic.set_partitions(count, available.clone(), available);
+    }
+
     #[test]
     fn every_partition_up_to_a_million_has_a_queue_of_its_own() {
         let topic = topic();
@@ -214,7 +236,7 @@ mod tests {
     #[test]
     fn sticky_chooses_among_partitions_with_a_leader() {
         let topic = topic();
-        topic.set_partitions(6, Box::new([PartitionIndex(2), PartitionIndex(5)]));
+        set_available(&topic, 6, &[2, 5]);
         let random = SeededRandom::new(1);
         let mut seen = [0; 6];
         for _ in 0..200 {
@@ -228,11 +250,11 @@ mod tests {
     fn sticky_leaves_a_partition_that_lost_its_leader() {
         let topic = topic();
         let random = SeededRandom::new(1);
-        topic.set_partitions(2, Box::new([PartitionIndex(0)]));
+        set_available(&topic, 2, &[0]);
         assert_eq!(topic.sticky_partition(&random), PartitionIndex(0));
-        topic.set_partitions(2, Box::new([PartitionIndex(1)]));
+        set_available(&topic, 2, &[1]);
         assert_eq!(topic.sticky_partition(&random), PartitionIndex(1));
-        topic.set_partitions(2, Box::new([]));
+        set_available(&topic, 2, &[]);
         assert!(topic.is_sticky_at(PartitionIndex(1)), "no leader anywhere: stays");
     }
 }

@@ -1,6 +1,6 @@
 //! What the sender knows of a broker: its connection, and how much is in flight to it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A broker as the sender sees it.
 #[derive(Debug, Default)]
@@ -10,6 +10,15 @@ pub(crate) struct BrokerState {
     pub(crate) throttled_until: Option<Instant>,
     /// Connections in a row that could not be made or were lost.
     pub(crate) failures: u32,
+    /// It was last offered a batch and took none.
+    refusal: Option<Refusal>,
+}
+
+/// For how long a broker has taken nothing of what it was offered.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    since: Instant,
+    last: Instant,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -37,6 +46,22 @@ pub(crate) enum Gate {
 }
 
 impl BrokerState {
+    /// A batch was offered, and this came of it.
+    pub(crate) fn note_gate(&mut self, now: Instant, gate: Gate) {
+        self.refusal = match (gate, self.refusal) {
+            (Gate::Open, _) => None,
+            (_, Some(Refusal { since, .. })) => Some(Refusal { since, last: now }),
+            (_, None) => Some(Refusal { since: now, last: now }),
+        };
+    }
+
+    /// For how long it has taken nothing, if it was offered something in the round of `now`: one
+    /// to which nothing is left to send may be tried again.
+    pub(crate) fn refuses_for(&self, now: Instant) -> Duration {
+        let refusal = self.refusal.filter(|refusal| refusal.last == now);
+        refusal.map_or(Duration::ZERO, |refusal| now.saturating_duration_since(refusal.since))
+    }
+
     pub(crate) fn gate(&self, now: Instant, in_flight_max: usize) -> Gate {
         match self.connection {
             Connection::Unknown => return Gate::Connect,

@@ -31,6 +31,14 @@ pub struct SenderConfig {
     pub request_timeout: Duration,
     /// From append to the end of a record (`delivery.timeout.ms`).
     pub delivery_timeout: Duration,
+    /// The sticky partitioner spares leaders for which much is queued
+    /// (`partitioner.adaptive.partitioning.enable`, KIP-794).
+    pub adaptive_partitioning: bool,
+    /// A leader that has taken nothing for longer gets nothing from the sticky partitioner; zero is
+    /// never (`partitioner.availability.timeout.ms`).
+    pub availability_timeout: Duration,
+    /// After how long without a record a topic is forgotten (`metadata.max.idle.ms`).
+    pub topic_idle_max: Duration,
     /// Between two attempts (`retry.backoff.ms`, `retry.backoff.max.ms`).
     pub retry_backoff: Backoff,
     /// Between two connections (`reconnect.backoff.ms`, `reconnect.backoff.max.ms`).
@@ -64,6 +72,9 @@ impl Default for SenderConfig {
             retries_max: i32::MAX.cast_unsigned(),
             request_timeout: Duration::from_secs(30),
             delivery_timeout: Duration::from_secs(120),
+            adaptive_partitioning: true,
+            availability_timeout: Duration::ZERO,
+            topic_idle_max: Duration::from_secs(300),
             retry_backoff: Backoff {
                 first: Duration::from_millis(100),
                 max: Duration::from_secs(1),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use streamledger_protocol::compression::{Compression, CompressionScratch};
 use streamledger_protocol::record_batch::{BatchSeal, RecordBatchBuilder, SealedBatch};
 use streamledger_protocol::{
-    Acks, BrokerId, Offset, TopicId, TopicName, TopicPartition, TransactionalId,
+    Acks, BrokerId, Codec, Offset, TopicId, TopicName, TopicPartition, TransactionalId,
 };
 
 use crate::accumulator::{
@@ -31,6 +31,8 @@ pub enum Effect {
     InitProducerId,
     /// Ask for metadata of these topics; answer with `Metadata` or `MetadataFailed`.
     RefreshMetadata(Vec<TopicName>),
+    /// Ask no more for metadata of these topics, until they are sent to again. Not answered.
+    ForgetTopics(Vec<TopicName>),
     /// Compress a batch, here or on another thread; answer with `Compressed`.
     Compress(CompressJob),
     /// Tell a batch's owners how it ended, with [`CompletedBatch::deliver`].
@@ -109,6 +111,18 @@ pub struct CompressedBatch {
 }
 
 impl CompressJob {
+    /// Bytes of the batch as it is now.
+    #[must_use]
+    pub fn uncompressed_bytes(&self) -> usize {
+        self.builder.batch_bytes()
+    }
+
+    /// What it is to be compressed with.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        self.compression.codec
+    }
+
     /// Compresses the batch. `scratch` is the thread's own, kept between jobs.
     #[must_use]
     pub fn run(self, scratch: &mut CompressionScratch) -> CompressedBatch {

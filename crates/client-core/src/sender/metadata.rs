@@ -17,7 +17,9 @@ use crate::partitioner::RandomSource;
 pub(crate) struct TopicState {
     topic_id: TopicId,
     /// Empty while metadata doesn't know the topic.
-    partitions: Vec<PartitionLeader>,
+    pub(crate) partitions: Vec<PartitionLeader>,
+    /// When a record was last on its way to it, or metadata first told of it; None once forgotten.
+    pub(crate) used_at: Option<Instant>,
     /// The slots of its partitions that the sender has seen.
     pub(crate) slots: Vec<usize>,
 }
@@ -66,6 +68,12 @@ impl MetadataWish {
 }
 
 impl TopicState {
+    /// What the sticky partitioner chooses among: partitions with a leader nearby, or if there is
+    /// none, with any.
+    pub(crate) fn sticky_choices(&self) -> impl Iterator<Item = &PartitionLeader> {
+        sticky_choices(&self.partitions)
+    }
+
     /// Takes what metadata says, but keeps what has a newer leader epoch (FAILURES 19).
     fn take(&mut self, mut partitions: Vec<PartitionLeader>, recreated: bool) {
         if !recreated {
@@ -77,6 +85,12 @@ impl TopicState {
         }
         self.partitions = partitions;
     }
+}
+
+fn sticky_choices(partitions: &[PartitionLeader]) -> impl Iterator<Item = &PartitionLeader> {
+    let led = |partition: &&PartitionLeader| partition.leader.is_some();
+    let any_is_near = partitions.iter().filter(led).any(|partition| partition.is_near);
+    partitions.iter().filter(led).filter(move |partition| partition.is_near || !any_is_near)
 }
 
 /// Whether what is told is out of date. Brokers before Kafka 2.1 tell no epoch: then what they say
@@ -131,8 +145,9 @@ impl Sender {
                 .filter(|partition| partition.leader.is_some())
                 .map(|partition| partition.partition)
                 .collect();
+            let choices = sticky_choices(&partitions).map(|partition| partition.partition);
             let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
-            self.accumulator.topic(&topic).set_partitions(count, available);
+            self.accumulator.topic(&topic).set_partitions(count, available, choices.collect());
         }
         let state = self.topics.entry(topic).or_default();
         // A topic that metadata has lost for the moment keeps the id by which it is known again.
@@ -141,6 +156,9 @@ impl Sender {
         if known {
             state.topic_id = topic_id;
         }
+        let used_at = *state.used_at.get_or_insert(now);
+        // Nothing is forgotten at once: the round that is due then finds when the next is.
+        self.next_idle.get_or_insert(used_at);
         state.take(partitions, recreated);
         for &slot in &state.slots {
             if let Some(partition) = &mut self.partitions[slot] {

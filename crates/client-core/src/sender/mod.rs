@@ -31,6 +31,8 @@ mod config;
 mod effect;
 mod event;
 mod expiry;
+mod idle;
+mod load;
 mod metadata;
 mod metrics;
 mod partition;
@@ -103,6 +105,10 @@ pub struct Sender {
     /// Something happened since the last round.
     stirred: bool,
     wakeup: Option<Instant>,
+    /// When the sticky partitioner was last told of the leaders' loads.
+    loads_weighed: Option<Instant>,
+    /// No topic is forgotten before this moment; None while there is none to forget.
+    next_idle: Option<Instant>,
     /// No batch is given up before this moment.
     next_expiry: Option<Instant>,
     scratch: CompressionScratch,
@@ -155,6 +161,8 @@ impl Sender {
             compressions: 0,
             stirred: false,
             wakeup: None,
+            loads_weighed: None,
+            next_idle: None,
             next_expiry: None,
             scratch: CompressionScratch::default(),
             decompressor: Decompressor::new(SPLIT_BYTES_MAX),

@@ -254,6 +254,13 @@ impl PartitionState {
         })
     }
 
+    /// Batches that are not in flight: what waits for its leader.
+    pub(crate) fn queued_batches(&self) -> u32 {
+        let waiting = self.unresolved.iter().filter(|batch| batch.is_waiting()).count();
+        let queued = self.queue.batch_count() + self.staged.len() + waiting;
+        u32::try_from(queued).unwrap_or(u32::MAX)
+    }
+
     /// The place of a batch among the unresolved.
     pub(crate) fn place_of(&self, batch: BatchId) -> Option<usize> {
         self.unresolved.iter().position(|other| other.id == batch)

@@ -18,8 +18,9 @@ use super::{RequestInFlight, Sender};
 use crate::accumulator::{Front, OpenBatch, ReadyReason};
 use crate::failure::{FailureReason, WaitedFor};
 
-/// Compressed batches kept ready for each partition beyond what is in flight.
-const STAGED_MAX: usize = 2;
+/// Compressed batches kept ready for each partition beyond what is in flight, at least. With more
+/// codecs at work there are as many, so that one partition alone can keep them busy.
+const STAGED_MIN: usize = 2;
 
 /// A request being put together.
 struct Draft {
@@ -56,9 +57,11 @@ impl Sender {
         self.see_to_identity(now);
         self.fill_requests(now);
         self.see_to_transaction(now);
+        self.weigh_loads(now);
         self.see_to_metadata(now);
         self.compress_ahead(now);
-        self.retire_idle();
+        self.retire_idle(now);
+        self.forget_idle_topics(now);
         if let Some(expiry) = self.next_expiry.filter(|_| !self.active.is_empty()) {
             self.wake_at(expiry);
         }
@@ -82,19 +85,25 @@ impl Sender {
             });
             if !std::mem::replace(&mut partition.active, true) {
                 self.active.push(slot);
+                let topic = self.topics.get(&partition.topic_partition.topic);
+                // Its caller had the partition count before the topic was forgotten.
+                self.metadata.wanted |= topic.is_some_and(|topic| topic.used_at.is_none());
             }
         }
         self.newly_listed = listed;
     }
 
     /// Stops looking at partitions that have nothing.
-    fn retire_idle(&mut self) {
-        let partitions = &mut self.partitions;
+    fn retire_idle(&mut self, now: Instant) {
+        let (partitions, topics) = (&mut self.partitions, &mut self.topics);
         self.active.retain(|&slot| {
             let Some(partition) = &mut partitions[slot] else { return false };
             // Empty and unlisted under one lock, so that the next append lists it again.
             let idle = partition.is_idle() && partition.queue.unlist_if_empty();
             partition.active = !idle;
+            if idle && let Some(topic) = topics.get_mut(&partition.topic_partition.topic) {
+                topic.used_at = Some(now);
+            }
             !idle
         });
     }
@@ -203,7 +212,9 @@ impl Sender {
     /// Whether the broker takes a request now; if not, why, and what is to be done about it.
     fn pass_gate(&mut self, now: Instant, broker: BrokerId) -> Result<(), WaitedFor> {
         let state = self.brokers.entry(broker).or_default();
-        match state.gate(now, self.config.in_flight_max) {
+        let gate = state.gate(now, self.config.in_flight_max);
+        state.note_gate(now, gate);
+        match gate {
             Gate::Open => Ok(()),
             Gate::Full => Err(WaitedFor::Room(broker)),
             Gate::Connect => {
@@ -396,13 +407,14 @@ impl Sender {
         }
         let accumulator = Arc::clone(&self.accumulator);
         let rules = self.ready_rules(now, &accumulator);
+        let staged_max = self.config.compressions_max.max(STAGED_MIN);
         for place in 0..self.active.len() {
             if self.compressions >= self.config.compressions_max {
                 return;
             }
             let slot = self.active[(place + self.turn) % self.active.len()];
             let Some(partition) = self.partition(slot) else { continue };
-            if partition.staged.len() < STAGED_MAX
+            if partition.staged.len() < staged_max
                 && partition.queue.has_full()
                 && let Front::Ready(batch, reason) = partition.queue.take_front(&rules, usize::MAX)
             {

@@ -45,6 +45,9 @@ fn every_setting_of_kafkas_is_known_with_its_type_default_and_importance() {
         compared += 1;
     }
     assert_eq!(compared, 319);
+    // Of Kafka 4.4 (KIP-1123).
+    let newer = ["partitioner.rack.aware", "client.rack"];
+    kafkas_names.extend(newer.map(|name| (ClientKind::Producer, name)));
     for spec in settings_table() {
         for &client in spec.clients {
             assert!(

@@ -65,6 +65,8 @@ pub(super) struct State {
     is_used: bool,
     pub(super) last_received: Instant,
     pub(super) driver: Option<Waker>,
+    /// Told when the broker has ended the connection too, if that is waited for.
+    pub(super) finishing: Option<oneshot::Sender<()>>,
 }
 
 /// The largest response to anything but a Fetch: cluster metadata of a few hundred thousand
@@ -179,6 +181,7 @@ impl BrokerConnection {
                 is_used: false,
                 last_received: now,
                 driver: None,
+                finishing: None,
             }),
             stirred: Notify::new(),
         });
@@ -221,6 +224,27 @@ impl BrokerConnection {
     /// Ends the connection; whoever waits for a response is told so.
     pub(crate) fn close(&self) {
         self.0.0.close(NetworkErrorKind::ClosedByUs);
+    }
+
+    /// Ends the connection, but so that nothing written before is lost: says that no more comes,
+    /// and then waits, throwing away what is still answered, until the broker has read everything
+    /// and ends the connection too. Bound the wait.
+    ///
+    /// Without that an answer that comes after the end makes the system give up what it has not
+    /// sent yet, of which a producer with acks=0 never learns.
+    pub(crate) fn finish(&self) -> impl Future<Output = ()> + use<> {
+        let (finished, finishing) = oneshot::channel();
+        {
+            let mut state = self.0.0.state.borrow_mut();
+            if state.closed.is_none() {
+                state.finishing = Some(finished);
+            }
+        }
+        self.close();
+        async move {
+            // An error says that there was nothing to wait for.
+            let _ = finishing.await;
+        }
     }
 
     /// Queues a request in the highest common version, and waits for its response.

@@ -114,6 +114,27 @@ impl Driver {
         }
     }
 
+    /// Says that nothing more comes, and reads on until the broker says so too.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut outcome = Pin::new(&mut self.transport).poll_shutdown(cx);
+        while let Poll::Ready(Ok(())) = outcome {
+            self.received.clear();
+            self.received.reserve(READ_BYTES_MIN);
+            let read = pin!(self.transport.read_buf(&mut self.received));
+            outcome = match read.poll(cx) {
+                Poll::Ready(Ok(0)) => break,
+                polled => polled.map_ok(|_| ()),
+            };
+        }
+        if outcome.is_pending() {
+            return Poll::Pending;
+        }
+        if let Some(finished) = self.shared.state.borrow_mut().finishing.take() {
+            let _ = finished.send(());
+        }
+        Poll::Ready(())
+    }
+
     /// Sees to the end of a mute and of an idle connection's time.
     fn check_timer(&mut self, cx: &mut Context<'_>) -> Result<(), NetworkErrorKind> {
         loop {
@@ -181,13 +202,16 @@ impl Future for Driver {
         let driver = &mut *self;
         {
             let mut state = driver.shared.state.borrow_mut();
-            if state.closed.is_some() {
+            if state.closed.is_some() && state.finishing.is_none() {
                 return Poll::Ready(());
             }
             match &mut state.driver {
                 Some(waker) => waker.clone_from(cx.waker()),
                 none => *none = Some(cx.waker().clone()),
             }
+        }
+        if driver.shared.state.borrow().closed.is_some() {
+            return driver.finish(cx);
         }
         let moved = driver.write(cx).and_then(|()| driver.read(cx));
         match moved.and_then(|()| driver.check_timer(cx)) {

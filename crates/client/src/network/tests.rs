@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use streamledger_protocol::frame::RequestHeader;
 use streamledger_protocol::messages::metadata::MetadataResponseBroker;
+use streamledger_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use streamledger_protocol::messages::{
     AnyRequest, AnyResponse, MetadataRequest, MetadataResponse, ProduceRequest,
 };
@@ -410,5 +411,36 @@ fn a_big_response_comes_whole() {
             let brokers = call.await.unwrap().brokers;
             assert_eq!(brokers.iter().map(|broker| broker.host.len()).sum::<usize>(), 3_000_000);
         }
+    });
+}
+
+#[test]
+fn a_connection_that_is_finished_loses_nothing_though_an_answer_comes_late() {
+    on_io_thread(async {
+        let late = Duration::from_millis(300);
+        // While it lets an answer wait it reads nothing, so that most of the request behind stays
+        // with the client's system.
+        let broker = FakeBroker::start(move |_, request| match request {
+            AnyRequest::Metadata(_) => Answer::RespondAfter(late, numbered(1)),
+            _ => Answer::Nothing,
+        })
+        .await;
+        let connection = connect(&broker).await.unwrap();
+        drop(ask_queued(&connection));
+        let records = Some(bytes::Bytes::from(vec![7; 300_000]));
+        let partition_data =
+            vec![PartitionProduceData { records, ..PartitionProduceData::default() }];
+        let topic = TopicProduceData { partition_data, ..TopicProduceData::default() };
+        let request = ProduceRequest { topic_data: vec![topic], ..ProduceRequest::default() };
+        let version = connection.version_for(ApiKey::Produce);
+        connection.send_only(version, &request).await.unwrap();
+        tokio::time::timeout(LONG, connection.finish()).await.unwrap();
+        assert!(!connection.is_open());
+        let requests = broker.requests.borrow();
+        assert!(
+            matches!(requests.last(), Some((_, AnyRequest::Produce(_)))),
+            "{} requests came",
+            requests.len()
+        );
     });
 }

@@ -15,6 +15,7 @@ use streamledger_protocol::compression::{Compression, CompressionError};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
+use super::codec_threads;
 use super::io_loop::IoLoop;
 use super::metrics::CallerMetrics;
 use super::report::{BatchObserver, BatchReport};
@@ -92,6 +93,8 @@ impl ProducerBuilder {
         let shared = Arc::new(Shared {
             accumulator,
             partitioning,
+            rack: config.partitioner_rack_aware.then(|| config.client_rack.clone()),
+            acks: config.acks,
             max_block: config.max_block,
             started: Instant::now(),
             wake: Notify::new(),
@@ -164,11 +167,16 @@ fn sender_config(config: &ProducerConfig, compression: Compression) -> SenderCon
         acks: config.acks,
         idempotent: config.enable_idempotence,
         compression,
+        // One for each thread at work, one for it to go on with, one compressed here.
+        compressions_max: 2 * codec_threads::thread_count() + 1,
         in_flight_max: config.max_in_flight_requests_per_connection,
         request_bytes_max: config.max_request_size,
         retries_max: client.retries,
         request_timeout: client.request_timeout,
         delivery_timeout: config.delivery_timeout,
+        adaptive_partitioning: config.partitioner_adaptive_partitioning_enable,
+        topic_idle_max: config.metadata_max_idle,
+        availability_timeout: config.partitioner_availability_timeout,
         retry_backoff: Backoff { first: client.retry_backoff, max: client.retry_backoff_max },
         reconnect_backoff: Backoff {
             first: client.reconnect_backoff,

@@ -13,14 +13,15 @@ use std::time::{Duration, Instant};
 
 use streamledger_client_core::cluster::ClusterSnapshot;
 use streamledger_client_core::sender::{
-    CompletedBatch, Effect, Event, OutgoingRequest, PartitionLeader, ProducerIdAnswer, Sender,
-    TopicLeaders,
+    CompletedBatch, CompressJob, CompressedBatch, Effect, Event, OutgoingRequest, PartitionLeader,
+    ProducerIdAnswer, Sender, TopicLeaders,
 };
 use streamledger_protocol::compression::CompressionScratch;
 use streamledger_protocol::messages::InitProducerIdRequest;
-use streamledger_protocol::{BrokerId, ErrorCode, ProducerIdentity};
+use streamledger_protocol::{Acks, BrokerId, ErrorCode, ProducerIdentity};
 use tokio::time::Sleep;
 
+use super::codec_threads::{self, CodecThreads};
 use super::request::{self, Sent};
 use super::shared::{Closing, Shared};
 use super::{BatchReport, CloseReport};
@@ -64,6 +65,8 @@ pub(super) struct IoLoop {
     inbox: Rc<Inbox>,
     refresher: MetadataRefresher,
     links: Rc<RefCell<HashMap<BrokerId, Link>>>,
+    codec_threads: CodecThreads,
+    compressed: Vec<CompressedBatch>,
     scratch: CompressionScratch,
     request_timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -86,12 +89,16 @@ impl IoLoop {
         tokio::task::spawn_local(watch_metadata(refresher.clone(), Rc::clone(&inbox)));
         let asking = ask_for_topics(Arc::clone(&shared), refresher.clone(), retry_backoff);
         tokio::task::spawn_local(asking);
+        let threads = codec_threads::thread_count();
+        let codec_threads = CodecThreads::new(Arc::clone(&shared), threads);
         Self {
             shared,
             sender,
             inbox,
             refresher,
             links: Rc::default(),
+            codec_threads,
+            compressed: Vec::new(),
             scratch: CompressionScratch::default(),
             request_timeout,
             timer: None,
@@ -120,6 +127,7 @@ impl IoLoop {
             let wakeup = [self.sender.next_wakeup(), next_deadline, until];
             self.wait(wakeup.into_iter().flatten().min()).await;
         }
+        self.take_leave().await;
         self.end();
     }
 
@@ -130,6 +138,10 @@ impl IoLoop {
             let Some(event) = event else { break };
             metadata_came |= matches!(event, Event::Metadata(_));
             self.sender.handle(now, event);
+        }
+        self.codec_threads.take_done(&mut self.compressed);
+        for batch in self.compressed.drain(..) {
+            self.sender.handle(now, Event::Compressed(batch));
         }
         self.sender.handle(now, Event::Wake);
         if metadata_came {
@@ -154,12 +166,19 @@ impl IoLoop {
                         }
                     });
                 }
-                Effect::Compress(job) => {
-                    let compressed = job.run(&mut self.scratch);
-                    self.sender.handle(now, Event::Compressed(compressed));
+                Effect::ForgetTopics(topics) => {
+                    self.refresher.retain_topics(|topic| !topics.contains(topic));
                 }
+                Effect::Compress(job) => self.compress(now, job),
                 Effect::Complete(batch) => self.complete(batch),
             }
+        }
+    }
+
+    fn compress(&mut self, now: Instant, job: CompressJob) {
+        if let Err(job) = self.codec_threads.hand_over(job) {
+            let compressed = job.run(&mut self.scratch);
+            self.sender.handle(now, Event::Compressed(compressed));
         }
     }
 
@@ -219,7 +238,8 @@ impl IoLoop {
                     match answer.await {
                         Ok(answered) => {
                             if answered.hint(&refresher) {
-                                inbox.push(Event::Metadata(leaders(&refresher.snapshot())));
+                                let snapshot = refresher.snapshot();
+                                inbox.push(Event::Metadata(leaders(&inbox.shared, &snapshot)));
                             }
                             inbox.push(answered.event);
                         }
@@ -276,6 +296,26 @@ impl IoLoop {
         }
     }
 
+    /// With acks=0 nobody says what has arrived, so the connections are ended with care.
+    async fn take_leave(&self) {
+        if self.shared.acks != Acks::None {
+            return;
+        }
+        let until = match *self.shared.closing.lock() {
+            Closing::Until(Some(until)) => until.min(Instant::now() + LEAVE_MAX),
+            _ => Instant::now() + LEAVE_MAX,
+        };
+        let links: Vec<_> = self.links.borrow().values().cloned().collect();
+        let finishing: Vec<_> = links.iter().map(|link| link.connection.finish()).collect();
+        let finished = async {
+            for finishing in finishing {
+                finishing.await;
+            }
+        };
+        // A broker that doesn't end its side in time has what it has.
+        let _ = tokio::time::timeout_at(until.into(), finished).await;
+    }
+
     fn end(self) {
         self.refresher.pool().close();
         let report = CloseReport { is_closed: true, ..self.report };
@@ -284,6 +324,9 @@ impl IoLoop {
         self.shared.metadata_changed.wake_all();
     }
 }
+
+/// How long brokers have to read what was written, when a producer with acks=0 is closed.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 fn request_failed(
     link: &Link,
@@ -305,7 +348,7 @@ async fn watch_metadata(refresher: MetadataRefresher, inbox: Rc<Inbox>) {
         let snapshot = refresher.newer_than(generation).await;
         generation = snapshot.generation();
         *inbox.shared.unreachable.lock() = None;
-        inbox.push(Event::Metadata(leaders(&snapshot)));
+        inbox.push(Event::Metadata(leaders(&inbox.shared, &snapshot)));
     }
 }
 
@@ -337,7 +380,11 @@ async fn ask_for_topics(shared: Arc<Shared>, refresher: MetadataRefresher, backo
 }
 
 /// The view of the cluster as the sender takes it.
-fn leaders(snapshot: &ClusterSnapshot) -> Vec<TopicLeaders> {
+fn leaders(shared: &Shared, snapshot: &ClusterSnapshot) -> Vec<TopicLeaders> {
+    let is_near = |leader: BrokerId| {
+        let rack = snapshot.broker(leader).and_then(|broker| broker.rack.as_deref());
+        shared.rack.is_some() && rack == shared.rack.as_deref()
+    };
     let topics = snapshot.topics().map(|topic| TopicLeaders {
         topic: topic.name.clone(),
         topic_id: topic.id,
@@ -346,6 +393,7 @@ fn leaders(snapshot: &ClusterSnapshot) -> Vec<TopicLeaders> {
                 partition: partition.index,
                 leader: partition.leader,
                 leader_epoch: partition.leader_epoch,
+                is_near: partition.leader.is_some_and(is_near),
             })
             .collect(),
     });

@@ -13,6 +13,7 @@
 mod builder;
 mod bulk;
 mod clock;
+mod codec_threads;
 mod delivery;
 mod error;
 mod intercepted;

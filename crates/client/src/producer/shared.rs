@@ -9,7 +9,7 @@ use streamledger_client_core::accumulator::RecordAccumulator;
 use streamledger_client_core::map::Map;
 use streamledger_client_core::partitioner::Partitioning;
 use streamledger_client_core::sender::SenderMetrics;
-use streamledger_protocol::TopicName;
+use streamledger_protocol::{Acks, TopicName};
 use tokio::sync::Notify;
 
 use super::CloseReport;
@@ -23,6 +23,9 @@ use crate::observe::Interceptors;
 pub(super) struct Shared {
     pub(super) accumulator: Arc<RecordAccumulator>,
     pub(super) partitioning: Partitioning,
+    /// The client's rack, if the partitioner is to prefer it (KIP-1123).
+    pub(super) rack: Option<String>,
+    pub(super) acks: Acks,
     pub(super) max_block: Duration,
     pub(super) started: Instant,
     /// Wakes the I/O thread's loop. Costs an atomic operation while the loop is awake.

@@ -135,7 +135,7 @@ pub enum CompressionError {
     },
 }
 
-/// A thread's state for compressing batches: each codec's tables, and a spare buffer.
+/// A thread's state for compressing batches: each codec's tables, and an output buffer.
 #[derive(Default)]
 pub struct CompressionScratch {
     #[cfg(feature = "gzip")]
@@ -146,7 +146,7 @@ pub struct CompressionScratch {
     lz4: lz4::Encoder,
     #[cfg(feature = "zstd")]
     zstd: zstandard::Encoder,
-    spare: Vec<u8>,
+    output: Vec<u8>,
 }
 
 impl fmt::Debug for CompressionScratch {
@@ -162,27 +162,28 @@ impl CompressionScratch {
         Self::default()
     }
 
-    /// Compresses what lies behind the first `head_bytes` of `buffer` into another buffer, behind
-    /// as many zero bytes. `buffer` is kept as the output of the next call.
+    /// Compresses what lies behind the first `head_bytes` of `buffer`, in place: by way of this
+    /// state's own output, so that a batch on its way holds the buffer that it was filled in and
+    /// nothing more. Only where compressing makes the batch outgrow the buffer does that grow.
     pub(crate) fn compress_behind(
         &mut self,
         head_bytes: usize,
-        buffer: Vec<u8>,
+        mut buffer: Vec<u8>,
         compression: Compression,
     ) -> Result<Vec<u8>, CompressionError> {
-        let mut output = std::mem::take(&mut self.spare);
-        // A buffer far larger than its content would be held as long as the batch is in flight.
-        if output.capacity() > 2 * buffer.len() {
-            output = Vec::new();
-        }
+        let mut output = std::mem::take(&mut self.output);
         output.clear();
-        output.resize(head_bytes, 0);
         let input = buffer.get(head_bytes..).unwrap_or_default();
-        self.compress(input, compression, &mut output)?;
-        if buffer.capacity() <= KEPT_BYTES_MAX {
-            self.spare = buffer;
+        let result = self.compress(input, compression, &mut output);
+        if result.is_ok() {
+            buffer.truncate(head_bytes);
+            buffer.reserve_exact(output.len());
+            buffer.extend_from_slice(&output);
         }
-        Ok(output)
+        if output.capacity() <= KEPT_BYTES_MAX {
+            self.output = output;
+        }
+        result.map(|()| buffer)
     }
 
     /// Appends `input`, compressed, to `output`.

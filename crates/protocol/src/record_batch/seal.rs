@@ -58,8 +58,8 @@ pub struct SealedBatch {
 impl RecordBatchBuilder {
     /// Compresses the records, writes the header in front of them and checksums the whole.
     ///
-    /// Without a codec nothing is copied: the builder's buffer becomes the batch. With one, the
-    /// builder's buffer stays in `scratch` and becomes the output of the next compression.
+    /// The builder's buffer becomes the batch: without a codec nothing is copied, with one the
+    /// compressed records are, from `scratch` over the others.
     ///
     /// # Errors
     /// The batch is empty or longer than 2^31-1 bytes; the codec is not built in, its level is out

@@ -5,6 +5,7 @@ mod failures;
 mod failures_from_14;
 mod rig;
 mod sending;
+mod spreading;
 mod stage;
 mod transactions;
 mod transactions_fail;

@@ -46,6 +46,7 @@ pub(super) struct Rig {
     pub(super) refreshes: u32,
     pub(super) questions: VecDeque<TransactionQuestion>,
     pub(super) desk: TransactionDesk,
+    pub(super) forgotten: u32,
     scratch: CompressionScratch,
 }
 
@@ -71,6 +72,7 @@ impl Rig {
             refreshes: 0,
             questions: VecDeque::new(),
             desk: TransactionDesk::default(),
+            forgotten: 0,
             scratch: CompressionScratch::default(),
         }
     }
@@ -131,6 +133,10 @@ impl Rig {
                 Effect::RefreshMetadata(topics) => {
                     assert_eq!(topics, [TOPIC]);
                     self.refreshes += 1;
+                }
+                Effect::ForgetTopics(topics) => {
+                    assert_eq!(topics, [TOPIC]);
+                    self.forgotten += 1;
                 }
                 Effect::Compress(job) => {
                     let compressed = job.run(&mut self.scratch);
@@ -245,6 +251,7 @@ pub(super) fn leaders_of(
         partition: PartitionIndex(index),
         leader,
         leader_epoch: LeaderEpoch(leader_epoch),
+        is_near: false,
     };
     TopicLeaders { topic: TOPIC.into(), topic_id, partitions: (0..6).map(leader_of).collect() }
 }

@@ -111,6 +111,16 @@ settings! {
     "partitioner.availability.timeout.ms", PRODUCER, LONG_FROM_0, default "0", Low;
     does "After how long without taking a batch a broker gets no keyless records; 0 is never.";
     why "a partition that is only slow should not be left out by surprise.";
+
+    partitioner_rack_aware: bool, set by bool,
+    "partitioner.rack.aware", PRODUCER, SettingType::Boolean, default "false", Low;
+    does "Whether records without a key go to leaders in client.rack, if it has any (KIP-1123).";
+    why "partitions then get unequal shares, unless each rack has as many producers as leaders.";
+
+    client_rack: String, set by &str,
+    "client.rack", PRODUCER, SettingType::Text, default "", Low;
+    does "Where this producer is, for partitioner.rack.aware (KIP-1123).";
+    why "without a rack all leaders are alike.";
 }
 
 settings_without_effect! {
@@ -165,6 +175,7 @@ impl Settings for ProducerSettings {
         client: &mut ClientSettings,
         values: &mut Resolved,
     ) -> Result<(), ConfigError> {
+        self.reconcile_rack()?;
         self.reconcile_idempotence(client.retries, values)?;
         self.reconcile_delivery_timeout(client.request_timeout, values)
     }
@@ -180,6 +191,19 @@ impl ProducerSettings {
             Codec::Zstd => Some(self.compression_zstd_level),
             Codec::None | Codec::Snappy | Codec::Lz4 => None,
         }
+    }
+
+    /// Follows Kafka's `RecordAccumulator.PartitionerConfig`.
+    fn reconcile_rack(&self) -> Result<(), ConfigError> {
+        if self.partitioner_rack_aware && self.client_rack.trim().is_empty() {
+            return Err(ConfigError::Contradiction {
+                names: vec!["partitioner.rack.aware", "client.rack"],
+                reason: "partitioner.rack.aware=true needs to know where the producer is; set \
+                         client.rack to the broker.rack of the brokers nearby"
+                    .to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// Follows Kafka's `ProducerConfig.postProcessAndValidateIdempotenceConfigs`: what was asked
