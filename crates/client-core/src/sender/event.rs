@@ -89,6 +89,7 @@ pub struct PartitionLeader {
     pub leader: Option<BrokerId>,
     /// The leader's epoch; -1 where the brokers are too old to tell.
     pub leader_epoch: LeaderEpoch,
-    /// Whether the leader is where the client is: then the sticky partitioner prefers it (KIP-1123).
+    /// Whether the leader is where the client is: then the sticky partitioner prefers it
+    /// (KIP-1123).
     pub is_near: bool,
 }

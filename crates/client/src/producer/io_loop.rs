@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -122,8 +122,6 @@ impl IoLoop {
                 self.give_up(now);
                 break;
             }
-            // The connections' turn: what was queued is written before the loop goes on.
-            tokio::task::yield_now().await;
             let wakeup = [self.sender.next_wakeup(), next_deadline, until];
             self.wait(wakeup.into_iter().flatten().min()).await;
         }
@@ -184,7 +182,12 @@ impl IoLoop {
 
     /// Waits until something happens, or for the moment.
     async fn wait(&mut self, until: Option<Instant>) {
-        let woken = self.shared.wake.notified();
+        let mut woken = pin!(self.shared.wake.notified());
+        if woken.as_mut().enable() {
+            // There is more to do. First it is the connections' turn, so that what was queued is
+            // written; otherwise they have it while this waits.
+            return tokio::task::yield_now().await;
+        }
         let Some(until) = until.map(tokio::time::Instant::from_std) else { return woken.await };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
         // A timer that rings too early costs one round; moving it costs each round.
