@@ -81,6 +81,10 @@ pub enum AttemptError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitedFor {
+    /// The topic's first metadata.
+    Metadata,
+    /// Room in `buffer.memory`.
+    Memory,
     /// More records, or its linger time.
     Batch,
     /// Its partition to be in the transaction.
@@ -192,6 +196,8 @@ impl fmt::Display for AttemptError {
 impl fmt::Display for WaitedFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Metadata => f.write_str("the topic's metadata"),
+            Self::Memory => f.write_str("buffer memory"),
             Self::Batch => f.write_str("the batch to fill"),
             Self::Transaction => f.write_str("its partition to be in the transaction"),
             Self::ProducerId => f.write_str("a producer id"),
@@ -232,5 +238,86 @@ mod tests {
              waiting for the answer of broker 2; last: no answer came; possibly written"
         );
         assert!(failure.next_action().starts_with("Check the topic"));
+    }
+
+    fn failure(reason: FailureReason, possibly_written: bool) -> DeliveryFailure {
+        DeliveryFailure {
+            reason,
+            stage: Stage::Sent,
+            topic_partition: TopicPartition::new("clicks", PartitionIndex(3)),
+            attempts: 1,
+            last_error: None,
+            waited: Duration::from_millis(7),
+            waited_for: WaitedFor::Leader,
+            possibly_written,
+        }
+    }
+
+    #[test]
+    fn each_reason_says_what_ended_the_batch_and_what_to_do() {
+        let denied = ErrorCode::TopicAuthorizationFailed;
+        let fatal = |error| FailureReason::Fatal(error);
+        let cases = [
+            (FailureReason::DeliveryTimeout, "not delivered within delivery.timeout.ms"),
+            (FailureReason::RetriesExhausted, "given up, retries are used up"),
+            (FailureReason::Rejected(denied), "refused with TOPIC_AUTHORIZATION_FAILED"),
+            (FailureReason::RecordTooLarge, "one record is more than the broker takes"),
+            (FailureReason::SequenceLost, "the broker lost the producer's sequence"),
+            (FailureReason::NotSealed("no zstd".to_owned()), "the batch can't be sealed (no zstd)"),
+            (FailureReason::TransactionAborted, "its transaction is aborted"),
+            (fatal(FatalError::Broker(ErrorCode::ProducerFenced)), "the producer can't go on ("),
+            (fatal(FatalError::NoNextEpoch), "the producer can't go on ("),
+            (FailureReason::Closed, "the producer was closed"),
+        ];
+        for (reason, start) in cases {
+            for possibly_written in [false, true] {
+                let failure = failure(reason.clone(), possibly_written);
+                let text = failure.to_string();
+                let tail = " after 7 ms, 1 attempt, waiting for the partition's leader; ";
+                let end = if possibly_written { "possibly written" } else { "not written" };
+                assert!(text.ends_with(&format!("{tail}{end}")), "{text}");
+                assert!(text.starts_with(&format!("clicks-3: {start}")), "{text}");
+                assert!(failure.next_action().ends_with('.'), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_possibly_written_is_never_to_be_sent_again_unseen() {
+        let fatal = FailureReason::Fatal(FatalError::NoNextEpoch);
+        for reason in [FailureReason::DeliveryTimeout, FailureReason::Closed, fatal] {
+            assert!(failure(reason.clone(), true).next_action().starts_with("Check the topic"));
+            assert!(!failure(reason, false).next_action().starts_with("Check the topic"));
+        }
+    }
+
+    #[test]
+    fn each_attempts_error_and_each_wait_is_told_in_words() {
+        let broker = BrokerId(2);
+        let waits = [
+            (WaitedFor::Metadata, "the topic's metadata"),
+            (WaitedFor::Memory, "buffer memory"),
+            (WaitedFor::Batch, "the batch to fill"),
+            (WaitedFor::ProducerId, "a producer id"),
+            (WaitedFor::Leader, "the partition's leader"),
+            (WaitedFor::Connection(broker), "a connection to broker 2"),
+            (WaitedFor::Room(broker), "the requests in flight to broker 2"),
+            (WaitedFor::Throttle(broker), "the throttle time of broker 2"),
+            (WaitedFor::EarlierBatch, "an earlier batch of the partition"),
+            (WaitedFor::Epoch, "a new producer epoch"),
+            (WaitedFor::Backoff, "the next attempt"),
+            (WaitedFor::Compression, "its compression"),
+            (WaitedFor::Answer(broker), "the answer of broker 2"),
+        ];
+        for (wait, text) in waits {
+            assert_eq!(wait.to_string(), text);
+        }
+        for (error, text) in [
+            (AttemptError::NoAnswer, "no answer came"),
+            (AttemptError::NotSent, "the request could not be sent"),
+            (AttemptError::NotAnswered, "the broker's answer left the partition out"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
     }
 }

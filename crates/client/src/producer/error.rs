@@ -138,10 +138,14 @@ impl ProduceError {
         }
     }
 
-    /// What it waited for at the end, if it had been accepted.
+    /// What it waited for at the end, if it waited.
     #[must_use]
     pub fn waited_for(&self) -> Option<WaitedFor> {
-        self.failure().map(|failure| failure.waited_for)
+        match self {
+            Self::MetadataTimeout { .. } => Some(WaitedFor::Metadata),
+            Self::MemoryFull { .. } => Some(WaitedFor::Memory),
+            _ => self.failure().map(|failure| failure.waited_for),
+        }
     }
 
     /// Whether it may be in the log all the same. If not, it surely is not.
@@ -260,34 +264,120 @@ impl std::error::Error for TrySendError<'_> {}
 mod tests {
     use super::*;
 
-    #[test]
-    fn each_error_says_what_happened_and_what_to_do_in_one_sentence_each() {
+    /// One of each kind of a record that was not accepted, with its sentence and its stage.
+    fn earlier() -> Vec<(ProduceError, &'static str, Stage)> {
         let topic = || TopicName::from("clicks");
         let waited = Duration::from_millis(60_000);
-        let errors = [
-            ProduceError::RecordTooLarge { topic: topic(), record_bytes: 9, bytes_max: 5 },
-            ProduceError::TopicRefused {
-                topic: topic(),
-                error: ErrorCode::TopicAuthorizationFailed,
-            },
-            ProduceError::MetadataTimeout {
-                topic: topic(),
-                cause: Some("localhost:9092: can't connect".into()),
-                waited,
-            },
-            ProduceError::NoSuchPartition {
-                topic: topic(),
-                partition: PartitionIndex(9),
-                partition_count: 6,
-            },
-            ProduceError::MemoryFull { topic: topic(), waited },
-            ProduceError::Closed,
-            ProduceError::WouldDeadlock,
-        ];
-        for error in errors {
-            assert!(!error.possibly_written() && error.attempts() == 0, "{error}");
-            assert!(error.next_action().ends_with('.') && !error.to_string().ends_with('.'));
+        let metadata = |cause: Option<&str>| ProduceError::MetadataTimeout {
+            topic: topic(),
+            cause: cause.map(Arc::from),
+            waited,
+        };
+        let (partition, partition_count) = (PartitionIndex(9), 6);
+        vec![
+            (
+                ProduceError::RecordTooLarge { topic: topic(), record_bytes: 9, bytes_max: 5 },
+                "clicks: a record of 9 bytes is over the limit of 5 bytes",
+                Stage::Accumulated,
+            ),
+            (
+                ProduceError::InvalidTopic(TopicName::from("a b").validate().unwrap_err()),
+                "",
+                Stage::Partitioned,
+            ),
+            (
+                ProduceError::TopicRefused {
+                    topic: topic(),
+                    error: ErrorCode::TopicAuthorizationFailed,
+                },
+                "clicks: TOPIC_AUTHORIZATION_FAILED",
+                Stage::Partitioned,
+            ),
+            (
+                metadata(Some("localhost:9092: can't connect")),
+                "clicks: no metadata within 60000 ms (localhost:9092: can't connect)",
+                Stage::Partitioned,
+            ),
+            (metadata(None), "clicks: no metadata within 60000 ms", Stage::Partitioned),
+            (
+                ProduceError::NoSuchPartition { topic: topic(), partition, partition_count },
+                "clicks: there is no partition 9, only 6 partitions",
+                Stage::Partitioned,
+            ),
+            (
+                ProduceError::MemoryFull { topic: topic(), waited },
+                "clicks: the buffer memory stayed used up for 60000 ms",
+                Stage::Accumulated,
+            ),
+            (
+                ProduceError::NotSerialized {
+                    topic: topic(),
+                    field: "value",
+                    cause: "no such column".into(),
+                },
+                "clicks: the value can't be serialized: no such column",
+                Stage::Serialized,
+            ),
+        ]
+    }
+
+    /// Those of a record that had a partition, or of a producer that takes none.
+    fn later() -> Vec<(ProduceError, &'static str, Stage)> {
+        let failure = DeliveryFailure {
+            reason: FailureReason::DeliveryTimeout,
+            stage: Stage::Sent,
+            topic_partition: TopicPartition::new("clicks", PartitionIndex(3)),
+            attempts: 4,
+            last_error: Some(AttemptError::Broker(ErrorCode::NotEnoughReplicas)),
+            waited: Duration::from_millis(60_000),
+            waited_for: WaitedFor::Backoff,
+            possibly_written: true,
+        };
+        vec![
+            (
+                ProduceError::NotDelivered(Arc::new(failure)),
+                "clicks-3: not delivered within delivery.timeout.ms after 60000 ms, 4 attempts, \
+                 waiting for the next attempt; last: NOT_ENOUGH_REPLICAS",
+                Stage::Sent,
+            ),
+            (
+                ProduceError::Fatal(FatalError::Broker(ErrorCode::ProducerFenced)),
+                "the producer can't go on: PRODUCER_FENCED",
+                Stage::Accumulated,
+            ),
+            (ProduceError::Closed, "the producer is closed", Stage::Accumulated),
+            (
+                ProduceError::WouldDeadlock,
+                "a callback can't wait for the thread that it runs on",
+                Stage::Accumulated,
+            ),
+        ]
+    }
+
+    fn each() -> Vec<(ProduceError, &'static str, Stage)> {
+        earlier().into_iter().chain(later()).collect()
+    }
+
+    #[test]
+    fn each_error_says_what_happened_at_which_stage_and_what_to_do() {
+        for (error, sentence, stage) in each() {
+            let text = error.to_string();
+            assert!(text.starts_with(sentence) && !text.ends_with('.'), "{text}");
+            assert_eq!(error.stage(), stage, "{text}");
+            assert!(error.next_action().ends_with('.'), "{text}");
+            let is_accepted = matches!(error, ProduceError::NotDelivered(_));
+            assert_eq!(error.possibly_written(), is_accepted, "{text}");
+            assert_eq!(error.attempts(), if is_accepted { 4 } else { 0 }, "{text}");
+            assert_eq!(error.topic_partition().is_some(), is_accepted, "{text}");
+            assert_eq!(error.waited() > Duration::ZERO, error.waited_for().is_some(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_waited_for_is_told_also_of_records_that_were_not_accepted() {
+        let waits: Vec<_> = each().iter().filter_map(|(error, ..)| error.waited_for()).collect();
+        let metadata = WaitedFor::Metadata;
+        assert_eq!(waits, [metadata, metadata, WaitedFor::Memory, WaitedFor::Backoff]);
     }
 
     #[test]
