@@ -26,6 +26,7 @@ pub mod access;
 pub mod args;
 pub mod command;
 pub mod interrupt;
+pub mod metrics_server;
 pub mod producing;
 pub mod topic_access;
 pub mod usage;

@@ -19,8 +19,8 @@ pub use consumer::{
 pub use metadata::Unreachable;
 pub use network::{NetworkError, NetworkErrorKind, Token, TokenError, TokenFuture, TokenProvider};
 pub use observe::{
-    InterceptedHeader, InterceptedRecord, Interceptor, InvalidTraceParent, OnEnd, TraceContext,
-    TraceParent,
+    InterceptedHeader, InterceptedRecord, Interceptor, InvalidTraceParent, OnEnd,
+    PROMETHEUS_CONTENT_TYPE, TraceContext, TraceParent, metrics_markdown,
 };
 pub use producer::{
     BatchReport, CloseReport, DeliveryFuture, JsonSerializer, ProduceError, Producer,

@@ -17,6 +17,7 @@ use crate::failure::Outcome;
 use crate::help::with_examples;
 use crate::interrupt::Interrupt;
 use crate::latency::{BatchEnd, LatencyBook, Percentiles};
+use crate::metrics_server::{MetricsArguments, MetricsServer};
 use crate::producing::{self, Ending, send_failure};
 use crate::ui::{self, table, units};
 use crate::usage;
@@ -79,6 +80,9 @@ struct ProduceBench {
 
     #[command(flatten)]
     producer: ProducerArguments,
+
+    #[command(flatten)]
+    metrics: MetricsArguments,
 }
 
 const ABOUT: &str = "Send a file's records over and over, and measure.
@@ -151,6 +155,7 @@ fn measure(
             report.error.as_ref().map(ToString::to_string),
         ));
     })?;
+    let _metrics = MetricsServer::start(&bench.metrics, &producer, false)?;
     let ending = Ending::watch(&producer, interrupt);
     producer.partitions_for(&bench.topic).map_err(|error| send_failure(&error))?;
     let started = match bench.format {

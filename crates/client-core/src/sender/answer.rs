@@ -26,7 +26,7 @@ impl Sender {
             let broker = self.brokers.entry(done.broker).or_default();
             broker.throttled_until = broker.throttled_until.max(Some(now + throttle));
         }
-        self.metrics.lock().count_response(now, done.sent_at, throttle);
+        self.metrics.lock().count_response(now, done.sent_at, done.broker, throttle);
         for (place, &(slot, batch)) in done.batches.iter().enumerate() {
             let Some(partition) = self.partition(slot) else { continue };
             let is_ours = |(answered, _): &&(TopicPartition, PartitionAnswer)| {
@@ -52,6 +52,7 @@ impl Sender {
 
     fn take_request(&mut self, request: RequestId) -> Option<RequestInFlight> {
         let done = self.requests.remove(&request)?;
+        self.metrics.lock().requests_ended += 1;
         let broker = self.brokers.entry(done.broker).or_default();
         broker.in_flight = broker.in_flight.saturating_sub(1);
         Some(done)

@@ -4,8 +4,11 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use streamledger_protocol::{BrokerId, TopicName};
+
 use super::batch::ProducerBatch;
 use super::effect::CompletedBatch;
+use crate::map::Map;
 
 /// The counts since the producer began, and its times by stage.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub struct SenderMetrics {
     pub batch_records: u64,
     /// Their bytes as sent.
     pub batch_bytes: u64,
+    /// Bytes of the largest of them.
+    pub batch_bytes_max: u64,
     /// Their bytes before compression.
     pub uncompressed_bytes: u64,
     /// Bytes of batches acknowledged, as sent.
@@ -32,14 +37,52 @@ pub struct SenderMetrics {
     pub requests: u64,
     /// Responses to them (`response-total`).
     pub responses: u64,
+    /// Requests that have ended, answered or not.
+    pub requests_ended: u64,
     /// The sum of the brokers' throttle times.
     pub throttled: Duration,
+    /// The longest of them.
+    pub throttled_max: Duration,
+    /// What was counted of each topic.
+    pub topics: Map<TopicName, TopicCounts>,
+    /// What was counted of each broker.
+    pub nodes: Map<BrokerId, NodeCounts>,
     /// From a batch's first record to its first request (`record-queue-time`).
     pub accumulated: StageTimes,
     /// From a request to its answer (`request-latency`).
     pub sent: StageTimes,
     /// From a batch's first record to its acknowledgement, each batch as often as it has records.
     pub acknowledged: StageTimes,
+}
+
+/// The counts of one topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TopicCounts {
+    /// Records acknowledged.
+    pub records_sent: u64,
+    /// Records failed.
+    pub record_errors: u64,
+    /// Records sent again.
+    pub record_retries: u64,
+    /// Bytes of batches sent for the first time, as sent.
+    pub batch_bytes: u64,
+    /// Their bytes before compression.
+    pub uncompressed_bytes: u64,
+}
+
+/// The counts of one broker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeCounts {
+    /// Requests sent.
+    pub requests: u64,
+    /// Responses to them.
+    pub responses: u64,
+    /// Bytes of batches in them.
+    pub bytes: u64,
+    /// The sum of the times from a request to its response.
+    pub latency: Duration,
+    /// The longest of them.
+    pub latency_max: Duration,
 }
 
 impl Default for SenderMetrics {
@@ -51,12 +94,17 @@ impl Default for SenderMetrics {
             batches: 0,
             batch_records: 0,
             batch_bytes: 0,
+            batch_bytes_max: 0,
             uncompressed_bytes: 0,
             bytes_acknowledged: 0,
             batch_splits: 0,
             requests: 0,
             responses: 0,
+            requests_ended: 0,
             throttled: Duration::ZERO,
+            throttled_max: Duration::ZERO,
+            topics: Map::default(),
+            nodes: Map::default(),
             accumulated: StageTimes::new(),
             sent: StageTimes::new(),
             acknowledged: StageTimes::new(),
@@ -65,29 +113,74 @@ impl Default for SenderMetrics {
 }
 
 impl SenderMetrics {
-    pub(crate) fn count_first_attempt(&mut self, now: Instant, batch: &ProducerBatch) {
-        self.batches += 1;
-        self.batch_records += batch.records();
-        self.batch_bytes += batch.sealed.bytes.len() as u64;
-        self.uncompressed_bytes += batch.sealed.uncompressed_bytes as u64;
-        self.accumulated.record(now.saturating_duration_since(batch.created), 1);
+    /// Counts a request that is sent.
+    pub(crate) fn count_request(&mut self, broker: BrokerId) {
+        self.requests += 1;
+        self.nodes.entry(broker).or_default().requests += 1;
     }
 
-    pub(crate) fn count_response(&mut self, now: Instant, sent_at: Instant, throttle: Duration) {
+    /// Counts a batch in a request, its first one or a later.
+    pub(crate) fn count_attempt(
+        &mut self,
+        now: Instant,
+        to: (&TopicName, BrokerId),
+        batch: &ProducerBatch,
+        is_first: bool,
+    ) {
+        let (records, bytes) = (batch.records(), batch.sealed.bytes.len() as u64);
+        let uncompressed_bytes = batch.sealed.uncompressed_bytes as u64;
+        let (topic, broker) = to;
+        self.nodes.entry(broker).or_default().bytes += bytes;
+        if !is_first {
+            self.record_retries += records;
+            self.topic(topic).record_retries += records;
+            return;
+        }
+        self.batches += 1;
+        self.batch_records += records;
+        self.batch_bytes += bytes;
+        self.batch_bytes_max = self.batch_bytes_max.max(bytes);
+        self.uncompressed_bytes += uncompressed_bytes;
+        self.accumulated.record(now.saturating_duration_since(batch.created), 1);
+        let topic = self.topic(topic);
+        topic.batch_bytes += bytes;
+        topic.uncompressed_bytes += uncompressed_bytes;
+    }
+
+    pub(crate) fn count_response(
+        &mut self,
+        now: Instant,
+        sent_at: Instant,
+        broker: BrokerId,
+        throttle: Duration,
+    ) {
+        let latency = now.saturating_duration_since(sent_at);
         self.responses += 1;
         self.throttled += throttle;
-        self.sent.record(now.saturating_duration_since(sent_at), 1);
+        self.throttled_max = self.throttled_max.max(throttle);
+        self.sent.record(latency, 1);
+        let node = self.nodes.entry(broker).or_default();
+        node.responses += 1;
+        node.latency += latency;
+        node.latency_max = node.latency_max.max(latency);
     }
 
     pub(crate) fn count_completed(&mut self, now: Instant, batch: &CompletedBatch) {
         let records = u64::from(batch.record_count.cast_unsigned());
+        let topic = batch.topic_partition().topic;
         if batch.outcome.is_err() {
             self.record_errors += records;
+            self.topic(&topic).record_errors += records;
             return;
         }
         self.records_sent += records;
         self.bytes_acknowledged += batch.batch_bytes as u64;
         self.acknowledged.record(now.saturating_duration_since(batch.created()), records);
+        self.topic(&topic).records_sent += records;
+    }
+
+    fn topic(&mut self, name: &TopicName) -> &mut TopicCounts {
+        self.topics.entry(name.clone()).or_default()
     }
 }
 
@@ -133,6 +226,24 @@ impl StageTimes {
         self.histogram.as_ref().map_or(0, Histogram::max)
     }
 
+    /// How many times are at most each of these bounds, which rise; microseconds.
+    #[must_use]
+    pub fn counts_up_to(&self, bounds_us: &[u64]) -> Vec<u64> {
+        let mut counts = vec![0; bounds_us.len()];
+        for bucket in self.histogram.iter().flat_map(Histogram::iter_recorded) {
+            let place = bounds_us.partition_point(|bound| *bound < bucket.value_iterated_to());
+            if let Some(count) = counts.get_mut(place) {
+                *count += bucket.count_since_last_iteration();
+            }
+        }
+        let mut sum = 0;
+        for count in &mut counts {
+            sum += *count;
+            *count = sum;
+        }
+        counts
+    }
+
     /// The mean time, microseconds.
     #[must_use]
     pub fn mean_micros(&self) -> f64 {
@@ -143,5 +254,21 @@ impl StageTimes {
 impl Default for StageTimes {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_up_to_bounds_add_up_and_leave_out_what_is_longer() {
+        let mut times = StageTimes::new();
+        for (micros, count) in [(5, 2), (80, 3), (5_000, 4), (2_000_000, 1)] {
+            times.record(Duration::from_micros(micros), count);
+        }
+        assert_eq!(times.counts_up_to(&[10, 100, 1_000, 10_000]), [2, 5, 5, 9]);
+        assert_eq!(times.count(), 10);
+        assert_eq!(StageTimes::new().counts_up_to(&[1, 2]), [0, 0]);
     }
 }

@@ -61,7 +61,7 @@ pub use effect::{
     ProduceTransaction, RequestId,
 };
 pub use event::{Event, PartitionLeader, ProducerIdAnswer, TopicLeaders};
-pub use metrics::{SenderMetrics, StageTimes};
+pub use metrics::{NodeCounts, SenderMetrics, StageTimes, TopicCounts};
 pub use verdict::{Answer, PartitionAnswer, Verdict, VerdictContext, judge};
 
 use crate::accumulator::{Gate, PartitionQueue, ReadyRules, RecordAccumulator};

@@ -243,16 +243,15 @@ impl Sender {
         }
         let metrics = Arc::clone(&self.metrics);
         let mut metrics = metrics.lock();
-        metrics.requests += 1;
+        metrics.count_request(broker);
         for &(slot, id) in &names {
             let Some(partition) = self.partition(slot) else { continue };
             let Some(place) = partition.place_of(id) else { continue };
+            let to = (&partition.topic_partition.topic, broker);
             let batch = &mut partition.unresolved[place];
             batch.attempts.count += 1;
-            match batch.attempts.sent_at.replace(now) {
-                None => metrics.count_first_attempt(now, batch),
-                Some(_) => metrics.record_retries += batch.records(),
-            }
+            let is_first = batch.attempts.sent_at.replace(now).is_none();
+            metrics.count_attempt(now, to, batch, is_first);
         }
         drop(metrics);
         self.brokers.entry(broker).or_default().in_flight += 1;

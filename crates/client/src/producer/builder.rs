@@ -18,6 +18,7 @@ use tokio::task::LocalSet;
 use super::codec_threads;
 use super::io_loop::IoLoop;
 use super::metrics::CallerMetrics;
+use super::rates::Rates;
 use super::report::{BatchObserver, BatchReport};
 use super::send::partitioning_of;
 use super::shared::{Closing, Shared, TopicWaits};
@@ -90,13 +91,16 @@ impl ProducerBuilder {
         accumulator.watch_batches(Box::new(batch_opened));
         let sender_config = sender_config(&config, compression);
         let sender = Sender::new(sender_config, Arc::clone(&accumulator), random);
+        let started = Instant::now();
         let shared = Arc::new(Shared {
             accumulator,
             partitioning,
             rack: config.partitioner_rack_aware.then(|| config.client_rack.clone()),
             acks: config.acks,
             max_block: config.max_block,
-            started: Instant::now(),
+            started,
+            client_id: config.client().client_id.clone(),
+            rates: Mutex::new(Rates::new(started)),
             wake: Notify::new(),
             deadlines: Deadlines::default(),
             topics: TopicWaits::default(),

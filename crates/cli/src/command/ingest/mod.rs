@@ -15,6 +15,7 @@ use crate::clicks;
 use crate::command::name_and_value;
 use crate::help::with_examples;
 use crate::input::{FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
+use crate::metrics_server::MetricsArguments;
 use crate::schema::TypeOverride;
 
 /// Partitions of a topic that `ingest` creates, unless told otherwise.
@@ -97,6 +98,9 @@ pub struct IngestArguments {
 
     #[command(flatten)]
     producer: ProducerArguments,
+
+    #[command(flatten)]
+    metrics: MetricsArguments,
 }
 
 /// What to do at a bad row.

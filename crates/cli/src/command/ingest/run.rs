@@ -14,6 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::input::InputPlan;
 use crate::interrupt::{Interrupt, InterruptibleInput};
 use crate::ledger::{Account, Ledger};
+use crate::metrics_server::MetricsServer;
 use crate::producing::{self, Configured, Ending};
 use crate::topic_access::{self, EnsuredTopic, FoundTopic};
 use crate::ui::progress::Progress;
@@ -94,7 +95,9 @@ fn run_on(
     }
     let ledger = Arc::new(Ledger::default());
     let producer = producing::start(configured.config, &ledger)?;
+    let metrics = MetricsServer::start(&arguments.metrics, &producer, arguments.quiet)?;
     let sent = send(arguments, plan, &producer, &ledger, interrupt);
+    drop(metrics);
     let failure = sent.outcome.as_ref().err().map(|failure| &**failure);
     let summary = Summary {
         status: sent.status,

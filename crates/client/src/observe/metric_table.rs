@@ -1,0 +1,143 @@
+//! Every metric of the producer, declared once: Kafka's name, kind, what it says, where it is read.
+//!
+//! The Prometheus text and docs/metrics.md are both made from these rows.
+
+use crate::producer::{NodeMetrics, ProducerMetrics, TopicMetrics};
+
+/// Whether a metric only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MetricKind {
+    /// A count since the producer began.
+    Counter,
+    /// A value as it is now, or a mean.
+    Gauge,
+}
+
+impl MetricKind {
+    /// The word that Prometheus has for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// A metric of a producer, a topic or a node.
+pub(crate) struct Metric<T> {
+    /// Kafka's name for it.
+    pub(crate) name: &'static str,
+    pub(crate) kind: MetricKind,
+    /// What it says, with its unit.
+    pub(crate) help: &'static str,
+    pub(crate) value: fn(&T) -> f64,
+}
+
+macro_rules! metrics {
+    (
+        $(#[$doc:meta])* $rows:ident: $of:ty;
+        $($kind:ident $name:literal $help:literal $value:expr;)*
+    ) => {
+        $(#[$doc])*
+        pub(crate) const $rows: &[Metric<$of>] = &[
+            $(Metric { name: $name, kind: MetricKind::$kind, help: $help, value: $value },)*
+        ];
+    };
+}
+
+metrics! {
+    /// Kafka's `producer-metrics`.
+    PRODUCER: ProducerMetrics;
+    Counter "record-send-total" "Records acknowledged." |m| m.record_send_total as f64;
+    Gauge "record-send-rate" "Records acknowledged a second." |m| m.record_send_rate;
+    Counter "record-error-total" "Records that failed for good." |m| m.record_error_total as f64;
+    Gauge "record-error-rate" "Records that failed for good, a second." |m| m.record_error_rate;
+    Counter "record-retry-total" "Records sent again." |m| m.record_retry_total as f64;
+    Gauge "record-retry-rate" "Records sent again, a second." |m| m.record_retry_rate;
+    Gauge "record-queue-time-avg"
+        "Mean time of a batch from its first record to its first request, ms."
+        |m| m.record_queue_time_avg;
+    Gauge "record-queue-time-max" "Longest of those times, ms." |m| m.record_queue_time_max;
+    Counter "batch-total" "Batches sent; Kafka has no such count." |m| m.batch_total as f64;
+    Gauge "batch-size-avg" "Mean size of a batch as sent, bytes." |m| m.batch_size_avg;
+    Gauge "batch-size-max" "Largest batch as sent, bytes." |m| m.batch_size_max as f64;
+    Counter "batch-split-total" "Batches split because the broker found them too large."
+        |m| m.batch_split_total as f64;
+    Gauge "compression-rate-avg" "Bytes of batches as sent, over their bytes before compression."
+        |m| m.compression_rate_avg;
+    Gauge "records-per-request-avg" "Mean records of a request." |m| m.records_per_request_avg;
+    Counter "request-total" "Produce requests sent." |m| m.request_total as f64;
+    Gauge "request-rate" "Produce requests sent a second." |m| m.request_rate;
+    Counter "response-total" "Responses to produce requests." |m| m.response_total as f64;
+    Gauge "response-rate" "Responses to produce requests a second." |m| m.response_rate;
+    Gauge "requests-in-flight" "Produce requests without an answer yet."
+        |m| m.requests_in_flight as f64;
+    Gauge "request-latency-avg" "Mean time from a produce request to its answer, ms."
+        |m| m.request_latency_avg;
+    Gauge "request-latency-max" "Longest of those times, ms." |m| m.request_latency_max;
+    Counter "outgoing-byte-total" "Bytes of acknowledged batches." |m| m.outgoing_byte_total as f64;
+    Gauge "outgoing-byte-rate" "Bytes of acknowledged batches a second." |m| m.outgoing_byte_rate;
+    Gauge "produce-throttle-time-avg" "Mean time a response asked to be left alone, ms."
+        |m| m.produce_throttle_time_avg;
+    Gauge "produce-throttle-time-max" "Longest of those times, ms." |m| m.produce_throttle_time_max;
+    Gauge "buffer-total-bytes" "All of buffer.memory, bytes." |m| m.buffer_total_bytes as f64;
+    Gauge "buffer-available-bytes" "What of it is free, bytes." |m| m.buffer_available_bytes as f64;
+    Gauge "waiting-threads" "Callers that wait for buffer memory now." |m| m.waiting_threads as f64;
+    Counter "bufferpool-wait-total"
+        "How often a caller waited for buffer memory; Kafka has no such count."
+        |m| m.bufferpool_wait_total as f64;
+    Counter "bufferpool-wait-time-ns-total"
+        "All the time that callers waited for buffer memory, ns."
+        |m| m.bufferpool_wait_time_ns_total as f64;
+    Gauge "bufferpool-wait-ratio" "That time a second; over 1 if several callers wait at once."
+        |m| m.bufferpool_wait_ratio;
+    Counter "metadata-wait-time-ns-total" "All the time that callers waited for metadata, ns."
+        |m| m.metadata_wait_time_ns_total as f64;
+}
+
+metrics! {
+    /// Kafka's `producer-topic-metrics`.
+    TOPIC: TopicMetrics;
+    Counter "record-send-total" "Records of the topic acknowledged." |m| m.record_send_total as f64;
+    Counter "record-error-total" "Records of the topic that failed for good."
+        |m| m.record_error_total as f64;
+    Counter "record-retry-total" "Records of the topic sent again." |m| m.record_retry_total as f64;
+    Counter "byte-total" "Bytes of the topic's batches as sent." |m| m.byte_total as f64;
+    Gauge "compression-rate" "Those bytes over the bytes before compression."
+        |m| m.compression_rate;
+}
+
+metrics! {
+    /// Kafka's `producer-node-metrics`.
+    NODE: NodeMetrics;
+    Counter "request-total" "Produce requests sent to the broker." |m| m.request_total as f64;
+    Counter "response-total" "Responses of the broker to them." |m| m.response_total as f64;
+    Counter "outgoing-byte-total" "Bytes of batches sent to the broker, retries included."
+        |m| m.outgoing_byte_total as f64;
+    Gauge "request-latency-avg" "Mean time from a request to the broker's answer, ms."
+        |m| m.request_latency_avg;
+    Gauge "request-latency-max" "Longest of those times, ms." |m| m.request_latency_max;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_kafkas_form_and_counters_end_in_total() {
+        let rows = |names: Vec<(&'static str, MetricKind, &'static str)>| {
+            let set: BTreeSet<_> = names.iter().map(|(name, ..)| *name).collect();
+            assert_eq!(set.len(), names.len());
+            for (name, kind, help) in names {
+                assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{name}");
+                assert_eq!(name.ends_with("-total"), kind == MetricKind::Counter, "{name}");
+                assert!(help.ends_with('.'), "{name}");
+            }
+        };
+        rows(PRODUCER.iter().map(|m| (m.name, m.kind, m.help)).collect());
+        rows(TOPIC.iter().map(|m| (m.name, m.kind, m.help)).collect());
+        rows(NODE.iter().map(|m| (m.name, m.kind, m.help)).collect());
+    }
+}

@@ -1,0 +1,83 @@
+//! The table of metrics as a page of documentation.
+
+use std::fmt::Write;
+
+use super::metric_table::{Metric, NODE, PRODUCER, TOPIC};
+use super::prometheus::{STAGES, STAGES_HELP, prometheus_name};
+use crate::producer::StageMetrics;
+
+/// Renders every metric as Markdown: `docs/metrics.md`.
+#[must_use]
+pub fn metrics_markdown() -> String {
+    let mut page = String::from(HEAD);
+    part(&mut page, "Producer", "kafka_producer", "`client_id`", PRODUCER);
+    part(&mut page, "Per topic", "kafka_producer_topic", "`client_id`, `topic`", TOPIC);
+    part(&mut page, "Per broker", "kafka_producer_node", "`client_id`, `node_id`", NODE);
+    let bounds: Vec<_> =
+        StageMetrics::BOUNDS_US.iter().map(|us| format!("{}", *us as f64 / 1e6)).collect();
+    let _ = write!(
+        page,
+        "\n## Stages\n\n`{STAGES}` is a histogram with the labels `client_id` and `stage`. \
+         {STAGES_HELP}\nIts bounds, in seconds: {}.\n\n{STAGE_ROWS}",
+        bounds.join(", ")
+    );
+    page
+}
+
+const HEAD: &str = "\
+# Metrics
+
+`Producer::metrics` gives a snapshot; `ProducerMetrics::to_prometheus` writes it as Prometheus
+takes it, and `--metrics-listen 127.0.0.1:9404` of `ingest` and `bench produce` serves that at
+`/metrics`. Names are those of Kafka's Java producer.
+
+Counts and means are since the producer began. A rate is over the time since an earlier snapshot:
+one at least half a minute old if there is one, else the producer's start. Averages and maxima of
+Kafka's are over a minute; ours are not.
+
+Not here: per-topic rates (take them from the totals), `record-size-avg` and `record-size-max`,
+`flush-time-ns-total`, the transaction times, the metrics of connections and of Java's selector.
+
+This page is written from the table in `crates/client/src/observe/metric_table.rs`; a test keeps it
+current.
+";
+
+const STAGE_ROWS: &str = "\
+| `stage` | a time of | from | to |
+| --- | --- | --- | --- |
+| `serialized` | one record in 257, if it is typed | the call of `send` | key and value as bytes |
+| `partitioned` | one record in 4097 without a partition | | the partition chosen |
+| `accumulated` | each batch | its first record's append | its first request |
+| `sent` | each request | the request | its answer |
+| `acknowledged` | each record, by its batch | the first record's append | the verdict |
+";
+
+fn part<T>(page: &mut String, title: &str, prefix: &str, labels: &str, rows: &[Metric<T>]) {
+    let _ = write!(page, "\n## {title}\n\nLabels: {labels}.\n\n");
+    page.push_str(
+        "| Kafka's name | In Prometheus | Type | What it says |\n| --- | --- | --- | --- |\n",
+    );
+    for row in rows {
+        let name = prometheus_name(prefix, row.name);
+        let _ =
+            writeln!(page, "| `{}` | `{name}` | {} | {} |", row.name, row.kind.name(), row.help);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Run with `STREAMLEDGER_WRITE_DOCS=1` to write the page.
+    #[test]
+    fn the_page_in_docs_is_current() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+        let page = metrics_markdown();
+        if std::env::var_os("STREAMLEDGER_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == page, "docs/metrics.md is not what the table says: write it again");
+    }
+}
