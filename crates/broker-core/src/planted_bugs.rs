@@ -19,11 +19,23 @@ pub enum PlantedBug {
     IgnoreGapAtRecovery,
     /// The producer snapshot of a new segment is written before the closed one is on disk.
     SnapshotBeforeFlush,
+    /// The last stable offset goes past a transaction that is open.
+    StableOffsetPastOpenTransaction,
+    /// Markers leave before the decision that they stand for is on disk.
+    MarkersBeforeFlush,
+    /// A marker is answered before it is on disk (KAFKA-17507).
+    MarkerAnsweredBeforeFlush,
+    /// A coordinator that is loaded does not go on with the markers that were left.
+    ForgetMarkersAtLoad,
+    /// The end of a transaction is taken from an old epoch of its producer.
+    EndOfOldEpoch,
+    /// The end of a transaction raises the epoch twice (KAFKA-19367).
+    BumpEpochTwice,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::KeepTornTail,
         Self::AckBeforeFlush,
         Self::ForgetProducerStateOnRestart,
@@ -31,6 +43,12 @@ impl PlantedBug {
         Self::HighWatermarkBack,
         Self::IgnoreGapAtRecovery,
         Self::SnapshotBeforeFlush,
+        Self::StableOffsetPastOpenTransaction,
+        Self::MarkersBeforeFlush,
+        Self::MarkerAnsweredBeforeFlush,
+        Self::ForgetMarkersAtLoad,
+        Self::EndOfOldEpoch,
+        Self::BumpEpochTwice,
     ];
 }
 

@@ -18,11 +18,17 @@ pub enum PlantedBug {
     PipelineFirstBatches,
     /// Old sequences go on in a topic that was deleted and made again.
     KeepSequencesInRecreatedTopic,
+    /// An end of a transaction that nobody answered is taken as done: the next one begins on it.
+    UnknownEndIsDone,
+    /// A commit asks although records of the transaction are still on their way.
+    CommitBeforeRecords,
+    /// A failed record does not keep its transaction from being committed.
+    CommitWithoutFailedRecord,
 }
 
 impl PlantedBug {
     /// Every planted bug.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::RestartSequencesAfterMetadataLoss,
         Self::ResealRetriedBatch,
         Self::RequeueOutOfOrder,
@@ -30,5 +36,8 @@ impl PlantedBug {
         Self::BumpEpochWhileUnresolved,
         Self::PipelineFirstBatches,
         Self::KeepSequencesInRecreatedTopic,
+        Self::UnknownEndIsDone,
+        Self::CommitBeforeRecords,
+        Self::CommitWithoutFailedRecord,
     ];
 }

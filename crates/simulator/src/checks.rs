@@ -82,10 +82,12 @@ impl SentBatches {
     }
 }
 
-/// Holds a log's offsets against their order, and the watermark against what it was.
+/// Holds a log's offsets against their order, and those that consumers go by against what they
+/// were.
 pub(crate) fn check_offsets(
     log: &PartitionLog,
     watermark_seen: &mut Offset,
+    stable_seen: &mut Offset,
 ) -> Result<(), (Promise, String)> {
     let (start, stable) = (log.log_start_offset(), log.last_stable_offset());
     let (watermark, end) = (log.high_watermark(), log.log_end_offset());
@@ -97,6 +99,10 @@ pub(crate) fn check_offsets(
         let text = format!("the watermark went from {watermark_seen} back to {watermark}");
         return Err((Promise::WatermarkKeepsItsPlace, text));
     }
-    *watermark_seen = watermark;
+    if stable < *stable_seen {
+        let text = format!("the last stable offset went from {stable_seen} back to {stable}");
+        return Err((Promise::WatermarkKeepsItsPlace, text));
+    }
+    (*watermark_seen, *stable_seen) = (watermark, stable);
     Ok(())
 }

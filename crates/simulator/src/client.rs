@@ -9,13 +9,14 @@ use streamledger_client_core::accumulator::{
 use streamledger_client_core::failure::DeliveryFailure;
 use streamledger_client_core::idempotence::Identity;
 use streamledger_client_core::partitioner::SeededRandom;
-use streamledger_client_core::sender::{RequestId, Sender, SenderConfig};
+use streamledger_client_core::sender::{RequestId, Sender, SenderConfig, TransactionConfig};
 use streamledger_protocol::ProducerIdentity;
 use streamledger_protocol::compression::{Compression, CompressionScratch};
 
 use crate::clock::SimTime;
 use crate::plan::{Planted, ProducerPlan};
 use crate::records::RecordNumber;
+use crate::transactions::{TransactionalCaller, transactional_id};
 
 /// How a record ended, as its callback was told.
 pub(crate) type Ending = (RecordNumber, Result<RecordMetadata, Arc<DeliveryFailure>>);
@@ -41,6 +42,12 @@ pub(crate) struct Client {
     pub(crate) flushes: Vec<u64>,
     pub(crate) identity_seen: Identity,
     pub(crate) closed: bool,
+    /// Its process was killed: it does nothing any more.
+    pub(crate) dead: bool,
+    /// Its process stands still until then.
+    pub(crate) paused_until: SimTime,
+    /// With transactions: who asks for them.
+    pub(crate) transactional: Option<TransactionalCaller>,
 }
 
 /// A request without an answer.
@@ -83,11 +90,16 @@ impl Client {
             in_flight_max: plan.in_flight_max,
             request_timeout: plan.request_timeout,
             delivery_timeout: plan.delivery_timeout,
+            transaction: plan.transaction.as_ref().map(|transaction| TransactionConfig {
+                id: transactional_id(transaction.id),
+                timeout: transaction.timeout,
+            }),
             planted_bug: planted.and_then(Planted::in_client),
             ..SenderConfig::default()
         };
         let sender = Sender::new(config, Arc::clone(&accumulator), random);
         Self {
+            transactional: plan.transaction.clone().map(TransactionalCaller::new),
             plan,
             accumulator,
             identity_seen: sender.identity(),
@@ -101,6 +113,8 @@ impl Client {
             deliveries: Vec::new(),
             flushes: Vec::new(),
             closed: false,
+            dead: false,
+            paused_until: SimTime(0),
         }
     }
 
@@ -111,7 +125,11 @@ impl Client {
 
     /// Whether the caller has sent, or given up, everything.
     pub(crate) fn caller_is_done(&self) -> bool {
-        self.caller.sent >= self.plan.records
+        match &self.transactional {
+            _ if self.dead => true,
+            Some(caller) => caller.is_done(),
+            None => self.caller.sent >= self.plan.records,
+        }
     }
 
     /// Bytes of `buffer.memory` in use.

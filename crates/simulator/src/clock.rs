@@ -35,6 +35,12 @@ impl SimTime {
         let monotonic = MonotonicMs(MONOTONIC_START_MS + self.0 / 1000);
         Now { wall: self.wall(), monotonic }
     }
+
+    /// When the brokers' monotonic clock says that.
+    #[must_use]
+    pub(crate) fn from_monotonic(moment: MonotonicMs) -> Self {
+        Self::from_ms(moment.0.saturating_sub(MONOTONIC_START_MS))
+    }
 }
 
 impl Add<Duration> for SimTime {

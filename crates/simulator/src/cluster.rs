@@ -27,6 +27,8 @@ pub(crate) struct Leader {
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) topics: Vec<Topic>,
+    /// How many of them, the first ones, are for callers to write to.
+    pub(crate) callers_topics: usize,
     /// By slot: a partition's number among all of the cluster.
     pub(crate) leaders: Vec<Leader>,
     /// What metadata told at some earlier moment.
@@ -46,23 +48,37 @@ pub(crate) fn broker_number(broker: BrokerId) -> usize {
 }
 
 impl Cluster {
-    pub(crate) fn new(partition_counts: &[i32]) -> Self {
+    /// The topics that callers write to, and the coordinator's if there is one.
+    pub(crate) fn new(partition_counts: &[i32], has_coordinator: bool) -> Self {
         let mut cluster = Self {
             topics: Vec::new(),
+            callers_topics: partition_counts.len(),
             leaders: Vec::new(),
             stale_view: Vec::new(),
             next_producer_id: 1000,
             next_topic_id: 1,
         };
         for (number, &partition_count) in partition_counts.iter().enumerate() {
-            let name = TopicName::new(format!("topic-{number}"));
-            let (id, first_slot) = (cluster.new_topic_id(), cluster.leaders.len());
-            cluster.topics.push(Topic { name, id, first_slot, partition_count });
-            let slots = usize::try_from(partition_count).unwrap_or(0);
-            let leader = Leader { broker: None, epoch: LeaderEpoch::ZERO };
-            cluster.leaders.resize(first_slot + slots, leader);
+            cluster.add_topic(TopicName::new(format!("topic-{number}")), partition_count);
+        }
+        if has_coordinator {
+            cluster.add_topic(TopicName::new("__transaction_state".to_owned()), 1);
         }
         cluster
+    }
+
+    fn add_topic(&mut self, name: TopicName, partition_count: i32) {
+        let (id, first_slot) = (self.new_topic_id(), self.leaders.len());
+        self.topics.push(Topic { name, id, first_slot, partition_count });
+        let slots = usize::try_from(partition_count).unwrap_or(0);
+        let leader = Leader { broker: None, epoch: LeaderEpoch::ZERO };
+        self.leaders.resize(first_slot + slots, leader);
+    }
+
+    /// How many partitions, the first ones, are for callers to write to.
+    pub(crate) fn callers_slots(&self) -> usize {
+        let topics = self.topics.iter().take(self.callers_topics);
+        topics.map(|topic| usize::try_from(topic.partition_count).unwrap_or(0)).sum()
     }
 
     pub(crate) fn new_topic_id(&mut self) -> TopicId {

@@ -47,6 +47,9 @@ pub(crate) struct PartitionFiles {
     /// The snapshots that survive a power cut for sure.
     pub(crate) safe_snapshots: BTreeMap<Offset, Vec<u8>>,
     pub(crate) indexes: BTreeMap<Offset, IndexPair>,
+    /// The transaction indexes of closed segments: nothing in them tells whether they are right,
+    /// so a flush writes them before the snapshot that says that all below is on disk.
+    pub(crate) transaction_indexes: BTreeMap<Offset, Vec<u8>>,
 }
 
 /// What a flush makes safe, step by step.
@@ -54,6 +57,8 @@ pub(crate) struct PartitionFiles {
 pub(crate) enum FlushStep {
     /// That many bytes of a segment.
     Segment(Offset, usize),
+    /// The transaction index of a segment, which is written now.
+    TransactionIndex(Offset, Vec<u8>),
     /// The producer snapshot of an offset, which is written now.
     Snapshot(Offset, Vec<u8>),
 }
@@ -73,6 +78,9 @@ impl PartitionFiles {
                 if let Some(file) = self.segments.get_mut(&base_offset) {
                     file.safe_bytes = file.safe_bytes.max(bytes.min(file.bytes.len()));
                 }
+            }
+            FlushStep::TransactionIndex(base_offset, content) => {
+                self.transaction_indexes.insert(base_offset, content);
             }
             FlushStep::Snapshot(offset, content) => {
                 self.snapshots.insert(offset, content.clone());

@@ -89,15 +89,17 @@ impl World {
             }
             Fault::Throttle => self.brokers[broker].throttle = Some((until, 20)),
         }
+        if self.transactions.is_some() && self.fault_dice.chance(600) {
+            self.a_transaction_goes_wrong(until);
+        }
         if self.plan.faults.recreate_topics && self.fault_dice.chance(200) {
-            let topic = self.fault_dice.place(self.cluster.topics.len());
+            let topic = self.fault_dice.place(self.cluster.callers_topics);
             self.recreate_topic(topic);
         }
         if self.plan.faults.lose_topics && self.fault_dice.chance(400) {
             self.lose_topics(until);
             // A look at metadata, as an idle producer takes it now and then.
-            let names = self.cluster.topics.iter().map(|topic| topic.name.clone());
-            let topics: Vec<_> = names.collect();
+            let topics = self.callers_topics();
             self.push_metadata(client, &topics);
         }
         let gap = self.fault_dice.between(1, self.plan.faults.gap_us_max);
@@ -112,6 +114,7 @@ impl World {
         self.topics_lost = self.now;
         self.metadata_fails = self.now;
         self.metadata_stale = self.now;
+        self.repair_transactions();
         for broker in 0..self.brokers.len() {
             let state = &mut self.brokers[broker];
             state.slow_disk = None;
@@ -159,6 +162,7 @@ impl World {
             }
             state.returns = false;
             state.pending.clear();
+            state.backlog.clear();
             let at = self.now + Duration::from_micros(self.fault_dice.between(50, 200_000));
             self.queue.push(at, Happening::ConnectionLost { connection });
         }

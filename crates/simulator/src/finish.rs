@@ -21,7 +21,8 @@ impl World {
         let done = self.faults_over
             && !self.closing
             && self.ledger.unresolved() == 0
-            && self.clients.iter().all(crate::client::Client::caller_is_done);
+            && self.clients.iter().all(crate::client::Client::caller_is_done)
+            && self.transactions_are_over();
         if !done {
             return;
         }
@@ -30,6 +31,7 @@ impl World {
         for client in 0..self.clients.len() {
             self.clients[client].accumulator.close();
             self.clients[client].closed = true;
+            self.tell(client, Event::Closing);
             self.tell(client, Event::Wake);
         }
     }
@@ -67,7 +69,8 @@ impl World {
         let comparison = Comparison { ledger: &self.ledger, topic, partition, lives };
         let compared = comparison.run(&mut broken);
         let seen = &self.consumers[slot].seen;
-        let kept = found.iter().map_while(|found| found.content.number());
+        let contents = found.iter().filter_map(|found| found.content.as_ref());
+        let kept = contents.map_while(crate::records::Content::number);
         if !kept.take(seen.len()).eq(seen.iter().copied()) {
             let text = format!("partition {slot} no longer begins with what a consumer read");
             broken.push((Promise::SeenIsKept, text));
@@ -85,6 +88,9 @@ impl World {
         }
         if self.violations.is_empty() {
             self.check_logs();
+        }
+        if self.violations.is_empty() {
+            self.check_transactions();
         }
         if self.counters.compared == 0 && self.violations.is_empty() {
             self.violate(Promise::SomethingIsCompared, "no record was compared".to_owned());
@@ -107,7 +113,8 @@ impl World {
             self.violate(Promise::EverySendResolves, text);
         }
         let mut broken = Vec::new();
-        for (client, producer) in self.clients.iter().enumerate() {
+        let living = self.clients.iter().enumerate().filter(|(_, client)| !client.dead);
+        for (client, producer) in living {
             let flush = |flush: &u64| producer.accumulator.poll_flushed(*flush, Waker::noop());
             let flushed = producer.flushes.iter().all(|number| flush(number) == Poll::Ready(()));
             if !flushed || !producer.sender.is_idle() || !producer.in_flight.is_empty() {
@@ -144,7 +151,9 @@ impl World {
                 self.violate(Promise::LogOpens, format!("partition {slot}: {damage}"));
                 continue;
             }
-            self.counters.compared += self.compare_with_ledger(slot);
+            if slot < self.cluster.callers_slots() {
+                self.counters.compared += self.compare_with_ledger(slot);
+            }
         }
     }
 }

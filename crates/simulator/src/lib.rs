@@ -1,8 +1,9 @@
 //! The real cores under a faked clock, network and disk: one seed, one run.
 //!
-//! What is real: the producer's accumulator, sender and idempotence (`client-core`), the partition
-//! log with its recovery and producer state (`broker-core`), record batches and codecs
-//! (`protocol`). What is faked: time, connections, disks, the controller, and the shells between.
+//! What is real: the producer's accumulator, sender, idempotence and transactions, the consumer's
+//! reader (`client-core`), the partition log with its recovery and producer state and the
+//! transaction coordinator (`broker-core`), record batches and codecs (`protocol`). What is faked:
+//! time, connections, disks, the controller, and the shells between.
 //!
 //! 1. All chance comes from the seed, and no map is iterated in an order of its own: the same seed
 //!    does the same, down to the last line of the trace.
@@ -35,11 +36,14 @@ mod records;
 mod report;
 mod serving;
 mod trace;
+mod transactions;
 mod world;
 
 pub use clock::SimTime;
 pub use disk::CrashKind;
-pub use plan::{DiskPlan, FaultPlan, NetworkPlan, Planted, ProducerPlan, RunPlan, UnknownBug};
+pub use plan::{
+    DiskPlan, FaultPlan, NetworkPlan, Planted, ProducerPlan, RunPlan, TransactionPlan, UnknownBug,
+};
 pub use report::{Counters, Promise, Report, Violation};
 pub use world::World;
 

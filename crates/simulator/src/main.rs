@@ -7,10 +7,11 @@ use streamledger_simulator::{Counters, Planted, Report, RunPlan, run};
 const USAGE: &str = "\
 Runs the real producer and log cores under a faked clock, network and disk.
 
-Usage: simulate [--seed N] [--seeds M] [--trace] [--planted BUG] [--quiet]
+Usage: simulate [--seed N] [--seeds M] [--plan NAME] [--trace] [--planted BUG] [--quiet]
 
   --seed N       the first seed (default 0)
   --seeds M      how many seeds, one after the other (default 1)
+  --plan NAME    plain, transactions, or both of each seed (the default)
   --trace        print what happened, line by line
   --planted BUG  with a bug planted in one of the cores; `--planted list` names them
   --quiet        print only runs that are bad, and the sum
@@ -24,7 +25,17 @@ struct Arguments {
     trace: bool,
     quiet: bool,
     planted: Option<Planted>,
+    plans: &'static [Plan],
 }
+
+/// How a seed becomes a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plan {
+    Plain,
+    Transactions,
+}
+
+const BOTH: &[Plan] = &[Plan::Plain, Plan::Transactions];
 
 enum Asked {
     Run(Arguments),
@@ -33,8 +44,14 @@ enum Asked {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut arguments =
-        Arguments { first_seed: 0, seeds: 1, trace: false, quiet: false, planted: None };
+    let mut arguments = Arguments {
+        first_seed: 0,
+        seeds: 1,
+        trace: false,
+        quiet: false,
+        planted: None,
+        plans: BOTH,
+    };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         let number = |text: String| {
@@ -44,6 +61,14 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--seed" => arguments.first_seed = number(value()?)?,
             "--seeds" => arguments.seeds = number(value()?)?,
             "--trace" => arguments.trace = true,
+            "--plan" => {
+                arguments.plans = match value()?.as_str() {
+                    "plain" => &[Plan::Plain],
+                    "transactions" => &[Plan::Transactions],
+                    "both" => BOTH,
+                    other => return Err(format!("{other:?} is no plan")),
+                }
+            }
             "--quiet" => arguments.quiet = true,
             "--planted" => match value()?.as_str() {
                 "list" => return Ok(Asked::Bugs),
@@ -60,8 +85,11 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
     Ok(Asked::Run(arguments))
 }
 
-fn run_one(seed: u64, arguments: &Arguments) -> Report {
-    let mut plan = RunPlan::from_seed(seed);
+fn run_one(seed: u64, plan: Plan, arguments: &Arguments) -> Report {
+    let mut plan = match plan {
+        Plan::Plain => RunPlan::from_seed(seed),
+        Plan::Transactions => RunPlan::transactional_from_seed(seed),
+    };
     plan.keep_trace = arguments.trace;
     plan.planted = arguments.planted;
     run(plan)
@@ -70,15 +98,17 @@ fn run_one(seed: u64, arguments: &Arguments) -> Report {
 fn run_all(arguments: &Arguments) -> ExitCode {
     let mut sum = Counters::default();
     let mut bad = Vec::new();
-    for seed in arguments.first_seed..arguments.first_seed.saturating_add(arguments.seeds) {
-        let report = run_one(seed, arguments);
+    let seeds = arguments.first_seed..arguments.first_seed.saturating_add(arguments.seeds);
+    let runs = seeds.flat_map(|seed| arguments.plans.iter().map(move |plan| (seed, *plan)));
+    for (seed, plan) in runs {
+        let report = run_one(seed, plan, arguments);
         report.trace.iter().for_each(|line| println!("{line}"));
         if !arguments.quiet || !report.is_good() {
-            println!("{report}");
+            println!("{plan:?} {report}");
         }
         sum.add(&report.counters);
         if !report.is_good() {
-            bad.push(seed);
+            bad.push((seed, plan));
         }
     }
     println!("\nall in all:");
@@ -89,7 +119,7 @@ fn run_all(arguments: &Arguments) -> ExitCode {
         println!("every promise was kept");
         return ExitCode::SUCCESS;
     }
-    println!("{} of {} seeds are bad: {bad:?}", bad.len(), arguments.seeds);
+    println!("{} runs are bad: {bad:?}", bad.len());
     ExitCode::FAILURE
 }
 

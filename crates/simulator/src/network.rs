@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use streamledger_client_core::sender::{PartitionAnswer, RequestId};
+use streamledger_client_core::sender::{OutgoingRequest, PartitionAnswer, RequestId};
 use streamledger_protocol::{Offset, TopicPartition};
 
 use crate::clock::SimTime;
@@ -33,6 +33,9 @@ pub(crate) struct Connection {
     pub(crate) cut_at: u64,
     /// Responses that wait for their flush, in the order of their requests.
     pub(crate) pending: VecDeque<PendingResponse>,
+    /// Requests behind one that waits for the transaction coordinator: a broker takes the requests
+    /// of a connection one after the other.
+    pub(crate) backlog: VecDeque<OutgoingRequest>,
 }
 
 /// A response that is being put together.
@@ -49,6 +52,8 @@ pub(crate) struct PendingPart {
     pub(crate) slot: usize,
     /// The life of the partition's log in which it was appended.
     pub(crate) life: u32,
+    /// It waits for the word of the transaction coordinator: the number of the admission.
+    pub(crate) admission: Option<u64>,
     /// It waits until the log is flushed past this.
     pub(crate) flushed_past: Option<Offset>,
     pub(crate) answer: PartitionAnswer,
@@ -76,6 +81,13 @@ impl Connection {
             arrived: 0,
             cut_at: u64::MAX,
             pending: VecDeque::new(),
+            backlog: VecDeque::new(),
         }
+    }
+
+    /// Whether a request waits for the transaction coordinator.
+    pub(crate) fn is_admitting(&self) -> bool {
+        let last = self.pending.back();
+        last.is_some_and(|last| last.parts.iter().any(|part| part.admission.is_some()))
     }
 }

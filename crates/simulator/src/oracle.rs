@@ -36,7 +36,8 @@ pub(crate) enum End {
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     pub(crate) offset: Offset,
-    pub(crate) content: Content,
+    /// What a producer wrote; none in a transaction's marker.
+    pub(crate) content: Option<Content>,
 }
 
 impl Ledger {
@@ -70,6 +71,13 @@ impl Ledger {
         &self.records
     }
 
+    /// The records of a client that have no end yet.
+    pub(crate) fn unresolved_of(&self, client: usize) -> Vec<RecordNumber> {
+        let of_client = |sent: &Sent| sent.client == client && sent.end.is_none();
+        let numbered = (0..).zip(&self.records);
+        numbered.filter(|(_, sent)| of_client(sent)).map(|(number, _)| number).collect()
+    }
+
     pub(crate) fn unresolved(&self) -> usize {
         self.unresolved
     }
@@ -91,7 +99,8 @@ pub(crate) fn records_in(stored: &[u8]) -> Result<Vec<Found>, String> {
         batch.verify_crc().map_err(|error| error.to_string())?;
         for record in batch.records(&mut decompressor).map_err(|error| error.to_string())? {
             let record = record.map_err(|error| error.to_string())?;
-            found.push(Found { offset: record.offset, content: Content::read(&record) });
+            let content = (!batch.header().attributes.is_control()).then(|| Content::read(&record));
+            found.push(Found { offset: record.offset, content });
         }
     }
     if !rest.rest().is_empty() {
@@ -130,7 +139,9 @@ impl Comparison<'_> {
                     return compared;
                 }
                 compared += 1;
-                let Some((number, sent)) = self.recognise(found, broken) else { continue };
+                let Some(content) = &found.content else { continue };
+                let recognised = self.recognise(found.offset, content, broken);
+                let Some((number, sent)) = recognised else { continue };
                 if let Some(first) = places.insert(number, found.offset) {
                     let at = found.offset;
                     let text = format!("{self}: record {number} at {first} and again at {at}");
@@ -148,13 +159,18 @@ impl Comparison<'_> {
         compared
     }
 
-    fn recognise(&self, found: &Found, broken: &mut Vec<Broken>) -> Option<(RecordNumber, &Sent)> {
-        let known = found.content.number().and_then(|number| {
+    fn recognise(
+        &self,
+        offset: Offset,
+        content: &Content,
+        broken: &mut Vec<Broken>,
+    ) -> Option<(RecordNumber, &Sent)> {
+        let known = content.number().and_then(|number| {
             let sent = self.ledger.get(number)?;
             Some((number, sent))
         });
         let Some((number, sent)) = known else {
-            let text = format!("{self}: a record that nobody sent at {}", found.offset);
+            let text = format!("{self}: a record that nobody sent at {offset}");
             broken.push((Promise::ContentIsWhatWasSent, text));
             return None;
         };
@@ -162,8 +178,8 @@ impl Comparison<'_> {
             let text = format!("{self}: record {number} belongs to another partition");
             broken.push((Promise::ContentIsWhatWasSent, text));
         }
-        if sent.content != found.content {
-            let text = format!("{self}: record {number} at {} is changed", found.offset);
+        if sent.content != *content {
+            let text = format!("{self}: record {number} at {offset} is changed");
             broken.push((Promise::ContentIsWhatWasSent, text));
         }
         Some((number, sent))
@@ -235,7 +251,7 @@ mod tests {
     fn log(numbers: &[RecordNumber]) -> Vec<Found> {
         let found = |(offset, number): (i64, &RecordNumber)| Found {
             offset: Offset(offset),
-            content: content(*number),
+            content: Some(content(*number)),
         };
         (0..).zip(numbers).map(found).collect()
     }

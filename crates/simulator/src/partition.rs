@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use streamledger_broker_core::log::{
-    AppendDecision, AppendOrigin, LogConfig, LogDamage, LogRecovery, OnDamage, PartitionLog,
-    PreparedAppend, ProducerStateTable, ReadLimit, ReadPlan, ReadRange, RecoveryStart, ScanDepth,
-    SegmentIndexes, SegmentScan, SegmentVerdict, Selection, decode_snapshot, select_batches,
-    validate_batches,
+    AbortedTransaction, AppendDecision, AppendOrigin, LogConfig, LogDamage, LogRecovery, OnDamage,
+    PartitionLog, PreparedAppend, ProducerStateTable, ReadLimit, ReadPlan, ReadRange,
+    RecoveryStart, ScanDepth, SegmentIndexes, SegmentScan, SegmentVerdict, Selection,
+    TransactionGuard, decode_snapshot, decode_transaction_index, select_batches, validate_batches,
 };
 use streamledger_broker_core::planted_bugs::PlantedBug;
 use streamledger_broker_core::time::Now;
@@ -34,14 +34,25 @@ pub(crate) struct Partition {
     pub(crate) flush: Option<Flush>,
     /// The highest watermark there ever was: consumers have seen everything below.
     pub(crate) watermark_seen: Offset,
+    /// The highest last stable offset there ever was.
+    pub(crate) stable_seen: Offset,
     /// Segments begun since the partition was made.
     pub(crate) rolls: u64,
     config: LogConfig,
-    /// Closed segments that no flush has covered, with the snapshot at the end of each.
-    closing: Vec<(Offset, Offset, Vec<u8>)>,
+    /// Closed segments that no flush has covered.
+    closing: Vec<Closing>,
     next_flush: u64,
     /// How far the flush before the last one had come.
     told_late: Offset,
+}
+
+/// A segment that was closed, and what is written once it is on disk.
+#[derive(Debug)]
+struct Closing {
+    closed: Offset,
+    opened: Offset,
+    transaction_index: Vec<u8>,
+    snapshot: Vec<u8>,
 }
 
 /// A flush that is going on.
@@ -87,6 +98,7 @@ impl Partition {
             files: PartitionFiles::default(),
             flush: None,
             watermark_seen: Offset::ZERO,
+            stable_seen: Offset::ZERO,
             rolls: 0,
             config,
             closing: Vec::new(),
@@ -103,6 +115,7 @@ impl Partition {
         self.files.segments.insert(Offset::ZERO, LogFile::default());
         self.log = Some(Box::new(log));
         self.watermark_seen = Offset::ZERO;
+        self.stable_seen = Offset::ZERO;
         self.life += 1;
         self.flush = None;
         self.closing.clear();
@@ -128,11 +141,12 @@ impl Partition {
         self.files.crash(kind, dice)
     }
 
-    /// Appends a batch as a produce request brings it. `free_bytes` is the room on the disk.
+    /// Appends a batch as a produce request or a coordinator brings it. `guard` is there if the
+    /// coordinator has let it in, `free_bytes` is the room on the disk.
     pub(crate) fn append(
         &mut self,
         records: Bytes,
-        origin: AppendOrigin,
+        (origin, guard): (AppendOrigin, Option<TransactionGuard>),
         now: Now,
         free_bytes: usize,
     ) -> Appended {
@@ -141,7 +155,7 @@ impl Partition {
         };
         let mut decompressor = Decompressor::default();
         let decision = validate_batches(records, origin, &self.config, now.wall, &mut decompressor)
-            .and_then(|valid| log.decide_append(valid, now));
+            .and_then(|valid| log.decide_append(valid.verified(guard), now));
         match decision {
             Err(refusal) => Appended::Refused(refusal.error_code()),
             Ok(AppendDecision::Duplicate(outcome)) => {
@@ -184,7 +198,12 @@ impl Partition {
         }
         self.files.segments.insert(plan.opened, LogFile::default());
         log.rolled(&plan, now.wall);
-        self.closing.push((plan.closed, plan.opened, plan.producer_snapshot));
+        self.closing.push(Closing {
+            closed: plan.closed,
+            opened: plan.opened,
+            transaction_index: plan.index_files.transactions,
+            snapshot: plan.producer_snapshot,
+        });
         self.rolls += 1;
     }
 
@@ -198,8 +217,9 @@ impl Partition {
             return None;
         }
         let mut steps = Vec::new();
-        for (closed, opened, snapshot) in &self.closing {
+        for Closing { closed, opened, transaction_index, snapshot } in &self.closing {
             steps.extend(self.files.unsafe_bytes(*closed));
+            steps.push(FlushStep::TransactionIndex(*closed, transaction_index.clone()));
             steps.push(FlushStep::Snapshot(*opened, snapshot.clone()));
         }
         steps.extend(active);
@@ -238,14 +258,15 @@ impl Partition {
         let mut recovery = LogRecovery::new(self.config.clone(), start, OnDamage::Refuse, now);
         let bases: Vec<Offset> = self.files.segments.keys().copied().collect();
         for (place, base_offset) in bases.into_iter().enumerate() {
-            let Some(file) = self.files.segments.get_mut(&base_offset) else { continue };
             if place < known {
+                let Some(file) = self.files.segments.get(&base_offset) else { continue };
                 let interval = self.config.index_interval_bytes;
                 let mut scan = scan_of(base_offset, file.bytes.len(), interval);
                 feed_all(&file.bytes, |piece| scan.feed(piece, |_| {}).consumed);
-                recovery.known_segment(scan.finish().0, Vec::new())?;
+                recovery.known_segment(scan.finish().0, self.read_aborted(base_offset))?;
                 continue;
             }
+            let Some(file) = self.files.segments.get_mut(&base_offset) else { continue };
             let bytes = file.bytes.len();
             match walk(&mut recovery, base_offset, &file.bytes, dice)? {
                 SegmentVerdict::Whole => {}
@@ -256,12 +277,17 @@ impl Partition {
                 }
             }
             recovered.cut_bytes += bytes.saturating_sub(file.bytes.len());
+            if let Some(index_files) = recovery.index_files() {
+                let index = FlushStep::TransactionIndex(base_offset, index_files.transactions);
+                self.files.make_safe(index);
+            }
         }
         let snapshot =
             recovery.last_segment_snapshot().map(|(offset, content)| (offset, content.to_vec()));
         let mut log = recovery.finish(Offset::ZERO)?;
         let kept = |base: &Offset| log.segments().any(|segment| segment.base_offset() == *base);
         self.files.segments.retain(|base, _| kept(base));
+        self.files.transaction_indexes.retain(|base, _| kept(base));
         self.files.snapshots.retain(|base, _| kept(base));
         self.files.safe_snapshots.retain(|base, _| kept(base));
         self.files.segments.entry(log.active_segment().base_offset()).or_default();
@@ -296,6 +322,12 @@ impl Partition {
         (0, None)
     }
 
+    /// The aborted transactions of a segment that a snapshot proves to be on disk.
+    fn read_aborted(&self, of: Offset) -> Vec<AbortedTransaction> {
+        let content = self.files.transaction_indexes.get(&of);
+        content.and_then(|content| decode_transaction_index(content).ok()).unwrap_or_default()
+    }
+
     fn read_snapshot(&self, of: Offset, now: Now) -> Option<ProducerStateTable> {
         let content = self.files.snapshots.get(&of)?;
         let decoded = decode_snapshot(content, now.monotonic, self.config.planted);
@@ -319,7 +351,7 @@ impl Partition {
         let interval = self.config.index_interval_bytes;
         let Self { log, files, .. } = self;
         let Some(log) = log else { return Ok(Vec::new()) };
-        let (mut wanted, mut skipped) = (from, 0);
+        let (mut wanted, mut skipped, mut rebuilt) = (from, 0, false);
         for _ in 0..READ_STEPS_MAX {
             let mut range = match log.plan_read(wanted, limit).map_err(|e| e.to_string())? {
                 ReadPlan::Nothing => return Ok(Vec::new()),
@@ -350,6 +382,12 @@ impl Partition {
                 }
                 Selection::Batches { start, end, next_offset } => {
                     return take(log, file, &range, start..end, next_offset);
+                }
+                // The index may have misled.
+                Selection::Damaged { .. } if !rebuilt => {
+                    files.indexes.remove(&range.segment);
+                    load_indexes(log, files, range.segment, interval)?;
+                    rebuilt = true;
                 }
                 Selection::Damaged { at } => {
                     return Err(format!("segment {} is damaged at {at}", range.segment));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use streamledger_broker_core::planted_bugs::{Planted as BrokerPlanted, PlantedBug as BrokerBug};
 use streamledger_client_core::planted_bugs::PlantedBug as ClientBug;
+use streamledger_client_core::transaction::TransactionVersion;
 use streamledger_protocol::Codec;
 
 use crate::clock::SimTime;
@@ -136,6 +137,25 @@ pub struct ProducerPlan {
     pub close_on_timeout: bool,
     /// Sequences begin here instead of at 0; the logs are prepared for it.
     pub first_sequence: i32,
+    /// Its records go in transactions.
+    pub transaction: Option<TransactionPlan>,
+}
+
+/// A producer's transactions.
+#[derive(Debug, Clone)]
+pub struct TransactionPlan {
+    /// The number of its transactional id: of two producers with one, the later fences the other.
+    pub id: usize,
+    /// By which protocol.
+    pub version: TransactionVersion,
+    /// `transaction.timeout.ms`.
+    pub timeout: Duration,
+    /// How many transactions its caller ends as he wanted to. The last commits.
+    pub transactions: u32,
+    /// The most records of one.
+    pub records_max: u64,
+    /// So many in a thousand are aborted on purpose.
+    pub abort_per_mille: u64,
 }
 
 /// The network.
@@ -252,6 +272,41 @@ impl RunPlan {
         }
     }
 
+    /// The run of a seed in which producers write in transactions, with everything that can go
+    /// wrong with these as well.
+    #[must_use]
+    pub fn transactional_from_seed(seed: u64) -> Self {
+        let mut plan = Self::from_seed(seed);
+        let mut dice = Dice::new(seed ^ 0x7472_616e_7361_6374);
+        plan.topics = vec![dice.pick(&[1, 2, 3]), dice.pick(&[1, 2])];
+        plan.faults.recreate_topics = false;
+        plan.must_deliver = false;
+        plan.producers.truncate(2);
+        for (id, producer) in plan.producers.iter_mut().enumerate() {
+            let transaction = TransactionPlan::from_dice(&mut dice, id);
+            // Most transactions have the time that they need.
+            let timeout_us = u64::try_from(transaction.timeout.as_micros()).unwrap_or(u64::MAX);
+            let gap_us = timeout_us / (3 * transaction.records_max);
+            producer.gap_us_max = producer.gap_us_max.min(gap_us);
+            producer.transaction = Some(transaction);
+        }
+        plan
+    }
+
+    /// A run of one transactional producer in which nothing goes wrong, for scenarios to change.
+    #[must_use]
+    pub fn calm_transactional(seed: u64, version: TransactionVersion) -> Self {
+        let mut plan = Self::calm(seed);
+        plan.topics = vec![3];
+        plan.must_deliver = false;
+        plan.producers[0].transaction = Some(TransactionPlan::calm(version));
+        plan
+    }
+
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.producers.iter().any(|producer| producer.transaction.is_some())
+    }
+
     /// The same run with a bug.
     #[must_use]
     pub fn with_bug(mut self, bug: Planted) -> Self {
@@ -279,6 +334,7 @@ impl ProducerPlan {
             codec: Codec::None,
             close_on_timeout: true,
             first_sequence: 0,
+            transaction: None,
         }
     }
 
@@ -307,6 +363,33 @@ impl ProducerPlan {
             codec: dice.pick(&[Codec::None, Codec::None, Codec::Lz4, Codec::Zstd]),
             close_on_timeout: dice.chance(600),
             first_sequence: 0,
+            transaction: None,
+        }
+    }
+}
+
+impl TransactionPlan {
+    /// Ten transactions of up to eight records, none aborted on purpose.
+    #[must_use]
+    pub fn calm(version: TransactionVersion) -> Self {
+        Self {
+            id: 0,
+            version,
+            timeout: 10 * SECOND,
+            transactions: 10,
+            records_max: 8,
+            abort_per_mille: 0,
+        }
+    }
+
+    fn from_dice(dice: &mut Dice, id: usize) -> Self {
+        Self {
+            id,
+            version: dice.pick(&[TransactionVersion::V1, TransactionVersion::V2]),
+            timeout: Duration::from_millis(dice.pick(&[400, 2000, 20_000])),
+            transactions: u32::try_from(dice.between(5, 40)).unwrap_or(5),
+            records_max: dice.pick(&[2, 8, 30]),
+            abort_per_mille: dice.pick(&[0, 200, 500]),
         }
     }
 }

@@ -35,6 +35,9 @@ const BLOCKED_LOOK_US: u64 = 500;
 impl World {
     /// Tells a sender what happened, and does what it wants done.
     pub(crate) fn tell(&mut self, client: usize, event: Event) {
+        if self.clients[client].dead {
+            return;
+        }
         let instant = self.base.instant(self.now);
         self.clients[client].sender.handle(instant, event);
         self.drive(client);
@@ -60,7 +63,8 @@ impl World {
 
     pub(crate) fn sender_timer(&mut self, client: usize) {
         // A timer that was moved to an earlier moment is over already.
-        if self.clients[client].timer.is_some_and(|timer| timer <= self.now) {
+        let is_due = self.clients[client].timer.is_some_and(|timer| timer <= self.now);
+        if is_due && !self.clients[client].dead {
             self.clients[client].timer = None;
             self.drive(client);
         }
@@ -71,8 +75,8 @@ impl World {
             Effect::Connect(broker) => self.connect(client, broker_number(broker)),
             Effect::SendProduce(request) => self.send(client, request),
             Effect::InitProducerId => self.ask_producer_id(client),
-            // No simulated producer has a transactional id.
-            Effect::AskCoordinator(_) | Effect::SettleTransaction(_) => {}
+            Effect::AskCoordinator(question) => self.ask_coordinator(client, question),
+            Effect::SettleTransaction(settled) => self.settle_transaction(client, settled),
             Effect::RefreshMetadata(topics) => self.ask_metadata(client, &topics),
             Effect::ForgetTopics(topics) => {
                 self.note(format_args!("client {client} forgets {} topics", topics.len()));
@@ -102,11 +106,18 @@ impl World {
             return;
         }
         if let (Some(before), Some(after)) = (seen.current(), identity.current())
-            && before.epoch < after.epoch
+            && before.id == after.id
         {
-            self.counters.epoch_bumps += 1;
+            self.counters.epoch_bumps += u64::from(before.epoch < after.epoch);
+            if after.epoch < before.epoch {
+                let text = format!("client {client} went from {before} back to {after}");
+                self.violate(Promise::EpochsRise, text);
+            }
         }
         match identity {
+            Identity::Failed(error) if self.clients[client].transactional.is_some() => {
+                self.note(format_args!("client {client} can't go on: {error}"));
+            }
             Identity::Failed(error) => {
                 self.violate(Promise::EverySendSucceeds, format!("client {client}: {error}"));
             }
@@ -295,6 +306,9 @@ impl World {
     }
 
     pub(crate) fn caller_turn(&mut self, client: usize) {
+        if self.clients[client].dead {
+            return;
+        }
         let mut extras = AppendExtras::default();
         if let Some(mut blocked) = self.clients[client].caller.blocked.take() {
             match self.look_again(client, &mut blocked) {
@@ -302,6 +316,7 @@ impl World {
                 Look::GaveUp => {
                     self.counters.blocked_too_long += 1;
                     self.clients[client].caller.sent += 1;
+                    self.record_is_over(client, None);
                     return self.next_turn(client);
                 }
                 Look::Waiting => {
@@ -311,6 +326,9 @@ impl World {
                     return;
                 }
             }
+        }
+        if self.clients[client].transactional.is_some() {
+            return self.transactional_turn(client, extras);
         }
         if self.clients[client].caller_is_done() {
             return;
@@ -338,7 +356,7 @@ impl World {
         }
     }
 
-    fn next_turn(&mut self, client: usize) {
+    pub(crate) fn next_turn(&mut self, client: usize) {
         let plan = &self.clients[client].plan;
         let (gap_us_max, flush_every) = (plan.gap_us_max, plan.flush_every);
         let sent = self.clients[client].caller.sent;
@@ -349,17 +367,18 @@ impl World {
             self.tell(client, Event::Wake);
         }
         if !done {
-            let gap_us_max = if self.faults_over { LAST_GAP_US_MAX } else { gap_us_max };
+            let lasts = self.faults_over && self.clients[client].transactional.is_none();
+            let gap_us_max = if lasts { LAST_GAP_US_MAX } else { gap_us_max };
             let at = self.now + Duration::from_micros(self.work_dice.between(1, gap_us_max));
             self.queue.push(at, Happening::CallerTurn(client));
         }
     }
 
     /// Sends one record, or finds out why it can't be sent now.
-    fn send_record(&mut self, client: usize, mut extras: AppendExtras) {
+    pub(crate) fn send_record(&mut self, client: usize, mut extras: AppendExtras) {
         let accumulator = Arc::clone(&self.clients[client].accumulator);
         let number = self.ledger.next_number();
-        let topic_number = self.work_dice.place(self.cluster.topics.len());
+        let topic_number = self.work_dice.place(self.cluster.callers_topics);
         let topic = accumulator.topic(&self.cluster.topics[topic_number].name);
         let Some(count) = topic.partition_count() else {
             return self.wait_for_metadata(client);
@@ -392,6 +411,7 @@ impl World {
                     self.tell(client, Event::Wake);
                 }
                 self.clients[client].caller.sent += 1;
+                self.record_is_over(client, Some(number));
                 self.next_turn(client);
             }
             Err(AppendError::MemoryFull { batch_bytes }) => {
@@ -403,6 +423,7 @@ impl World {
                 let at = self.now + Duration::from_micros(BLOCKED_LOOK_US);
                 self.queue.push(at, Happening::CallerTurn(client));
             }
+            Err(error) if self.transaction_refuses(client, &error) => {}
             Err(error) => {
                 let text = format!("client {client} can't send record {number}: {error}");
                 self.violate(Promise::EverySendSucceeds, text);
@@ -410,11 +431,16 @@ impl World {
         }
     }
 
+    /// The names of the topics that callers write to.
+    pub(crate) fn callers_topics(&self) -> Vec<TopicName> {
+        let topics = self.cluster.topics.iter().take(self.cluster.callers_topics);
+        topics.map(|topic| topic.name.clone()).collect()
+    }
+
     fn wait_for_metadata(&mut self, client: usize) {
         if !self.clients[client].caller.asked_metadata {
             self.clients[client].caller.asked_metadata = true;
-            let topics: Vec<_> =
-                self.cluster.topics.iter().map(|topic| topic.name.clone()).collect();
+            let topics = self.callers_topics();
             self.ask_metadata(client, &topics);
         }
         let at = self.now + Duration::from_millis(2);

@@ -43,6 +43,17 @@ pub enum Promise {
     /// LogStartOffset <= LastStableOffset <= HighWatermark <= LogEndOffset, and the watermark never
     /// goes back.
     WatermarkKeepsItsPlace,
+    /// A read-committed reader sees a committed transaction whole, once and in order.
+    CommittedIsSeen,
+    /// A read-committed reader sees nothing of what was not committed, and all or nothing of what
+    /// nobody knows the end of.
+    UncommittedIsHidden,
+    /// No transaction hangs: once its producer is gone or its time is over, readers come past it.
+    NothingHangs,
+    /// An operation that the rules allow works in the end, and one that they don't is refused.
+    RulesHold,
+    /// Producer epochs rise, by one for each decision of the coordinator.
+    EpochsRise,
     /// A log opens after every crash.
     LogOpens,
     /// The producer's memory stays under `buffer.memory`, and all of it comes back.
@@ -148,6 +159,42 @@ counters! {
     memory_waits,
     /// Records that were never sent, for memory did not come in time.
     blocked_too_long,
+    /// Transactions that callers began.
+    transactions_begun,
+    /// Transactions whose commit was acknowledged.
+    transactions_committed,
+    /// Transactions whose abort was acknowledged.
+    transactions_aborted,
+    /// Transactions whose producer ended with a commit asked for and not answered.
+    transactions_unknown,
+    /// Transactions that were held against what a read-committed reader saw.
+    transactions_compared,
+    /// Transactions that the coordinator aborted for their age.
+    transactions_timed_out,
+    /// Records that read-committed readers read on the way.
+    read_committed,
+    /// Transactional producers that could not go on.
+    producers_fenced,
+    /// Producers that were killed.
+    producers_killed,
+    /// Producers that stood still for a while.
+    producers_paused,
+    /// Second producers under one transactional id.
+    rivals,
+    /// Times that the coordinator was loaded from its log.
+    coordinator_loads,
+    /// Transactions whose markers a coordinator found to be written when it was loaded.
+    markers_resumed,
+    /// Markers written.
+    markers,
+    /// Markers lost on their way.
+    markers_lost,
+    /// Markers that came twice.
+    markers_doubled,
+    /// Questions to coordinators, or their answers, that were lost.
+    answers_lost,
+    /// Answers of coordinators that came when nobody waited for them any more.
+    answers_late,
     /// Events of all kinds.
     events,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use streamledger_broker_core::log::{AppendOrigin, ReadLimit};
+use streamledger_broker_core::log::{AppendOrigin, ReadLimit, TransactionGuard};
 use streamledger_client_core::sender::{OutgoingBatch, OutgoingRequest, PartitionAnswer};
 use streamledger_protocol::{ErrorCode, LeaderEpoch, Offset, TimestampMs, TopicId};
 
@@ -12,7 +12,7 @@ use crate::partition::Appended;
 use crate::report::Promise;
 use crate::world::{Happening, World};
 
-const fn refusal(error: ErrorCode) -> PartitionAnswer {
+pub(crate) const fn refusal(error: ErrorCode) -> PartitionAnswer {
     PartitionAnswer { error, base_offset: Offset::NONE, log_append_time: TimestampMs::NONE }
 }
 
@@ -66,10 +66,30 @@ impl World {
             return;
         }
         state.arrived += 1;
+        if state.is_admitting() {
+            state.backlog.push_back(request);
+        } else {
+            self.take_request(connection, request);
+        }
+    }
+
+    /// Takes requests that waited for one before them.
+    pub(crate) fn take_backlog(&mut self, connection: usize) {
+        while !self.connections[connection].is_admitting() {
+            let Some(request) = self.connections[connection].backlog.pop_front() else { return };
+            self.take_request(connection, request);
+        }
+    }
+
+    fn take_request(&mut self, connection: usize, request: OutgoingRequest) {
+        let broker = self.connections[connection].broker;
         let id = request.request;
         let mut parts = Vec::with_capacity(request.batches.len());
         for batch in request.batches {
-            parts.push(self.serve(broker, batch));
+            parts.push(match &request.transaction {
+                Some(transaction) => self.admit(connection, batch, transaction),
+                None => self.serve(broker, batch, None),
+            });
         }
         let errors: Vec<i16> = parts.iter().map(|part| part.answer.error.code()).collect();
         self.note(format_args!("broker {broker} takes request {}: {errors:?}", id.0));
@@ -77,14 +97,20 @@ impl World {
         self.release(broker);
     }
 
-    /// Appends one batch, or refuses it.
-    fn serve(&mut self, broker: usize, batch: OutgoingBatch) -> PendingPart {
+    /// Appends one batch, or refuses it. With a guard the coordinator has let it in.
+    pub(crate) fn serve(
+        &mut self,
+        broker: usize,
+        batch: OutgoingBatch,
+        guard: Option<TransactionGuard>,
+    ) -> PendingPart {
         let OutgoingBatch { topic_partition, topic_id, bytes } = batch;
         let slot = self.cluster.slot(&topic_partition);
         let part = |slot: usize, life, flushed_past, answer| PendingPart {
             topic_partition: topic_partition.clone(),
             slot,
             life,
+            admission: None,
             flushed_past,
             answer,
         };
@@ -108,7 +134,7 @@ impl World {
         // The broker has the request in a buffer of its own.
         let received = bytes::Bytes::copy_from_slice(&bytes);
         let appended =
-            self.partitions[slot].append(received, AppendOrigin::Client, now, free_bytes);
+            self.partitions[slot].append(received, (AppendOrigin::Client, guard), now, free_bytes);
         let life = self.partitions[slot].life;
         match appended {
             Appended::Written { base_offset, last_offset } => {
@@ -138,7 +164,7 @@ impl World {
     }
 
     /// The room on a broker's disk, which a write of so many bytes takes.
-    fn take_room(&mut self, broker: usize, bytes: usize) -> usize {
+    pub(crate) fn take_room(&mut self, broker: usize, bytes: usize) -> usize {
         match &mut self.brokers[broker].full_disk {
             Some((until, free_bytes)) if *until > self.now => {
                 let room = *free_bytes;
@@ -152,7 +178,7 @@ impl World {
     }
 
     /// Begins a flush of a log that has something to flush.
-    fn flush_if_due(&mut self, slot: usize) {
+    pub(crate) fn flush_if_due(&mut self, slot: usize) {
         let Some(number) = self.partitions[slot].begin_flush() else { return };
         let plan = &self.plan.disk;
         let mut us = self.disk_dice.between(plan.flush_us_min, plan.flush_us_max);
@@ -174,6 +200,7 @@ impl World {
         let (flushed, host) = (self.partitions[slot].flushed_offset(), self.partitions[slot].host);
         self.note(format_args!("partition {slot} is flushed up to {flushed}"));
         self.flush_if_due(slot);
+        self.release_transactional(slot);
         self.release(host);
     }
 
@@ -195,6 +222,9 @@ impl World {
     fn take_ready(&mut self, connection: usize) -> Option<Response> {
         let state = &mut self.connections[connection];
         let first = state.pending.front_mut()?;
+        if first.parts.iter().any(|part| part.admission.is_some()) {
+            return None;
+        }
         for part in &mut first.parts {
             let Some(past) = part.flushed_past else { continue };
             let partition = &self.partitions[part.slot];
@@ -278,15 +308,19 @@ impl World {
                 return;
             }
         }
-        self.compare_with_ledger(slot);
+        if slot < self.cluster.callers_slots() {
+            self.compare_with_ledger(slot);
+        }
         let host = self.partitions[slot].host;
         self.cluster.stale_view = self.cluster.view();
         let leader = &mut self.cluster.leaders[slot];
         (leader.broker, leader.epoch) = (Some(host), epoch);
+        self.coordinator_opens(slot);
     }
 
     pub(crate) fn consumer_turn(&mut self) {
-        let slot = self.work_dice.place(self.partitions.len());
+        let slot = self.work_dice.place(self.cluster.callers_slots());
+        self.read_committed_on(slot);
         let from = self.consumers[slot].next;
         let max_bytes = self.work_dice.pick(&[1, 700, 100_000]);
         match self.partitions[slot].read(from, max_bytes, ReadLimit::HighWatermark) {
@@ -323,7 +357,7 @@ impl World {
                 return self.violate(Promise::SeenIsKept, text);
             }
             consumer.next = record.offset.next();
-            consumer.seen.extend(record.content.number());
+            consumer.seen.extend(record.content.and_then(|content| content.number()));
             self.counters.consumed += 1;
         }
     }

@@ -25,6 +25,7 @@ use crate::random::Dice;
 use crate::records::RecordNumber;
 use crate::report::{Counters, Promise, Report, Violation};
 use crate::trace::Trace;
+use crate::transactions::{TransactionHappening, Transactions};
 
 /// More events than any sound run has.
 const EVENTS_MAX: u64 = 400_000;
@@ -100,6 +101,8 @@ pub(crate) enum Happening {
     /// Everything is repaired.
     EndOfFaults,
     ConsumerTurn,
+    /// Something about transactions.
+    Transactional(Box<TransactionHappening>),
 }
 
 /// A broker, apart from its partitions.
@@ -154,6 +157,8 @@ pub struct World {
     pub(crate) consumers: Vec<Consumer>,
     pub(crate) ledger: Ledger,
     pub(crate) sent: SentBatches,
+    /// The transaction coordinator and what belongs to it, if anybody writes in transactions.
+    pub(crate) transactions: Option<Box<Transactions>>,
     /// Until when metadata doesn't know the topics, or fails, or is old.
     pub(crate) topics_lost: SimTime,
     pub(crate) metadata_fails: SimTime,
@@ -167,7 +172,11 @@ impl World {
     #[must_use]
     pub fn new(plan: RunPlan) -> Self {
         let mut dice = Dice::new(plan.seed ^ 0x5eed_5eed_5eed_5eed);
-        let cluster = Cluster::new(&plan.topics);
+        let cluster = Cluster::new(&plan.topics, plan.is_transactional());
+        let transactions = plan.is_transactional().then(|| {
+            let slot = cluster.callers_slots();
+            Box::new(Transactions::new(slot, plan.planted))
+        });
         let client = |dice: &mut Dice, producer: &crate::plan::ProducerPlan| {
             Client::new(producer.clone(), plan.planted, dice.next())
         };
@@ -193,6 +202,7 @@ impl World {
             buried: BTreeMap::new(),
             ledger: Ledger::default(),
             sent: SentBatches::default(),
+            transactions,
             topics_lost: SimTime(0),
             metadata_fails: SimTime(0),
             metadata_stale: SimTime(0),
@@ -226,6 +236,7 @@ impl World {
             }
         }
         self.cluster.stale_view = self.cluster.view();
+        self.coordinator_opens(self.cluster.callers_slots());
         for client in 0..self.clients.len() {
             self.queue.push(SimTime(0), Happening::CallerTurn(client));
             self.tell(client, Event::Wake);
@@ -244,6 +255,7 @@ impl World {
         }
         let Some((at, happening)) = self.queue.pop() else { return false };
         self.now = at;
+        let Some(happening) = self.unless_paused(happening) else { return true };
         self.counters.events += 1;
         let patience = std::time::Duration::from_millis(PATIENCE_MS);
         let overdue = at > self.plan.faults.until + patience && !self.closing;
@@ -309,14 +321,17 @@ impl World {
             Happening::Fault => self.something_goes_wrong(),
             Happening::EndOfFaults => self.repair_everything(),
             Happening::ConsumerTurn => self.consumer_turn(),
+            Happening::Transactional(happening) => self.transaction_happens(*happening),
         }
     }
 
     fn check_partitions(&mut self) {
         let mut broken = Vec::new();
         for partition in &mut self.partitions {
-            let Partition { log: Some(log), watermark_seen, .. } = partition else { continue };
-            broken.extend(check_offsets(log, watermark_seen).err());
+            let Partition { log: Some(log), watermark_seen, stable_seen, .. } = partition else {
+                continue;
+            };
+            broken.extend(check_offsets(log, watermark_seen, stable_seen).err());
         }
         for (client, producer) in self.clients.iter().enumerate() {
             let (reserved, budget) = (producer.reserved_bytes(), producer.plan.memory_bytes_max);

@@ -6,27 +6,27 @@ use streamledger_simulator::{RunPlan, run};
 const SEEDS: std::ops::Range<u64> = 0..150;
 
 /// Runs seeds with the bug until one breaks a promise that it keeps without the bug.
-fn find(bug: &str) {
+fn find(bug: &str, plan: fn(u64) -> RunPlan) {
     let bug = bug.parse().unwrap_or_else(|unknown| panic!("{unknown}"));
     let caught = SEEDS.into_iter().any(|seed| {
-        let plan = RunPlan::from_seed(seed);
+        let plan = plan(seed);
         !run(plan.clone().with_bug(bug)).is_good() && run(plan).is_good()
     });
     assert!(caught, "{bug} was not found in {SEEDS:?}");
 }
 
 macro_rules! found {
-    ($($test:ident: $bug:literal;)*) => {
+    ($plan:ident: $($test:ident: $bug:literal;)*) => {
         $(
             #[test]
             fn $test() {
-                find($bug);
+                find($bug, RunPlan::$plan);
             }
         )*
     };
 }
 
-found! {
+found! { from_seed:
     sequences_restarted_after_metadata_loss_are_found: "restart-sequences-after-metadata-loss";
     a_retry_with_other_bytes_is_found: "reseal-retried-batch";
     a_requeue_out_of_order_is_found: "requeue-out-of-order";
@@ -41,4 +41,16 @@ found! {
     a_watermark_that_goes_back_is_found: "high-watermark-back";
     a_gap_that_recovery_does_not_see_is_found: "ignore-gap-at-recovery";
     a_snapshot_before_its_segment_is_on_disk_is_found: "snapshot-before-flush";
+}
+
+found! { transactional_from_seed:
+    a_stable_offset_past_an_open_transaction_is_found: "stable-offset-past-open-transaction";
+    markers_before_their_decision_is_on_disk_are_found: "markers-before-flush";
+    a_marker_answered_before_it_is_on_disk_is_found: "marker-answered-before-flush";
+    a_coordinator_that_forgets_markers_is_found: "forget-markers-at-load";
+    an_end_by_an_old_epoch_is_found: "end-of-old-epoch";
+    an_epoch_raised_twice_is_found: "bump-epoch-twice";
+    a_transaction_begun_on_an_unknown_end_is_found: "unknown-end-is-done";
+    a_commit_before_its_records_is_found: "commit-before-records";
+    a_commit_without_a_failed_record_is_found: "commit-without-failed-record";
 }

@@ -62,6 +62,9 @@ impl PartitionLog {
     #[must_use]
     pub fn last_stable_offset(&self) -> Offset {
         match self.producers.transactions().first_undecided() {
+            _ if self.config.planted.has(PlantedBug::StableOffsetPastOpenTransaction) => {
+                self.high_watermark
+            }
             Some(undecided) => undecided.min(self.high_watermark).max(self.log_start_offset),
             None => self.high_watermark,
         }

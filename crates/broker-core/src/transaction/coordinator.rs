@@ -9,6 +9,7 @@ use streamledger_protocol::{
 use super::record::TransactionRecord;
 use super::state::{Transaction, TransactionState};
 use crate::key_partition::key_partition;
+use crate::planted_bugs::Planted;
 use crate::time::{MonotonicMs, Now};
 
 /// What a coordinator goes by.
@@ -63,6 +64,7 @@ struct Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TransactionCoordinator {
     pub(super) config: TransactionConfig,
+    pub(super) planted: Planted,
     entries: BTreeMap<TransactionalId, Entry>,
     due: BTreeSet<(MonotonicMs, TransactionalId)>,
     unmarked: BTreeSet<TransactionalId>,
@@ -73,6 +75,12 @@ impl TransactionCoordinator {
     #[must_use]
     pub fn new(config: TransactionConfig) -> Self {
         Self { config, ..Self::default() }
+    }
+
+    /// The same with a bug, for the simulator to find.
+    #[must_use]
+    pub fn with_planted(self, planted: Planted) -> Self {
+        Self { planted, ..self }
     }
 
     /// Takes the number of partitions that `__transaction_state` really has; before anything is

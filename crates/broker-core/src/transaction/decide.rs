@@ -13,6 +13,7 @@ use super::state::{
     ClientVersion, NotAllowed, Step, Transaction, TransactionState, bumped, is_exhausted,
     transition,
 };
+use crate::planted_bugs::PlantedBug;
 use crate::time::{MonotonicMs, Now};
 
 /// A record to append, and what to answer once it is flushed and replayed.
@@ -247,8 +248,11 @@ impl TransactionCoordinator {
         let Some(present) = self.transaction(&ask.transactional_id) else {
             return Decision::refuse(NotAllowed::Unknown.into());
         };
+        let takes_old =
+            self.planted.has(PlantedBug::EndOfOldEpoch) && present.producer.id == ask.producer.id;
         let is_retry = match who_ends(present, ask) {
             Ok(is_retry) => is_retry,
+            Err(_) if takes_old => false,
             Err(refusal) => return Decision::refuse(refusal),
         };
         let client = ask.client;
@@ -259,6 +263,11 @@ impl TransactionCoordinator {
         match transition(present.state, step) {
             Err(NotAllowed::Done) => Decision::only(Ok(present.producer)),
             Err(not_allowed) => Decision::refuse(not_allowed.into()),
+            Ok(to) if self.planted.has(PlantedBug::BumpEpochTwice) => {
+                let mut twice = present.clone();
+                twice.producer.epoch = bumped(present.producer.epoch);
+                end(&twice, to, ask, now)
+            }
             Ok(to) => end(present, to, ask, now),
         }
     }

@@ -9,6 +9,8 @@ use super::effect::Effect;
 use crate::accumulator::Gate;
 use crate::failure::{FailureReason, FatalError};
 use crate::idempotence::IdentityEvent;
+#[cfg(feature = "planted-bugs")]
+use crate::planted_bugs::PlantedBug;
 use crate::transaction::{
     AbortCause, Applied, Dialogue, Renewal, SettledOperation, TransactionAnswer,
     TransactionCommand, TransactionErrorKind, TransactionOperation, TransactionState,
@@ -64,6 +66,8 @@ impl Sender {
         let identity = self.identity.current();
         let Some(dialogue) = self.transaction.as_deref_mut() else { return };
         let number = dialogue.number();
+        #[cfg(feature = "planted-bugs")]
+        let answer = planted_answer(&self.config, dialogue, answer);
         match dialogue.answered(identity, answer) {
             Applied::Nothing => {}
             Applied::Again { at_most } => {
@@ -92,6 +96,12 @@ impl Sender {
     /// The transaction can only be aborted. Records that are still queued are given up in the next
     /// round.
     pub(super) fn fail_transaction(&mut self, now: Instant, cause: AbortCause) {
+        #[cfg(feature = "planted-bugs")]
+        if matches!(cause, AbortCause::NotDelivered(_))
+            && self.config.has_bug(PlantedBug::CommitWithoutFailedRecord)
+        {
+            return;
+        }
         let Some(dialogue) = self.transaction.as_deref_mut() else { return };
         let settled = dialogue.fail(now, cause);
         if dialogue.state() == TransactionState::AbortableError {
@@ -172,6 +182,8 @@ impl Sender {
             |state| matches!(state, TransactionState::Committing | TransactionState::Aborting);
         let Some(state) = self.transaction_state() else { return };
         let drained = ends(state) && self.is_all_resolved();
+        #[cfg(feature = "planted-bugs")]
+        let drained = drained || self.config.has_bug(PlantedBug::CommitBeforeRecords);
         let identity = self.identity.current();
         loop {
             let Some(dialogue) = self.transaction.as_deref_mut() else { return };
@@ -214,4 +226,19 @@ impl Sender {
     fn settle_operation(&mut self, settled: Option<SettledOperation>) {
         self.effects.extend(settled.map(Effect::SettleTransaction));
     }
+}
+
+/// With the bug planted: an end without an answer is taken as done.
+#[cfg(feature = "planted-bugs")]
+fn planted_answer(
+    config: &super::SenderConfig,
+    dialogue: &Dialogue,
+    answer: TransactionAnswer,
+) -> TransactionAnswer {
+    use crate::transaction::TransactionReply;
+    let nothing = matches!(answer.reply, TransactionReply::Nothing { possibly_sent: true });
+    if !nothing || !config.has_bug(PlantedBug::UnknownEndIsDone) || !dialogue.is_ending() {
+        return answer;
+    }
+    TransactionAnswer { reply: TransactionReply::Ended(Ok(None)), ..answer }
 }

@@ -225,6 +225,12 @@ impl Dialogue {
         self.state.is_open() && !self.ending
     }
 
+    /// Whether the end of the transaction is asked for.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn is_ending(&self) -> bool {
+        matches!(self.asked, Some((_, Question::EndTransaction { .. })))
+    }
+
     /// What to do now. `drained`: nothing of the transaction is queued, in flight or unresolved.
     pub(crate) fn turn(
         &mut self,
