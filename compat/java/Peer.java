@@ -4,6 +4,8 @@
 //   Peer consume BROKERS [name=value ...] TOPIC...
 //   Peer settings all                     what ConfigDef says of each setting, as a table
 //   Peer endure  BROKERS TOPIC PARTITIONS RATE ACK_LOG [name=value ...]   until stdin closes
+//   Peer transact BROKERS IN OUT GROUP [name=value ...]   commits, aborts, stores offsets, fences
+//   Peer endure-transactions BROKERS TOPIC PARTITIONS LOG [name=value ...] until stdin closes
 
 import java.io.BufferedOutputStream;
 import java.io.IOException;
@@ -19,19 +21,25 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 import org.apache.kafka.clients.admin.AdminClientConfig;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
+import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.InvalidProducerEpochException;
+import org.apache.kafka.common.errors.ProducerFencedException;
 import org.apache.kafka.common.config.ConfigDef;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -48,6 +56,8 @@ public final class Peer {
             case "consume" -> consume(args[1], rest);
             case "settings" -> settings();
             case "endure" -> endure(args[1], rest);
+            case "transact" -> transact(args[1], rest);
+            case "endure-transactions" -> endureTransactions(args[1], rest);
             default -> throw new IllegalArgumentException("unknown command " + args[0]);
         }
     }
@@ -227,6 +237,118 @@ public final class Peer {
             log.write(line);
         } catch (IOException e) {
             throw new IllegalStateException(e);
+        }
+    }
+
+    // --- transact: everything a transactional producer does, each said on a line ---
+
+    private static void transact(String brokers, List<String> arguments) throws Exception {
+        String in = arguments.get(0);
+        String out = arguments.get(1);
+        String group = arguments.get(2);
+        List<String> settings = new ArrayList<>(arguments.subList(3, arguments.size()));
+        settings.add("transactional.id=" + out);
+        KafkaProducer<byte[], byte[]> producer = producer(brokers, settings);
+        producer.initTransactions();
+        for (int round = 0; round < 6; round++) {
+            producer.beginTransaction();
+            for (int i = 0; i < 10; i++) {
+                producer.send(text(out, i % 3, (round % 3 == 1 ? "aborted-" : "kept-") + round));
+            }
+            if (round % 3 == 1) {
+                producer.flush();
+                producer.abortTransaction();
+            } else {
+                producer.commitTransaction();
+            }
+        }
+        TopicPartition source = new TopicPartition(in, 0);
+        ConsumerGroupMetadata metadata = new ConsumerGroupMetadata(group);
+        for (boolean commits : new boolean[] {true, false}) {
+            producer.beginTransaction();
+            producer.send(text(out, 0, commits ? "kept-offsets" : "aborted-offsets"));
+            long offset = commits ? 7 : 9;
+            producer.sendOffsetsToTransaction(
+                Map.of(source, new OffsetAndMetadata(offset)), metadata);
+            if (commits) {
+                producer.commitTransaction();
+            } else {
+                producer.abortTransaction();
+            }
+        }
+        System.out.println("offset\t" + committedOffset(brokers, group, source));
+        producer.beginTransaction();
+        producer.send(text(out, 1, "aborted-fenced")).get();
+        try (KafkaProducer<byte[], byte[]> newer = producer(brokers, settings)) {
+            newer.initTransactions();
+            newer.beginTransaction();
+            newer.send(text(out, 1, "kept-newer"));
+            newer.commitTransaction();
+        }
+        try {
+            producer.send(text(out, 1, "aborted-late"));
+            producer.commitTransaction();
+            System.out.println("fenced\tno");
+        } catch (KafkaException e) {
+            System.out.println("fenced\t" + isFenced(e));
+        }
+        producer.close(Duration.ZERO);
+    }
+
+    private static boolean isFenced(Throwable error) {
+        for (Throwable cause = error; cause != null; cause = cause.getCause()) {
+            if (cause instanceof ProducerFencedException
+                || cause instanceof InvalidProducerEpochException) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private static long committedOffset(String brokers, String group, TopicPartition partition) {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", brokers);
+        properties.put("group.id", group);
+        properties.put("isolation.level", "read_committed");
+        ByteArrayDeserializer bytes = new ByteArrayDeserializer();
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                 new KafkaConsumer<>(properties, bytes, bytes)) {
+            return consumer.committed(Set.of(partition)).get(partition).offset();
+        }
+    }
+
+    private static ProducerRecord<byte[], byte[]> text(String topic, int partition, String value) {
+        byte[] bytes = value.getBytes(StandardCharsets.UTF_8);
+        return new ProducerRecord<>(topic, partition, null, bytes);
+    }
+
+    // --- endure-transactions: each transaction writes its number to every partition ---
+
+    private static void endureTransactions(String brokers, List<String> arguments)
+            throws Exception {
+        String topic = arguments.get(0);
+        int partitions = Integer.parseInt(arguments.get(1));
+        AtomicBoolean closed = watchStandardInput();
+        List<String> settings = new ArrayList<>(arguments.subList(3, arguments.size()));
+        settings.add("transactional.id=" + topic);
+        try (Writer log = Files.newBufferedWriter(Path.of(arguments.get(2)));
+             KafkaProducer<byte[], byte[]> producer = producer(brokers, settings)) {
+            producer.initTransactions();
+            for (long number = 0; !closed.get(); number++) {
+                boolean commits = number % 4 != 3;
+                producer.beginTransaction();
+                for (int partition = 0; partition < partitions; partition++) {
+                    String value = (commits ? "kept-" : "aborted-") + number;
+                    producer.send(text(topic, partition, value));
+                }
+                if (commits) {
+                    producer.commitTransaction();
+                    write(log, "kept-" + number + "\n");
+                } else {
+                    producer.flush();
+                    producer.abortTransaction();
+                }
+            }
         }
     }
 

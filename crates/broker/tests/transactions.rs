@@ -535,3 +535,20 @@ fn readers_of_uncommitted_records_see_them_at_once() {
     let data = client.fetch("orders", 0, 0);
     assert_eq!(records_of(&data), [(0, "seen".to_owned())]);
 }
+
+#[test]
+fn a_batch_that_waits_for_the_markers_before_it_is_not_refused_for_them() {
+    let broker = broker();
+    let mut client = RawClient::connect(&broker);
+    client.create_topic("orders", 3, &[]);
+    let mut producer = init(&mut client, None).unwrap();
+    for round in 0..60 {
+        for partition in 0..3 {
+            let sent = send(&mut client, 12, partition, producer, 0, &["x"]);
+            assert_eq!(sent, ErrorCode::None, "round {round}, partition {partition}");
+        }
+        producer = end(&mut client, V2, producer, round % 4 != 3).unwrap();
+    }
+    wait_for_stable(&mut client, 2, 120);
+    assert_eq!(committed_values(&mut client, 2).len(), 45);
+}

@@ -20,6 +20,7 @@ mod secured;
 mod settings;
 mod stock;
 mod tools;
+mod transactions;
 mod workload;
 
 use std::path::PathBuf;
@@ -112,6 +113,8 @@ const SCENARIOS: &[Scenario] = &[
     stock("java-topics", "java", java::topics),
     stock("java-perf-test", "java", java::producer_performance),
     stock("java-get-offsets", "java", java::offsets),
+    stock("java-transactions", "java", transactions::by_java),
+    stock("kill-9-transactions", "java", transactions::by_java_through_kills),
     stock("python-codecs", "python", python::writes_each_codec),
     stock("python-admin", "python", python::administers),
     stock("franz-go-codecs", "franz-go", franz_go::writes_each_codec),

@@ -31,5 +31,6 @@ async fn add(request: &AddOffsetsToTxnRequest, call: &Arc<Call>) -> Result<(), E
     let partitions = BTreeSet::from([call.node.groups.partition_of(&request.group_id)]);
     let producer = ProducerIdentity { id: request.producer_id, epoch: request.producer_epoch };
     let id = &request.transactional_id;
-    Transactions::add_partitions(&call.node, id, producer, &partitions, ClientVersion::V1).await
+    let client = ClientVersion::V1;
+    Transactions::add_partitions(&call.node, id, producer, &partitions, client, || ()).await
 }

@@ -92,7 +92,8 @@ async fn add(
     }
     let producer = producer_of(transaction);
     let id = &transaction.transactional_id;
-    let added = Transactions::add_partitions(&call.node, id, producer, &partitions, client).await;
+    let added =
+        Transactions::add_partitions(&call.node, id, producer, &partitions, client, || ()).await;
     let error = added.err().unwrap_or(ErrorCode::None);
     results(topics, |_| transactional::known_error(error, call.version))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use streamledger_broker_core::group::{CommitRequest, Committer, NewOffset};
 use streamledger_broker_core::transaction::{ClientVersion, Verification};
 use streamledger_protocol::messages::txn_offset_commit::{
@@ -113,8 +114,13 @@ async fn admit(
     let id = &request.transactional_id;
     if call.version >= JOINS_FROM {
         let joining = BTreeSet::from([partition]);
-        Transactions::add_partitions(node, id, producer, &joining, ClientVersion::V2).await?;
-        return Ok(guard);
+        let taken = Mutex::new(Ok(guard));
+        let take_guard = || {
+            *taken.lock() = node.groups.guard(node, &request.group_id, producer);
+        };
+        let client = ClientVersion::V2;
+        Transactions::add_partitions(node, id, producer, &joining, client, take_guard).await?;
+        return taken.into_inner();
     }
     let verified = node.transactions.verify(id, producer, &[partition]);
     match verified.as_deref() {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use streamledger_broker_core::transaction::{ClientVersion, Verification};
 use streamledger_protocol::messages::ProduceRequest;
 use streamledger_protocol::record_batch::RecordBatchHeader;
@@ -16,7 +17,7 @@ use streamledger_protocol::{
 
 use super::transactions::Transactions;
 use crate::node::Node;
-use crate::storage::TransactionGuard;
+use crate::storage::{Partition, TransactionGuard};
 
 /// The first version in which partitions join by being written to.
 const JOINS_FROM: ApiVersion = ApiVersion(12);
@@ -42,8 +43,17 @@ impl Gates {
 /// A transactional batch whose partition has no open transaction of its producer.
 struct Opening {
     place: (usize, usize),
-    topic_partition: TopicPartition,
-    guard: TransactionGuard,
+    log: Arc<Partition>,
+    guard: Mutex<TransactionGuard>,
+}
+
+impl Opening {
+    fn take_guard_again(&self, producer: ProducerIdentity) {
+        // A log that went offline refuses the batch itself.
+        if let Ok(guard) = self.log.transaction_guard(producer.id) {
+            *self.guard.lock() = guard;
+        }
+    }
 }
 
 /// Finds out about all transactional batches of a request, asking the coordinator where need be.
@@ -68,12 +78,12 @@ pub(crate) async fn admit(
                 let log = node.partition(&topic, partition.index)?;
                 let guard = log.transaction_guard(producer.id);
                 let guard = guard.map_err(|offline| offline.error_code())?;
-                Ok((log.topic_partition().clone(), guard))
+                Ok((log, guard))
             });
             match found {
-                Ok((topic_partition, guard)) if guard.open_epoch != Some(producer.epoch) => {
+                Ok((log, guard)) if guard.open_epoch != Some(producer.epoch) => {
                     let of_producer = opening.entry(producer).or_default();
-                    of_producer.push(Opening { place, topic_partition, guard });
+                    of_producer.push(Opening { place, log, guard: Mutex::new(guard) });
                 }
                 found => {
                     gates.0.insert(place, found.map(|(_, guard)| guard));
@@ -83,10 +93,9 @@ pub(crate) async fn admit(
     }
     let Some(id) = &request.transactional_id else { return gates };
     for (producer, opening) in opening {
-        let partitions: Vec<_> = opening.iter().map(|one| one.topic_partition.clone()).collect();
-        let answers = ask(node, version, id, producer, &partitions).await;
+        let answers = ask(node, version, id, producer, &opening).await;
         for (one, answer) in opening.into_iter().zip(answers) {
-            gates.0.insert(one.place, answer.map(|()| one.guard));
+            gates.0.insert(one.place, answer.map(|()| one.guard.into_inner()));
         }
     }
     gates
@@ -103,16 +112,20 @@ async fn ask(
     version: ApiVersion,
     id: &TransactionalId,
     producer: ProducerIdentity,
-    partitions: &[TopicPartition],
+    opening: &[Opening],
 ) -> Vec<Result<(), ErrorCode>> {
+    let partitions: Vec<TopicPartition> =
+        opening.iter().map(|one| one.log.topic_partition().clone()).collect();
     let all = |answer: Result<(), ErrorCode>| vec![answer; partitions.len()];
     if version >= JOINS_FROM {
         let joining: BTreeSet<_> = partitions.iter().cloned().collect();
+        let take_guards = || opening.iter().for_each(|one| one.take_guard_again(producer));
+        let client = ClientVersion::V2;
         let joined =
-            Transactions::add_partitions(node, id, producer, &joining, ClientVersion::V2).await;
+            Transactions::add_partitions(node, id, producer, &joining, client, take_guards).await;
         return all(joined.map_err(|error| as_produce_error(error, version)));
     }
-    match node.transactions.verify(id, producer, partitions) {
+    match node.transactions.verify(id, producer, &partitions) {
         Err(error) => all(Err(as_produce_error(error, version))),
         Ok(verified) => verified
             .into_iter()

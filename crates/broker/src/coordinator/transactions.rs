@@ -135,14 +135,19 @@ impl Transactions {
     }
 
     /// Partitions join a transaction; waits for the transaction before it to be complete.
+    ///
+    /// `before_each_try` runs right before it is decided: a guard that was taken before the wait
+    /// would be broken by the markers that were waited for.
     pub(crate) async fn add_partitions(
         node: &Arc<Node>,
         id: &TransactionalId,
         producer: ProducerIdentity,
         partitions: &BTreeSet<TopicPartition>,
         client: ClientVersion,
+        before_each_try: impl Fn(),
     ) -> Result<(), ErrorCode> {
         let decide = |core: &TransactionCoordinator, now| {
+            before_each_try();
             core.decide_add_partitions(id, producer, partitions, client, now)
         };
         Self::patiently(node, id, decide).await?.map_err(TransactionRefusal::error_code)
