@@ -168,6 +168,11 @@ impl Fetcher {
     async fn refresh(self: Rc<Self>, topics: Vec<TopicName>) {
         // What it finds is heard with all other metadata.
         if let Err(unreachable) = self.refresher.refresh(topics).await {
+            if unreachable.is_authentication() {
+                // Waiting won't help: whoever polls is told at once, with each attempt.
+                let error = ConsumerError::Unreachable(unreachable.clone());
+                self.inbox.deliver(Item::Trouble(None, error));
+            }
             *self.last_unreachable.borrow_mut() = unreachable;
             self.handle(Event::MetadataFailed);
         }

@@ -190,6 +190,9 @@ impl Fetcher {
         loop {
             match timeout_at(deadline, self.refresher.refresh([topic.clone()])).await {
                 Err(_) => return Err(last_error),
+                Ok(Err(unreachable)) if unreachable.is_authentication() => {
+                    return Err(unreachable.into());
+                }
                 Ok(Err(unreachable)) => last_error = unreachable.into(),
                 Ok(Ok(snapshot)) => {
                     let known = snapshot.topic(topic.as_str());

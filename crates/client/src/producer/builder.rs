@@ -107,6 +107,7 @@ impl ProducerBuilder {
             metadata_changed: Waiters::default(),
             view: OnceLock::new(),
             unreachable: Mutex::default(),
+            turned_away: Mutex::new((0, "".into())),
             closing: Mutex::new(Closing::No),
             ended: OnceLock::new(),
             end_waiters: Waiters::default(),

@@ -47,6 +47,14 @@ pub enum ProduceError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// No broker lets this client in, or none is trusted: certificates, or the login. It was not
+    /// sent.
+    TurnedAway {
+        /// The topic.
+        topic: TopicName,
+        /// Each broker, with what went wrong there.
+        cause: Arc<str>,
+    },
     /// The topic has no such partition. It was not sent.
     NoSuchPartition {
         /// The topic.
@@ -91,6 +99,7 @@ impl ProduceError {
             Self::InvalidTopic(_)
             | Self::TopicRefused { .. }
             | Self::MetadataTimeout { .. }
+            | Self::TurnedAway { .. }
             | Self::NoSuchPartition { .. } => Stage::Partitioned,
             Self::RecordTooLarge { .. }
             | Self::MemoryFull { .. }
@@ -164,6 +173,7 @@ impl ProduceError {
             Self::MetadataTimeout { .. } => {
                 "Check that the brokers can be reached and that the topic exists, then send again."
             }
+            Self::TurnedAway { .. } => "Correct the certificates or the login, then send again.",
             Self::NoSuchPartition { .. } => {
                 "Name another partition, or add partitions to the topic."
             }
@@ -203,6 +213,7 @@ impl fmt::Display for ProduceError {
                 write!(f, "{topic}: no metadata within {} ms", waited.as_millis())?;
                 cause.as_ref().map_or(Ok(()), |cause| write!(f, " ({cause})"))
             }
+            Self::TurnedAway { topic, cause } => write!(f, "{topic}: no metadata: {cause}"),
             Self::NoSuchPartition { topic, partition, partition_count } => write!(
                 f,
                 "{topic}: there is no partition {partition}, only {partition_count} partitions"
@@ -299,6 +310,11 @@ mod tests {
                 Stage::Partitioned,
             ),
             (metadata(None), "clicks: no metadata within 60000 ms", Stage::Partitioned),
+            (
+                ProduceError::TurnedAway { topic: topic(), cause: "localhost:9092: SASL".into() },
+                "clicks: no metadata: localhost:9092: SASL",
+                Stage::Partitioned,
+            ),
             (
                 ProduceError::NoSuchPartition { topic: topic(), partition, partition_count },
                 "clicks: there is no partition 9, only 6 partitions",

@@ -370,7 +370,14 @@ async fn ask_for_topics(shared: Arc<Shared>, refresher: MetadataRefresher, backo
                 known.is_some_and(|topic| !topic.partitions.is_empty())
             }),
             Err(unreachable) => {
-                *shared.unreachable.lock() = Some(unreachable.to_string().into());
+                let cause: Arc<str> = unreachable.to_string().into();
+                if unreachable.is_authentication() {
+                    let mut turned_away = shared.turned_away.lock();
+                    *turned_away = (turned_away.0 + 1, Arc::clone(&cause));
+                    drop(turned_away);
+                    shared.metadata_changed.wake_all();
+                }
+                *shared.unreachable.lock() = Some(cause);
                 false
             }
         };

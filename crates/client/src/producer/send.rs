@@ -152,12 +152,15 @@ impl Shared {
             return Ok(());
         }
         let generation = self.generation();
+        let turned_away = self.turned_away.lock().0;
         let _asked = self.topics.add(topic);
         let known = self.metadata_changed.until(|| {
             if self.accumulator.is_closed() {
                 return Some(Err(ProduceError::Closed));
             }
-            is_known().or_else(|| self.refusal_of(topic, generation).map(Err))
+            let refusal = || self.refusal_of(topic, generation);
+            let refusal = || refusal().or_else(|| self.turned_away_since(topic, turned_away));
+            is_known().or_else(|| refusal().map(Err))
         });
         let deadline = self.deadlines.at(begun + self.max_block);
         let outcome = before(known, deadline, || self.wake.notify_one()).await;
@@ -243,6 +246,13 @@ impl Shared {
             matches!(error, ErrorCode::InvalidTopicException | ErrorCode::TopicAuthorizationFailed);
         let topic = topic.clone();
         (is_new && is_final).then_some(ProduceError::TopicRefused { topic, error })
+    }
+
+    /// That no broker has let us in, if that was found out after so many times before.
+    fn turned_away_since(&self, topic: &TopicName, times: u64) -> Option<ProduceError> {
+        let turned_away = self.turned_away.lock();
+        let cause = (turned_away.0 > times).then(|| Arc::clone(&turned_away.1))?;
+        Some(ProduceError::TurnedAway { topic: topic.clone(), cause })
     }
 
     /// Why a topic is not known: what a broker said of it, or why none could be asked.

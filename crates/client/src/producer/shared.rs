@@ -41,6 +41,8 @@ pub(super) struct Shared {
     pub(super) view: OnceLock<MetadataView>,
     /// Why no broker could be asked, if the last try failed.
     pub(super) unreachable: Mutex<Option<Arc<str>>>,
+    /// How often no broker let us in, and what they said last: no wait helps against that.
+    pub(super) turned_away: Mutex<(u64, Arc<str>)>,
     pub(super) closing: Mutex<Closing>,
     pub(super) ended: OnceLock<CloseReport>,
     pub(super) end_waiters: Waiters,

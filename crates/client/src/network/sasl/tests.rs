@@ -14,12 +14,16 @@ use streamledger_protocol::messages::{
 };
 use streamledger_protocol::{ApiKey, BrokerId, ErrorCode};
 
-use crate::config::{ProducerConfig, Properties};
+use crate::config::{AdminConfig, ConsumerConfig, ProducerConfig, Properties};
 use crate::network::backend::{hmac, pbkdf2};
 use crate::network::test_server::{Answer, FakeBroker, on_io_thread};
 use crate::network::{
     BrokerConnection, NetworkConfig, NetworkError, NetworkErrorKind, Token, TokenError,
     TokenFuture, TokenProvider,
+};
+use crate::{
+    Admin, Consumer, PartitionIndex, Position, ProduceError, Producer, ProducerRecord,
+    TopicPartition,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -347,6 +351,41 @@ fn a_login_that_is_refused_the_second_time_ends_the_connection() {
         let error = ask(&connection).await.unwrap_err();
         assert!(error.is_authentication() && error.to_string().contains("revoked"), "{error}");
     });
+}
+
+/// The calls of all three clients end long before their time-outs of a minute.
+#[test]
+fn a_refused_login_ends_the_calls_of_every_client_at_once() {
+    let (address, is_known) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        on_io_thread(async {
+            let broker = broker("PLAIN", 0, plain_side).await;
+            address.send(broker.fake.address.to_string()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    let wrong = PLAIN.replace("hunter2", "hunter3");
+    let properties =
+        properties("PLAIN", &wrong).with("bootstrap.servers", is_known.recv().unwrap());
+    let begun = std::time::Instant::now();
+    let sentence = "SASL PLAIN: Authentication failed: Invalid username or password";
+    let admin = AdminConfig::from_properties(&properties).unwrap();
+    let error = Admin::new(admin).unwrap().list_topics().unwrap_err();
+    assert!(error.to_string().contains(sentence), "{error}");
+    let consumer = Consumer::new(ConsumerConfig::from_properties(&properties).unwrap()).unwrap();
+    let error = consumer.partitions_for("t").unwrap_err();
+    assert!(error.to_string().contains(sentence), "{error}");
+    let partition = TopicPartition::new("t", PartitionIndex(0));
+    consumer.assign(&[(partition, Position::Beginning)]);
+    let error = consumer.poll(Duration::from_secs(50)).unwrap_err();
+    assert!(error.to_string().contains(sentence), "{error}");
+    let producer = Producer::new(ProducerConfig::from_properties(&properties).unwrap()).unwrap();
+    for _ in 0..2 {
+        let error = producer.send(ProducerRecord::to("t").value(b"x")).unwrap_err();
+        assert!(matches!(error, ProduceError::TurnedAway { .. }), "{error}");
+        assert!(error.to_string().contains(sentence), "{error}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
 }
 
 #[rstest]
