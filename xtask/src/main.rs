@@ -38,6 +38,9 @@ enum Chore {
     Loom,
     /// Other people's clients against our broker, our client against Apache Kafka.
     Compat(compat::Options),
+    /// Writes transactions until it is killed: what `compat` kills.
+    #[command(hide = true)]
+    Transact { bootstrap: String, topic: String, transactional_id: String },
     /// The simulator, in release; arguments are passed on.
     #[command(trailing_var_arg = true)]
     Simulate {
@@ -71,6 +74,9 @@ fn carry_out(chore: Chore) -> Outcome<()> {
         Chore::Dependencies => dependencies::check(),
         Chore::Loom => check::loom(),
         Chore::Compat(options) => compat::run(&options),
+        Chore::Transact { bootstrap, topic, transactional_id } => {
+            compat::transact_until_killed(&bootstrap, &topic, &transactional_id)
+        }
         Chore::Simulate { arguments } => {
             pass_on(&["run", "--release", "-p", "streamledger-simulator", "--"], &arguments)
         }

@@ -3,10 +3,12 @@
 pub mod admin;
 pub mod config;
 pub mod consumer;
+mod coordinator;
 mod io_thread;
 mod metadata;
 mod network;
 mod observe;
+pub mod process;
 pub mod producer;
 mod wait;
 
@@ -22,9 +24,10 @@ pub use observe::{
     InterceptedHeader, InterceptedRecord, Interceptor, InvalidTraceParent, OnEnd,
     PROMETHEUS_CONTENT_TYPE, TraceContext, TraceParent, metrics_markdown,
 };
+pub use process::{ConsumeProcessProduce, Output, ProcessError, Processed};
 pub use producer::{
     BatchReport, CloseReport, DeliveryFuture, JsonSerializer, ProduceError, Producer,
-    ProducerRecord, TrySendError, TypedProducer, TypedRecord,
+    ProducerRecord, Transaction, TrySendError, TypedProducer, TypedRecord,
 };
 pub use streamledger_client_core::accumulator::RecordMetadata;
 pub use streamledger_client_core::partitioner::{PartitionInput, Partitioner, Target};
@@ -32,10 +35,14 @@ pub use streamledger_client_core::serializer::{
     BytesSerializer, Nullable, SerializeError, Serializer, StringSerializer,
 };
 pub use streamledger_client_core::stage::Stage;
+pub use streamledger_client_core::transaction::{
+    AbortCause, CommittedOffset, ConsumerGroupMetadata, TransactionError, TransactionErrorKind,
+    TransactionOperation, TransactionState,
+};
 pub use streamledger_protocol::record_batch::Header;
 pub use streamledger_protocol::{
-    Acks, BrokerId, Codec, ErrorCode, IsolationLevel, Offset, PartitionIndex, TimestampMs,
-    TimestampType, TopicId, TopicName, TopicPartition,
+    Acks, BrokerId, Codec, ErrorCode, GroupId, IsolationLevel, LeaderEpoch, Offset, PartitionIndex,
+    TimestampMs, TimestampType, TopicId, TopicName, TopicPartition,
 };
 
 /// What README shows of the library compiles as it stands.

@@ -59,6 +59,8 @@ pub(crate) struct Broker {
     address: SocketAddr,
     directory: PathBuf,
     settings: Vec<String>,
+    /// Apache Kafka's features at levels other than its newest, as `name=level`.
+    features: Vec<String>,
     running: Option<Group>,
     /// Lives as long as the broker's data, through its kills.
     zookeeper: Option<Group>,
@@ -71,8 +73,10 @@ impl Broker {
         tools: &Tools,
         directory: &Path,
         settings: &[&str],
+        features: &[&str],
     ) -> Outcome<Self> {
         let mut broker = Self::prepared(kind, directory, settings)?;
+        broker.features = features.iter().map(|feature| (*feature).to_owned()).collect();
         match kind.release() {
             None => {}
             Some(release) if release.needs_zookeeper() => broker.start_zookeeper(tools)?,
@@ -123,6 +127,7 @@ impl Broker {
             address: free_address()?,
             directory: directory.to_owned(),
             settings: settings.iter().map(|s| (*s).to_owned()).collect(),
+            features: Vec::new(),
             running: None,
             zookeeper: None,
         })
@@ -217,6 +222,9 @@ impl Broker {
         let release = self.kind.release().unwrap_or(Release::V4_3);
         let mut format = tools.kafka(release, "kafka.tools.StorageTool")?;
         format.args(["format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c"]).arg(&properties);
+        for feature in &self.features {
+            format.args(["--feature", feature]);
+        }
         Ok(format)
     }
 

@@ -52,7 +52,7 @@ impl Lab {
         if directory.exists() {
             std::fs::rename(&directory, free_name(&directory))?;
         }
-        let broker = Broker::start(kind, &self.tools, &directory, &["num.partitions=6"])?;
+        let broker = Broker::start(kind, &self.tools, &directory, &["num.partitions=6"], &[])?;
         let bootstrap = broker.bootstrap();
         brokers.insert(kind, broker);
         Ok(bootstrap)
@@ -88,6 +88,10 @@ pub(crate) struct Trial<'a> {
 }
 
 impl Trial<'_> {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     pub(crate) fn tools(&self) -> &Tools {
         &self.lab.tools
     }
@@ -109,7 +113,13 @@ impl Trial<'_> {
 
     /// A broker of the kind under test for this scenario alone.
     pub(crate) fn own_broker(&self, settings: &[&str]) -> Outcome<Broker> {
-        Broker::start(self.broker, &self.lab.tools, &self.directory.join("broker"), settings)
+        self.own_broker_of(settings, &[])
+    }
+
+    /// As [`Trial::own_broker`], with features at these levels where it is Apache Kafka.
+    pub(crate) fn own_broker_of(&self, settings: &[&str], features: &[&str]) -> Outcome<Broker> {
+        let directory = self.directory.join("broker");
+        Broker::start(self.broker, &self.lab.tools, &directory, settings, features)
     }
 
     /// A topic name that no other scenario uses.

@@ -12,6 +12,7 @@ mod kcat;
 mod kill;
 mod lab;
 mod our_client;
+mod our_transactions;
 mod ours;
 mod peer;
 mod python;
@@ -92,6 +93,14 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-timestamps", ours::keeps_timestamps),
     our_client("ours-large", ours::survives_large_records),
     our_client("ours-restarts", ours::keeps_order_through_kills),
+    our_client("ours-txn", our_transactions::commits_and_aborts),
+    our_client("ours-txn-v1", our_transactions::by_version_1),
+    our_client("ours-txn-offsets", our_transactions::sends_offsets),
+    our_client("ours-txn-process", our_transactions::processes_once),
+    our_client("ours-txn-fenced", our_transactions::fences),
+    our_client("ours-txn-timeout", our_transactions::times_out),
+    our_client("ours-txn-killed", our_transactions::survives_its_own_death),
+    our_client("ours-txn-restart", our_transactions::survives_the_brokers_death),
     our_client("ours-settings", settings::are_kafkas),
     only("secured", Kind::Apache, secured::each_way_in),
     only("cluster-kills", Kind::Apache, cluster::survives_killed_leaders),
@@ -103,6 +112,8 @@ const SCENARIOS: &[Scenario] = &[
     only("kafka-2.1-codecs", Kind::Apache21, ours::writes_each_codec),
     only("kafka-2.1-acks", Kind::Apache21, ours::writes_with_each_acks),
     only("kafka-2.1-admin", Kind::Apache21, ours::administers),
+    only("kafka-3.9-txn", Kind::Apache39, our_transactions::commits_and_aborts),
+    only("kafka-2.1-txn", Kind::Apache21, our_transactions::commits_and_aborts),
     stock("kcat-codecs", "kcat", kcat::writes_each_codec),
     stock("kcat-offsets", "kcat", kcat::consumes_from_an_offset),
     stock("kcat-list", "kcat", kcat::lists),
@@ -142,6 +153,8 @@ struct Results {
     seconds: f64,
     scenarios: Vec<Row>,
 }
+
+pub(crate) use self::our_transactions::transact_until_killed;
 
 /// Runs the scenarios one after the other; fails if any did, or if none was asked for.
 pub(crate) fn run(options: &Options) -> Outcome<()> {

@@ -7,7 +7,7 @@ use super::Sender;
 use super::batch::Failing;
 use super::effect::Effect;
 use crate::accumulator::Gate;
-use crate::failure::{FailureReason, FatalError};
+use crate::failure::{AttemptError, FailureReason, FatalError};
 use crate::idempotence::IdentityEvent;
 #[cfg(feature = "planted-bugs")]
 use crate::planted_bugs::PlantedBug;
@@ -22,6 +22,12 @@ impl Sender {
     #[must_use]
     pub fn transaction_state(&self) -> Option<TransactionState> {
         self.transaction.as_deref().map(Dialogue::state)
+    }
+
+    /// How often a broker was asked for the operation that goes on, and what went wrong last.
+    #[must_use]
+    pub fn transaction_progress(&self) -> Option<(u32, Option<AttemptError>)> {
+        self.transaction.as_deref()?.progress()
     }
 
     /// A caller asks for something.

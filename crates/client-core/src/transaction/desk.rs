@@ -5,12 +5,14 @@
 //! 3. What a guard that was dropped leaves behind is aborted, and nobody needs to hear of that.
 
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::error::{TransactionError, TransactionErrorKind};
 use super::question::GroupOffsets;
 use super::state::TransactionOperation;
+use crate::failure::AttemptError;
 
 /// An operation on its way to the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +58,8 @@ struct DeskState {
     /// What was heard last, for others who waited for the same.
     heard: Option<(TransactionOperation, Result<(), Box<TransactionError>>)>,
     wakers: Vec<Waker>,
+    /// How often a broker was asked for the operation that goes on, and what went wrong last.
+    progress: (u32, Option<AttemptError>),
 }
 
 #[derive(Debug)]
@@ -162,6 +166,23 @@ impl TransactionDesk {
         state.open || unheard.is_some_and(|pending| pending.operation.is_end())
     }
 
+    /// Keeps how far the operation has come that goes on, for who gives up waiting for it.
+    pub fn note_progress(&self, progress: (u32, Option<AttemptError>)) {
+        self.state.lock().progress = progress;
+    }
+
+    /// The error of who gives up waiting for an operation. It goes on.
+    #[must_use]
+    pub fn timed_out(
+        &self,
+        operation: TransactionOperation,
+        waited: Duration,
+    ) -> Box<TransactionError> {
+        let (attempts, last_error) = self.state.lock().progress;
+        let kind = TransactionErrorKind::TimedOut;
+        Box::new(TransactionError { operation, kind, attempts, last_error, waited })
+    }
+
     /// The command for the sender, if there is one.
     pub fn take_command(&self) -> Option<TransactionCommand> {
         self.state.lock().command.take()
@@ -214,6 +235,7 @@ impl DeskState {
         let operation = command.operation;
         self.pending = Some(Pending { operation, outcome: None, unattended, then_abort: false });
         self.command = Some(command);
+        self.progress = (0, None);
     }
 
     fn is_pending(&self, operation: TransactionOperation) -> bool {
@@ -262,7 +284,7 @@ impl SettledOperation {
 
 /// The error of an operation that no broker was asked for.
 fn unasked(operation: TransactionOperation, kind: TransactionErrorKind) -> Box<TransactionError> {
-    let waited = std::time::Duration::ZERO;
+    let waited = Duration::ZERO;
     Box::new(TransactionError { operation, kind, attempts: 0, last_error: None, waited })
 }
 

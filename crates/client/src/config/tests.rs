@@ -140,9 +140,10 @@ fn the_defaults_are_kafkas() {
     "security.protocol=SSL\nssl.truststore.location=/no/such/file",
     "cannot read /no/such/file: No such file or directory (os error 2)"
 )]
-#[case::transactions(
-    "transactional.id=ingest",
-    "line 2: transactional.id=ingest can't be used: transactions are not built in yet"
+#[case::two_phase_commit(
+    "transaction.two.phase.commit.enable=true",
+    "line 2: transaction.two.phase.commit.enable=true can't be used: a transaction is committed by \
+     the producer that wrote it"
 )]
 #[case::own_partitioner(
     "partitioner.class=com.example.Mine",
@@ -169,6 +170,11 @@ fn bootstrap_servers_must_be_given() {
 #[case("enable.idempotence=true\nacks=1", "enable.idempotence and acks: ")]
 #[case("enable.idempotence=true\nacks=0", "enable.idempotence and acks: ")]
 #[case("enable.idempotence=true\nretries=0", "enable.idempotence and retries: ")]
+#[case("transactional.id=a\nacks=1", "transactional.id and acks: ")]
+#[case("transactional.id=a\nacks=0", "transactional.id and acks: ")]
+#[case("transactional.id=a\nretries=0", "transactional.id and retries: ")]
+#[case("transactional.id=a\nenable.idempotence=false", "transactional.id and enable.idempotence: ")]
+#[case("transactional.id=", "transactional.id: ")]
 #[case(
     "max.in.flight.requests.per.connection=6",
     "enable.idempotence and max.in.flight.requests.per.connection: "

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use streamledger_client_core::consumer::{ReadFault, Trouble, Unreadable};
-use streamledger_protocol::{BrokerId, ErrorCode, Offset, TopicPartition};
+use streamledger_protocol::{BrokerId, ErrorCode, GroupId, Offset, TopicPartition};
 
 use crate::io_thread::IoThreadEnded;
 use crate::metadata::Unreachable;
@@ -28,6 +28,14 @@ pub enum ConsumerError {
     Refused {
         /// Where.
         topic_partition: TopicPartition,
+        /// Why.
+        code: ErrorCode,
+    },
+    /// The group's coordinator refuses.
+    #[error("group {group}: {code}")]
+    GroupRefused {
+        /// The group.
+        group: GroupId,
         /// Why.
         code: ErrorCode,
     },

@@ -4,6 +4,7 @@
 //! lazily, on the thread that polls. Groups will assign partitions through the same door as
 //! [`Consumer::assign`].
 
+mod committed;
 mod error;
 mod fetcher;
 mod inbox;
@@ -20,7 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use streamledger_client_core::consumer::{Event, Lookup};
-use streamledger_protocol::{Offset, TimestampMs, TopicName, TopicPartition};
+use streamledger_client_core::transaction::CommittedOffset;
+use streamledger_protocol::{GroupId, Offset, TimestampMs, TopicName, TopicPartition};
 
 use crate::config::ConsumerConfig;
 use crate::io_thread::IoThread;
@@ -223,6 +225,36 @@ impl Consumer {
         let times = times.iter();
         let wanted = times.map(|(tp, time)| (tp.clone(), Lookup::Timestamp(*time))).collect();
         self.find(wanted)
+    }
+
+    /// What a group has committed of each partition, in the order asked; none where it has nothing.
+    /// Offsets that an open transaction holds are waited for (KIP-447). Any group can be asked
+    /// about: this makes no member of it.
+    ///
+    /// # Errors
+    /// The group's coordinator refuses, or doesn't tell within `default.api.timeout.ms`.
+    pub fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>, ConsumerError> {
+        wait(self.committed_async(group, partitions))
+    }
+
+    /// As [`committed`](Self::committed), async.
+    ///
+    /// # Errors
+    /// As the blocking call.
+    pub fn committed_async(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> impl Future<Output = Result<Vec<Option<CommittedOffset>>, ConsumerError>> + Send + use<>
+    {
+        let (group, partitions) = (GroupId::from(group), partitions.to_vec());
+        let work = |fetcher: Rc<Fetcher>| fetcher.committed(group, partitions);
+        let answer = self.thread.run(work);
+        async move { answer.await? }
     }
 
     /// The partitions of a topic, as soon as they are known.

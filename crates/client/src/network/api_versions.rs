@@ -29,6 +29,11 @@ impl BrokerVersions {
         }
     }
 
+    /// The level of a feature that the cluster has agreed on, if it has (KIP-584).
+    pub(crate) fn finalized_feature(&self, name: &str) -> Option<i16> {
+        self.finalized_features.get(name).copied()
+    }
+
     /// The highest version that both sides know.
     pub(crate) fn highest_common(&self, api: ApiKey) -> Option<ApiVersion> {
         let (min, max) = *self.ranges.get(&api.code())?;

@@ -4,10 +4,11 @@
 use streamledger_protocol::ApiVersion;
 use streamledger_protocol::message::Response;
 use streamledger_protocol::messages::{
-    ApiVersionsResponse, CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse,
-    DescribeClusterResponse, DescribeConfigsResponse, DescribeTopicPartitionsResponse,
-    FetchResponse, InitProducerIdResponse, ListOffsetsResponse, MetadataResponse,
-    OffsetForLeaderEpochResponse, ProduceResponse,
+    AddOffsetsToTxnResponse, AddPartitionsToTxnResponse, ApiVersionsResponse,
+    CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, DescribeClusterResponse,
+    DescribeConfigsResponse, DescribeTopicPartitionsResponse, EndTxnResponse, FetchResponse,
+    FindCoordinatorResponse, InitProducerIdResponse, ListOffsetsResponse, MetadataResponse,
+    OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse, TxnOffsetCommitResponse,
 };
 
 /// A response that may say for how long the client shall send nothing (KIP-219).
@@ -37,6 +38,12 @@ throttled! {
     CreateTopicsResponse: 3,
     DeleteTopicsResponse: 2,
     InitProducerIdResponse: 1,
+    FindCoordinatorResponse: 2,
+    AddPartitionsToTxnResponse: 1,
+    AddOffsetsToTxnResponse: 1,
+    TxnOffsetCommitResponse: 1,
+    EndTxnResponse: 1,
+    OffsetFetchResponse: 4,
     OffsetForLeaderEpochResponse: 0,
     DescribeConfigsResponse: 2,
     CreatePartitionsResponse: 1,

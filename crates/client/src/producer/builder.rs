@@ -10,7 +10,8 @@ use streamledger_client_core::accumulator::{AccumulatorConfig, RecordAccumulator
 use streamledger_client_core::partitioner::{
     Partitioner, Partitioning, RandomSource, SeededRandom,
 };
-use streamledger_client_core::sender::{Backoff, Sender, SenderConfig};
+use streamledger_client_core::sender::{Backoff, Sender, SenderConfig, TransactionConfig};
+use streamledger_client_core::transaction::TransactionDesk;
 use streamledger_protocol::compression::{Compression, CompressionError};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
@@ -21,7 +22,7 @@ use super::metrics::CallerMetrics;
 use super::rates::Rates;
 use super::report::{BatchObserver, BatchReport};
 use super::send::partitioning_of;
-use super::shared::{Closing, Shared, TopicWaits};
+use super::shared::{Closing, Shared, TopicWaits, Transactions};
 use super::wait::{Deadlines, Waiters};
 use super::{Handle, Producer};
 use crate::config::ProducerConfig;
@@ -92,6 +93,10 @@ impl ProducerBuilder {
         let sender_config = sender_config(&config, compression);
         let sender = Sender::new(sender_config, Arc::clone(&accumulator), random);
         let started = Instant::now();
+        let transactions = config.transactional_id.as_ref().map(|_| Transactions {
+            desk: TransactionDesk::default(),
+            timeout: config.transaction_timeout,
+        });
         let shared = Arc::new(Shared {
             accumulator,
             partitioning,
@@ -116,6 +121,7 @@ impl ProducerBuilder {
             observer,
             interceptors: Interceptors::of(interceptors),
             io_thread: OnceLock::new(),
+            transactions,
         });
         start_thread(Arc::clone(&shared), config, sender)?;
         Ok(Producer(Arc::new(Handle { shared })))
@@ -166,6 +172,7 @@ fn accumulator_config(config: &ProducerConfig) -> AccumulatorConfig {
     }
 }
 
+#[allow(clippy::needless_update, reason = "a feature of the core's adds a field")]
 fn sender_config(config: &ProducerConfig, compression: Compression) -> SenderConfig {
     let client = config.client();
     SenderConfig {
@@ -187,6 +194,10 @@ fn sender_config(config: &ProducerConfig, compression: Compression) -> SenderCon
             first: client.reconnect_backoff,
             max: client.reconnect_backoff_max,
         },
+        transaction: config
+            .transactional_id
+            .as_deref()
+            .map(|id| TransactionConfig { id: id.into(), timeout: config.transaction_timeout }),
         ..SenderConfig::default()
     }
 }

@@ -82,6 +82,16 @@ pub enum ProduceError {
     },
     /// It was sent, or waited to be, and was not acknowledged.
     NotDelivered(Arc<DeliveryFailure>),
+    /// The producer is transactional, and no transaction is open. It was not sent.
+    NoTransaction {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// The open transaction has failed and can only be aborted. It was not sent.
+    TransactionFailed {
+        /// The topic.
+        topic: TopicName,
+    },
     /// The producer as a whole can't go on. It was not sent.
     Fatal(FatalError),
     /// The producer is closed. It was not sent.
@@ -103,6 +113,8 @@ impl ProduceError {
             | Self::NoSuchPartition { .. } => Stage::Partitioned,
             Self::RecordTooLarge { .. }
             | Self::MemoryFull { .. }
+            | Self::NoTransaction { .. }
+            | Self::TransactionFailed { .. }
             | Self::Fatal(_)
             | Self::Closed
             | Self::WouldDeadlock => Stage::Accumulated,
@@ -182,6 +194,16 @@ impl ProduceError {
             }
             Self::NotSerialized { .. } => "Correct the value, or use another serializer.",
             Self::NotDelivered(failure) => failure.next_action(),
+            Self::NoTransaction { .. } => {
+                "Send between begin_transaction and commit, or leave transactional.id unset."
+            }
+            Self::TransactionFailed { .. } => {
+                "Abort the transaction, then do its work again in a new one."
+            }
+            Self::Fatal(FatalError::Broker(ErrorCode::ProducerFenced)) => {
+                "Stop: another producer has this transactional.id; make a new producer if it is to \
+                 take over."
+            }
             Self::Fatal(_) => "Remove the cause, then begin with a new producer.",
             Self::Closed => "Send with a producer that is open.",
             Self::WouldDeadlock => {
@@ -225,6 +247,10 @@ impl fmt::Display for ProduceError {
                 write!(f, "{topic}: the {field} can't be serialized: {cause}")
             }
             Self::NotDelivered(failure) => fmt::Display::fmt(failure, f),
+            Self::NoTransaction { topic } => write!(f, "{topic}: no transaction is open"),
+            Self::TransactionFailed { topic } => {
+                write!(f, "{topic}: the transaction has failed and can only be aborted")
+            }
             Self::Fatal(error) => write!(f, "the producer can't go on: {error}"),
             Self::Closed => f.write_str("the producer is closed"),
             Self::WouldDeadlock => {
@@ -323,6 +349,16 @@ mod tests {
             (
                 ProduceError::MemoryFull { topic: topic(), waited },
                 "clicks: the buffer memory stayed used up for 60000 ms",
+                Stage::Accumulated,
+            ),
+            (
+                ProduceError::NoTransaction { topic: topic() },
+                "clicks: no transaction is open",
+                Stage::Accumulated,
+            ),
+            (
+                ProduceError::TransactionFailed { topic: topic() },
+                "clicks: the transaction has failed and can only be aborted",
                 Stage::Accumulated,
             ),
             (

@@ -75,12 +75,12 @@ impl Producer {
     pub(super) fn would_wait(&self, topic: &str, refusal: Refusal) -> Option<ProduceError> {
         let topic = TopicName::from(topic);
         match refusal {
-            Refusal::NoMetadata => match topic.validate() {
+            Refusal::NoMetadata => match self.0.shared.check_new(&topic) {
                 Ok(()) => {
                     self.learn(topic);
                     None
                 }
-                Err(error) => Some(ProduceError::InvalidTopic(error)),
+                Err(error) => Some(error),
             },
             Refusal::Append(AppendError::MemoryFull { .. }) => {
                 self.0.shared.wake.notify_one();

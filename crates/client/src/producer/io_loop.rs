@@ -16,6 +16,9 @@ use streamledger_client_core::sender::{
     CompletedBatch, CompressJob, CompressedBatch, Effect, Event, OutgoingRequest, PartitionLeader,
     ProducerIdAnswer, Sender, TopicLeaders,
 };
+use streamledger_client_core::transaction::{
+    SettledOperation, TransactionQuestion, TransactionState,
+};
 use streamledger_protocol::compression::CompressionScratch;
 use streamledger_protocol::messages::InitProducerIdRequest;
 use streamledger_protocol::{Acks, BrokerId, ErrorCode, ProducerIdentity};
@@ -24,7 +27,7 @@ use tokio::time::Sleep;
 use super::codec_threads::{self, CodecThreads};
 use super::request::{self, Sent};
 use super::shared::{Closing, Shared};
-use super::{BatchReport, CloseReport};
+use super::{BatchReport, CloseReport, coordinate};
 use crate::metadata::MetadataRefresher;
 use crate::network::BrokerConnection;
 
@@ -113,9 +116,10 @@ impl IoLoop {
             self.take_events(now);
             self.perform_effects(now);
             let next_deadline = self.shared.deadlines.fire(now);
-            let until = match *self.shared.closing.lock() {
+            let closing = *self.shared.closing.lock();
+            let until = match closing {
                 Closing::No => None,
-                Closing::Until(_) if self.shared.accumulator.unsettled_batches() == 0 => break,
+                Closing::Until(_) if self.is_done() => break,
                 Closing::Until(until) => until,
             };
             if until.is_some_and(|until| until <= now) {
@@ -142,6 +146,14 @@ impl IoLoop {
             self.sender.handle(now, Event::Compressed(batch));
         }
         self.sender.handle(now, Event::Wake);
+        if let Some(transactions) = &self.shared.transactions {
+            while let Some(command) = transactions.desk.take_command() {
+                self.sender.handle(now, Event::Transaction(command));
+            }
+            if *self.shared.closing.lock() != Closing::No {
+                self.sender.handle(now, Event::Closing);
+            }
+        }
         if metadata_came {
             self.shared.metadata_changed.wake_all();
         }
@@ -153,8 +165,8 @@ impl IoLoop {
                 Effect::Connect(broker) => self.connect(broker),
                 Effect::SendProduce(request) => self.send(request),
                 Effect::InitProducerId => self.ask_for_producer_id(),
-                // The configuration gives no transactional id.
-                Effect::AskCoordinator(_) | Effect::SettleTransaction(_) => {}
+                Effect::AskCoordinator(question) => self.ask_coordinator(question),
+                Effect::SettleTransaction(settled) => self.settle(settled),
                 Effect::RefreshMetadata(topics) => {
                     let (refresher, inbox) = (self.refresher.clone(), Rc::clone(&self.inbox));
                     tokio::task::spawn_local(async move {
@@ -171,6 +183,17 @@ impl IoLoop {
                 Effect::Complete(batch) => self.complete(batch),
             }
         }
+        if let (Some(transactions), Some(progress)) =
+            (&self.shared.transactions, self.sender.transaction_progress())
+        {
+            transactions.desk.note_progress(progress);
+        }
+    }
+
+    /// Whether all is delivered, and no transaction is open.
+    fn is_done(&self) -> bool {
+        let open = self.sender.transaction_state().is_some_and(TransactionState::is_open);
+        self.shared.accumulator.unsettled_batches() == 0 && !open
     }
 
     fn compress(&mut self, now: Instant, job: CompressJob) {
@@ -288,13 +311,37 @@ impl IoLoop {
         });
     }
 
+    fn ask_coordinator(&self, question: TransactionQuestion) {
+        let (refresher, inbox) = (self.refresher.clone(), Rc::clone(&self.inbox));
+        let timeout = self.request_timeout;
+        tokio::task::spawn_local(async move {
+            inbox.push(Event::Coordinator(coordinate::ask(&refresher, question, timeout).await));
+        });
+    }
+
+    fn settle(&self, settled: SettledOperation) {
+        if let Some(transactions) = &self.shared.transactions {
+            settled.deliver(&transactions.desk);
+        }
+    }
+
     /// The time to close is over: what is left fails, and is counted.
     fn give_up(&mut self, now: Instant) {
         self.sender.handle(now, Event::Abort);
         while let Some(effect) = self.sender.poll(now) {
-            if let Effect::Complete(batch) = effect {
-                self.report.count(&batch);
-                self.complete(batch);
+            match effect {
+                Effect::Complete(batch) => {
+                    self.report.count(&batch);
+                    self.complete(batch);
+                }
+                Effect::SettleTransaction(settled) => self.settle(settled),
+                Effect::Connect(_)
+                | Effect::SendProduce(_)
+                | Effect::InitProducerId
+                | Effect::AskCoordinator(_)
+                | Effect::RefreshMetadata(_)
+                | Effect::ForgetTopics(_)
+                | Effect::Compress(_) => {}
             }
         }
     }
@@ -325,6 +372,9 @@ impl IoLoop {
         let _ = self.shared.ended.set(report);
         self.shared.end_waiters.wake_all();
         self.shared.metadata_changed.wake_all();
+        if let Some(transactions) = &self.shared.transactions {
+            transactions.desk.close();
+        }
     }
 }
 

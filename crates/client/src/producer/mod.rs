@@ -8,12 +8,14 @@
 //!    hand-over to another thread: the thread is woken once a batch.
 //!
 //! Reading order: `record`, `send` (into a batch; `intercepted` past those who look), `io_loop` and
-//! `request` (to the broker), `delivery` (the end); then `bulk` and `typed`.
+//! `request` (to the broker), `delivery` (the end); `transaction` and `coordinate` (to its broker);
+//! then `bulk` and `typed`.
 
 mod builder;
 mod bulk;
 mod clock;
 mod codec_threads;
+mod coordinate;
 mod delivery;
 mod error;
 mod intercepted;
@@ -26,6 +28,7 @@ mod report;
 mod request;
 mod send;
 mod shared;
+mod transaction;
 mod typed;
 mod wait;
 
@@ -48,6 +51,7 @@ pub use json::JsonSerializer;
 pub use metrics::{NodeMetrics, ProducerMetrics, StageMetrics, TopicMetrics};
 pub use record::ProducerRecord;
 pub use report::{BatchReport, CloseReport};
+pub use transaction::Transaction;
 pub use typed::{TypedProducer, TypedRecord};
 
 use crate::config::ProducerConfig;
@@ -76,7 +80,9 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.begin_close(None);
+        let transactions = self.shared.transactions.as_ref();
+        let until = transactions.and_then(|t| Instant::now().checked_add(t.timeout));
+        self.shared.begin_close(until);
     }
 }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use streamledger_client_core::sender::{Event, OutgoingRequest, PartitionAnswer, RequestId};
+use streamledger_client_core::transaction::TransactionVersion;
 use streamledger_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, TopicProduceData,
 };
@@ -43,6 +44,9 @@ impl Answered {
 /// From this version on topics are named by id (KIP-516).
 const BY_TOPIC_ID: ApiVersion = ApiVersion(13);
 
+/// From this version on a request adds its partitions to its transaction (KIP-890).
+const ADDS_PARTITIONS: ApiVersion = ApiVersion(12);
+
 /// Queues the request on the connection: calls in order are requests in order.
 pub(super) fn send(
     connection: &BrokerConnection,
@@ -60,6 +64,15 @@ pub(super) fn send(
             Some(ApiVersion(BY_TOPIC_ID.0 - 1))
         }
         common => common,
+    };
+    let transaction = outgoing.transaction.as_ref().map(|transaction| transaction.version);
+    let version = match (version, transaction) {
+        (Some(version), Some(TransactionVersion::V1)) => {
+            Some(version.min(ApiVersion(ADDS_PARTITIONS.0 - 1)))
+        }
+        // The cluster has agreed on version 2, but this broker can't have.
+        (version, Some(TransactionVersion::V2)) => version.filter(|v| *v >= ADDS_PARTITIONS),
+        (version, _) => version,
     };
     let request = message(outgoing);
     if acks == Acks::None {
@@ -87,7 +100,7 @@ fn message(outgoing: OutgoingRequest) -> ProduceRequest {
         }
     }
     ProduceRequest {
-        transactional_id: None,
+        transactional_id: outgoing.transaction.map(|transaction| transaction.id),
         acks: outgoing.acks as i16,
         timeout_ms: i32::try_from(outgoing.timeout.as_millis()).unwrap_or(i32::MAX),
         topic_data,

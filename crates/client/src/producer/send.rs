@@ -120,7 +120,10 @@ impl Shared {
         let topic = TopicName::from(record.topic);
         loop {
             match refusal {
-                Refusal::NoMetadata => self.wait_for_topic(&topic, begun).await?,
+                Refusal::NoMetadata => {
+                    self.check_new(&topic)?;
+                    self.wait_for_topic(&topic, begun).await?;
+                }
                 Refusal::NoSuchPartition { partition, partition_count } => {
                     let named_by_caller = record.partition.is_some();
                     self.wait_for_partition(&topic, partition, partition_count, named_by_caller)
@@ -136,6 +139,12 @@ impl Shared {
                 Err(refusal) => refusal,
             };
         }
+    }
+
+    /// Whether a record to a topic that isn't known yet may be waited for.
+    pub(super) fn check_new(&self, topic: &TopicName) -> Result<(), ProduceError> {
+        topic.validate().map_err(ProduceError::InvalidTopic)?;
+        self.accumulator.check_gate().map_err(|error| refused(topic, &error))
     }
 
     /// Waits until the topic's partitions are known.
@@ -276,6 +285,8 @@ pub(super) fn refused(topic: &TopicName, error: &AppendError) -> ProduceError {
             let (topic, partition_count) = (topic.clone(), 0);
             ProduceError::NoSuchPartition { topic, partition, partition_count }
         }
+        AppendError::NoTransaction => ProduceError::NoTransaction { topic: topic.clone() },
+        AppendError::TransactionFailed => ProduceError::TransactionFailed { topic: topic.clone() },
         AppendError::Fatal(error) => ProduceError::Fatal(error),
         _ => ProduceError::Closed,
     }

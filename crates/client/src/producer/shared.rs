@@ -9,6 +9,7 @@ use streamledger_client_core::accumulator::RecordAccumulator;
 use streamledger_client_core::map::Map;
 use streamledger_client_core::partitioner::Partitioning;
 use streamledger_client_core::sender::SenderMetrics;
+use streamledger_client_core::transaction::TransactionDesk;
 use streamledger_protocol::{Acks, TopicName};
 use tokio::sync::Notify;
 
@@ -51,6 +52,16 @@ pub(super) struct Shared {
     pub(super) observer: Option<BatchObserver>,
     pub(super) interceptors: Option<Interceptors>,
     pub(super) io_thread: OnceLock<ThreadId>,
+    /// With a `transactional.id`.
+    pub(super) transactions: Option<Transactions>,
+}
+
+/// What the handles and the I/O thread of a transactional producer share.
+#[derive(Debug)]
+pub(super) struct Transactions {
+    pub(super) desk: TransactionDesk,
+    /// How long a producer that was dropped tries to abort: by then the broker has.
+    pub(super) timeout: Duration,
 }
 
 /// How far the producer is on its way to its end.

@@ -151,6 +151,10 @@ impl Dialogue {
         self.number
     }
 
+    pub(crate) fn progress(&self) -> Option<(u32, Option<AttemptError>)> {
+        self.running.as_ref().map(|running| (running.attempts, running.last_error))
+    }
+
     /// Whether the partitions of a transaction have to be added before they are sent to.
     pub(crate) fn adds_partitions(&self) -> bool {
         self.state.is_open() && self.version == TransactionVersion::V1

@@ -10,8 +10,7 @@ use crate::config::builder::{ConfigBuilder, Settings};
 use crate::config::resolve::Resolved;
 use crate::config::settings::ClientSettings;
 use crate::config::spec::{
-    ANY_INT, ClientKind, INT_FROM_0, INT_FROM_1, LONG_FROM_0, PRODUCER, SettingType, Support,
-    WhenSet,
+    ClientKind, INT_FROM_0, INT_FROM_1, LONG_FROM_0, PRODUCER, SettingType, Support, WhenSet,
 };
 use crate::config::value::PartitionerName;
 
@@ -76,6 +75,16 @@ settings! {
     "max.in.flight.requests.per.connection", PRODUCER, INT_FROM_1, default "5", Low;
     does "How many requests may wait for their response on one connection.";
     why "a broker remembers the last five batches of a producer, so five keep order on a retry.";
+
+    transactional_id: Option<String>, set by &str,
+    "transactional.id", PRODUCER, SettingType::Text, default nothing, Low;
+    does "The name under which a producer's transactions go on across its lives (KIP-98).";
+    why "without a name there are no transactions, and none of their cost.";
+
+    transaction_timeout: Duration, set by Duration,
+    "transaction.timeout.ms", PRODUCER, INT_FROM_1, default "60000", Low;
+    does "After how long without its end an open transaction is aborted by the broker.";
+    why "a reader waits no more than a minute for a producer that died.";
 
     max_request_size: usize, set by usize,
     "max.request.size", PRODUCER, INT_FROM_0, default "1048576", Medium;
@@ -144,20 +153,12 @@ settings_without_effect! {
         "lz4 has one level here, the fast one; zstd is there where size matters", WhenSet::Note
     );
 
-    "transactional.id", PRODUCER, SettingType::Text, default nothing, Low;
-    does "The name under which a producer's transactions go on across its lives (KIP-98).";
-    why "without a name there are no transactions, and none of their cost.";
-    support Support::NotYet("transactions are not built in yet", WhenSet::Refuse);
-
-    "transaction.timeout.ms", PRODUCER, ANY_INT, default "60000", Low;
-    does "After how long without news of it an open transaction is aborted.";
-    why "a reader waits no more than a minute for a producer that died.";
-    support Support::NotYet("transactions are not built in yet", WhenSet::Note);
-
     "transaction.two.phase.commit.enable", PRODUCER, SettingType::Boolean, default "false", Low;
     does "Whether somebody else decides when a transaction commits (KIP-939).";
     why "most producers decide for themselves.";
-    support Support::NotYet("transactions are not built in yet", WhenSet::Refuse);
+    support Support::NotYet(
+        "a transaction is committed by the producer that wrote it", WhenSet::Refuse
+    );
 }
 
 const SERIALIZER: Support =
@@ -176,6 +177,7 @@ impl Settings for ProducerSettings {
         values: &mut Resolved,
     ) -> Result<(), ConfigError> {
         self.reconcile_rack()?;
+        self.check_transactions(client.retries, values)?;
         self.reconcile_idempotence(client.retries, values)?;
         self.reconcile_delivery_timeout(client.request_timeout, values)
     }
@@ -202,6 +204,38 @@ impl ProducerSettings {
                          client.rack to the broker.rack of the brokers nearby"
                     .to_owned(),
             });
+        }
+        Ok(())
+    }
+
+    /// Follows Kafka's `ProducerConfig.postProcessAndValidateIdempotenceConfigs` where it is about
+    /// transactions: what they need is never given up for them.
+    fn check_transactions(&self, retries: u32, values: &Resolved) -> Result<(), ConfigError> {
+        let contradiction = |name, setting: &str| ConfigError::Contradiction {
+            names: vec!["transactional.id", name],
+            reason: format!(
+                "a producer with {setting} can't have transactions; they need acks=all, retries \
+                 above 0 and enable.idempotence=true"
+            ),
+        };
+        if self.transactional_id.as_ref().is_none_or(String::is_empty) {
+            if !values.is_given("transactional.id") {
+                return Ok(());
+            }
+            return Err(ConfigError::Contradiction {
+                names: vec!["transactional.id"],
+                reason: "it is empty; give it a name, or leave it out".to_owned(),
+            });
+        }
+        if !self.enable_idempotence && values.is_given("enable.idempotence") {
+            return Err(contradiction("enable.idempotence", "enable.idempotence=false"));
+        }
+        if self.acks != Acks::All {
+            let acks = if self.acks == Acks::None { "acks=0" } else { "acks=1" };
+            return Err(contradiction("acks", acks));
+        }
+        if retries == 0 {
+            return Err(contradiction("retries", "retries=0"));
         }
         Ok(())
     }
