@@ -104,7 +104,7 @@ impl Sender {
                 self.wait_for_retry(now, slot, place, possibly_written);
             }
             Verdict::Requeue => {
-                self.wait_for_turn(slot, place);
+                self.requeue(now, slot, place);
                 #[cfg(feature = "planted-bugs")]
                 self.requeue_wrongly(slot, place);
             }
@@ -133,6 +133,19 @@ impl Sender {
         let batch = &mut partition.unresolved[place];
         batch.attempts.possibly_written |= possibly_written;
         let not_before = Some(now + backoff.wait(batch.attempts.count, &*random));
+        batch.state = BatchState::Waiting { not_before };
+    }
+
+    /// Behind an unresolved batch it goes again at once, after it. Refused a second time it waits:
+    /// whatever stands before it will not be gone sooner for being asked without a pause.
+    fn requeue(&mut self, now: Instant, slot: usize, place: usize) {
+        let backoff = self.config.retry_backoff;
+        let random = std::sync::Arc::clone(&self.random);
+        let Some(partition) = self.partition(slot) else { return };
+        let batch = &mut partition.unresolved[place];
+        let again = batch.attempts.requeues;
+        batch.attempts.requeues = again.saturating_add(1);
+        let not_before = (again > 0).then(|| now + backoff.wait(again, &*random));
         batch.state = BatchState::Waiting { not_before };
     }
 

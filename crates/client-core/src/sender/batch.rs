@@ -31,6 +31,8 @@ pub(crate) struct ProducerBatch {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Attempts {
     pub(crate) count: u32,
+    /// How often it was refused for the batches before it.
+    pub(crate) requeues: u32,
     pub(crate) last_error: Option<AttemptError>,
     /// Some attempt's outcome is unknown.
     pub(crate) possibly_written: bool,

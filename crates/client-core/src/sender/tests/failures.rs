@@ -116,6 +116,19 @@ fn failures_7_those_behind_a_failed_batch_come_back_and_go_again_in_order() {
 }
 
 #[test]
+fn a_batch_refused_again_and_again_for_those_before_it_is_sent_with_pauses() {
+    let (mut rig, _deliveries) = Rig::five_in_flight();
+    for _ in 0..2 {
+        assert_eq!(rig.sent.len(), 5, "the first time it goes again at once");
+        let last = rig.sent.pop_back().expect("a request was sent");
+        rig.answer(&last, ErrorCode::OutOfOrderSequenceNumber, 0);
+    }
+    assert_eq!(rig.sent.len(), 4, "then it waits");
+    rig.pass(BACKOFF);
+    assert_eq!(rig.sent.len(), 5);
+}
+
+#[test]
 fn failures_8_first_batches_can_not_swap_for_the_second_waits_for_the_first() {
     let mut rig = Rig::ready();
     let _kept = rig.append(0, 18);
