@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use streamledger_broker_core::log::TransactionMarker;
+use streamledger_broker_core::log::{AppendRefusal, TransactionMarker};
 use streamledger_broker_core::transaction::MarkerWrite;
 use streamledger_protocol::record_batch::{ControlKind, build_control_batch};
 use streamledger_protocol::{ErrorCode, Offset, TopicPartition};
@@ -52,7 +52,9 @@ impl From<AppendError> for MarkerRefusal {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Offline(StorageOffline::Deleted(_)) => Self::Gone,
-            AppendError::Refused(refusal) => Self::Outdated(refusal.error_code()),
+            AppendError::Refused(refusal @ AppendRefusal::Producer(_)) => {
+                Self::Outdated(refusal.error_code())
+            }
             other => Self::NotWritten(other),
         }
     }

@@ -109,7 +109,8 @@ impl PartitionDirectory {
         Ok(SegmentFile { base_offset, file })
     }
 
-    /// Writes a segment's index files. They are checked when they are read, so they need no fsync.
+    /// Writes a segment's index files. Those of offsets and times are checked when they are read, so
+    /// they need no fsync; the one of aborted transactions has its own (`sync_aborted`).
     pub(super) fn write_indexes(&self, base_offset: Offset, files: &IndexFiles) -> io::Result<()> {
         let write = |kind: FileKind, content: &[u8]| {
             self.disk.replace(&self.file_path(kind, base_offset), content, Durability::Atomic)
@@ -137,6 +138,16 @@ impl PartitionDirectory {
             Ok(file) => decode_transaction_index(&file).ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Vec::new()),
             Err(_) => None,
+        }
+    }
+
+    /// Returns once the names of a closed segment's aborted transactions are on disk. A lost file
+    /// can't be told from that of a segment without any, and would show what was aborted.
+    pub(super) fn sync_aborted(&self, base_offset: Offset) -> io::Result<()> {
+        match fs::File::open(self.file_path(FileKind::TransactionIndex, base_offset)) {
+            Ok(file) => self.disk.sync_file(&file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -5,7 +5,8 @@
 //! 2. An fsync that fails takes the directory offline; nothing is ever fsynced again to see whether
 //!    it works now.
 //! 3. A roll flushes nothing itself. The flush after it goes in the order of the log: the closed
-//!    segment, the producer snapshot at its end, the names, and the active segment last. So what is
+//!    segment, its aborted transactions, the producer snapshot at its end, the names, and the
+//!    active segment last. So what is
 //!    acknowledged in a segment has everything before it on disk, and a snapshot that is there
 //!    proves it (`broker-core::log::recovery`).
 
@@ -144,6 +145,7 @@ impl Partition {
         let disk = &self.shared.disk;
         for (number, closed) in (1..).zip(&round.closing) {
             disk.sync_file(&closed.file.file)?;
+            self.directory.sync_aborted(closed.file.base_offset)?;
             if let Some((offset, content)) = &closed.snapshot {
                 // The last one proves what the others would.
                 let is_last = number == round.closing.len();

@@ -1,5 +1,7 @@
 //! What a roll leaves when the power goes, and in which order it reaches the disk.
 
+use streamledger_protocol::record_batch::{ControlKind, build_control_batch};
+
 use super::*;
 
 /// A store whose partition begins a new segment with its next append, on a disk that can be slow.
@@ -132,4 +134,47 @@ fn failure_33_a_recovered_log_is_known_to_be_on_disk_from_then_on() {
     fs::OpenOptions::new().write(true).open(&closed).unwrap().set_len(kept).unwrap();
     let store = open_with(crashed.path(), |_| {});
     assert_eq!(store.offline_partitions().len(), 1, "what it showed to consumers is not cut");
+}
+
+/// A batch of a transaction, from producer 9.
+fn in_transaction(sequence: i32) -> Bytes {
+    let mut builder = RecordBatchBuilder::with_capacity(1024);
+    builder.append(TimestampMs(1000), None, Some(b"aborted later"), &[]);
+    let producer = Some((transactional(), SequenceNumber(sequence)));
+    let seal = BatchSeal { producer, transactional: true, ..Default::default() };
+    builder.seal(&seal, &mut CompressionScratch::new()).unwrap().bytes
+}
+
+fn transactional() -> ProducerIdentity {
+    ProducerIdentity { id: ProducerId(9), epoch: ProducerEpoch(0) }
+}
+
+/// The fsyncs of a roll and the append after it, in a segment with an aborted transaction or not.
+fn fsyncs_of_a_roll(with_aborted: bool) -> u64 {
+    let directory = tempfile::tempdir().unwrap();
+    let faults = Arc::new(DiskFaults::new());
+    let store = open_with(directory.path(), |config| config.faults = Some(Arc::clone(&faults)));
+    let partition = create(&store, 0);
+    if with_aborted {
+        let guard = Some(partition.transaction_guard(transactional().id).unwrap());
+        partition.append_verified(in_transaction(0), AppendOrigin::Client, guard).unwrap();
+        let abort = build_control_batch(ControlKind::Abort, transactional(), 0, TimestampMs(1000));
+        let marker = partition.append(abort.into(), AppendOrigin::Coordinator).unwrap();
+        wait_for(partition.wait_flushed(marker.last_offset)).unwrap().unwrap();
+    }
+    let mut sequence = 0;
+    loop {
+        let before = faults.sync_count();
+        produce(&partition, batch(Some((5, sequence))));
+        sequence += 10;
+        if files(directory.path(), 0, ".log").len() == 2 {
+            assert_eq!(files(directory.path(), 0, ".txnindex").len(), usize::from(with_aborted));
+            return faults.sync_count() - before;
+        }
+    }
+}
+
+#[test]
+fn failure_38_aborted_transactions_are_on_disk_before_their_segment_is_known() {
+    assert_eq!(fsyncs_of_a_roll(true), fsyncs_of_a_roll(false) + 1);
 }
