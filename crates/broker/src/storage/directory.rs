@@ -109,8 +109,8 @@ impl PartitionDirectory {
         Ok(SegmentFile { base_offset, file })
     }
 
-    /// Writes a segment's index files. Those of offsets and times are checked when they are read, so
-    /// they need no fsync; the one of aborted transactions has its own (`sync_aborted`).
+    /// Writes a segment's index files. Those of offsets and times are checked when they are read,
+    /// so they need no fsync; the one of aborted transactions has its own (`sync_aborted`).
     pub(super) fn write_indexes(&self, base_offset: Offset, files: &IndexFiles) -> io::Result<()> {
         let write = |kind: FileKind, content: &[u8]| {
             self.disk.replace(&self.file_path(kind, base_offset), content, Durability::Atomic)
