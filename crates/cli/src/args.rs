@@ -85,6 +85,20 @@ pub struct ProducerArguments {
     pub producer_config: Option<PathBuf>,
 }
 
+/// Settings of the admin client.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Admin client")]
+pub struct AdminArguments {
+    /// A setting of the admin client by Kafka's name, for example security.protocol=SSL; may be
+    /// repeated and wins over --command-config
+    #[arg(short = 'X', value_name = "NAME=VALUE")]
+    pub settings: Vec<String>,
+
+    /// A properties file with settings of the admin client, as Kafka's tools take it
+    #[arg(long, value_name = "FILE")]
+    pub command_config: Option<PathBuf>,
+}
+
 /// Parses a command line. On an error, and for help, clap's own text and exit code are used.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
     Arguments::try_parse_from(arguments)

@@ -25,6 +25,7 @@ pub mod ui;
 pub mod access;
 pub mod args;
 pub mod command;
+pub mod given;
 pub mod interrupt;
 pub mod metrics_server;
 pub mod producing;

@@ -10,6 +10,7 @@ use streamledger::{BatchReport, ConfigError, ProduceError, Producer, ProducerCon
 use crate::args::ProducerArguments;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::given::given;
 use crate::interrupt::Interrupt;
 use crate::ledger::{BatchDone, LastRecord, Ledger};
 use crate::ui::units;
@@ -27,13 +28,7 @@ pub fn config(
     bootstrap_servers: &str,
     own_defaults: &[(&'static str, &str)],
 ) -> Outcome<Configured> {
-    let mut given = match &arguments.producer_config {
-        Some(path) => Properties::parse_file(path).map_err(|error| config_failure(&error))?,
-        None => Properties::new(),
-    };
-    for assignment in &arguments.settings {
-        given = given.with_assignment(assignment).map_err(|error| config_failure(&error))?;
-    }
+    let given = given(arguments.producer_config.as_deref(), &arguments.settings)?;
     let mut properties = Properties::new();
     let mut own = Vec::new();
     for (name, value) in own_defaults {

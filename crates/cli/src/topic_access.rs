@@ -54,7 +54,8 @@ pub fn admin(access: &Access, properties: &Properties) -> Outcome<Admin> {
     for (name, value) in properties.iter() {
         let is_known =
             |kind| settings_table().any(|setting| setting.name == name && setting.belongs_to(kind));
-        if is_known(ClientKind::Admin) {
+        // The providers have names of the user's own (KIP-297), which no table knows.
+        if is_known(ClientKind::Admin) || name.starts_with("config.providers.") {
             own = own.with(name, value);
         }
     }
@@ -66,6 +67,14 @@ pub fn admin(access: &Access, properties: &Properties) -> Outcome<Admin> {
     Ok(Admin::new(config).map_err(|error| {
         Failure::new(Exit::Failed, "the admin client can't start").because(&error)
     })?)
+}
+
+/// Refuses settings that the admin client doesn't know, before a broker is looked for.
+pub fn check(properties: &Properties) -> Outcome<()> {
+    let with_servers = properties.clone().with("bootstrap.servers", "localhost:9092");
+    AdminConfig::from_properties(&with_servers)
+        .map(drop)
+        .map_err(|error| config_failure(&error).into())
 }
 
 /// Makes sure that a broker answers.

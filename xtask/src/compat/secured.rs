@@ -54,6 +54,7 @@ pub(crate) fn each_way_in(trial: &Trial) -> Outcome<String> {
         let through = |failure: Failure| failure.while_doing(name);
         lock.pass(name, settings).map_err(through)?;
     }
+    lock.commands(trial)?;
     let turned_away = lock.turns_away()?;
     let sent = lock.logs_in_again()?;
     let names: Vec<&str> = ways.iter().map(|(name, _)| *name).collect();
@@ -176,6 +177,27 @@ impl Lock {
                 next += 1;
             }
         }
+        Ok(())
+    }
+
+    /// The command gets in by a properties file, as Kafka's own tools do.
+    fn commands(&self, trial: &Trial) -> Outcome<()> {
+        let settings =
+            self.scram("SASL_SSL", self.ports.secure, "256") + &self.tls(&self.authority);
+        let file = trial.write("command.properties", &settings)?;
+        let topic = "secured-TLS-SCRAM-SHA-256";
+        let run = |arguments: &[&str], option: &str| -> Outcome<String> {
+            let mut command = trial.tools().streamledger()?;
+            command.args(arguments).arg(option).arg(&file);
+            command.args(["--bootstrap-servers", &format!("localhost:{}", self.ports.secure)]);
+            let output = process::run_ok(&mut command, b"", LIMIT)?;
+            Ok(output.text())
+        };
+        let described = run(&["topics", "describe", topic], "--command-config")?;
+        ensure!(described.contains(topic), "{described}");
+        let all = ["consume", topic, "--from-beginning", "--format", "json"];
+        let read = run(&all, "--consumer-config")?.lines().count();
+        ensure!(read == RECORDS, "the command read {read} of {RECORDS} records");
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
@@ -15,6 +16,7 @@ use crate::args::BrokerArguments;
 use crate::command::written;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::given::given;
 use crate::help::with_examples;
 use crate::interrupt::Interrupt;
 use crate::output::{Bytes, Field, PrintedRecord, write_json, write_text};
@@ -75,9 +77,13 @@ pub struct ConsumeArguments {
     follow: bool,
 
     /// A setting of the consumer by Kafka's name, for example isolation.level=read_committed; may
-    /// be repeated
+    /// be repeated and wins over --consumer-config
     #[arg(short = 'X', value_name = "NAME=VALUE")]
     settings: Vec<String>,
+
+    /// A properties file with settings of the consumer, as the Java client takes it
+    #[arg(long, value_name = "FILE")]
+    consumer_config: Option<PathBuf>,
 
     #[command(flatten)]
     broker: BrokerArguments,
@@ -261,11 +267,8 @@ fn consumer_config(
         // A person waits for the first record; who follows waits for brokers that come back.
         properties = properties.with("default.api.timeout.ms", PATIENT_MS);
     }
-    for assignment in &arguments.settings {
-        properties =
-            properties.with_assignment(assignment).map_err(|error| config_failure(&error))?;
-    }
-    let properties = properties.with("bootstrap.servers", servers);
+    let given = given(arguments.consumer_config.as_deref(), &arguments.settings)?;
+    let properties = properties.and(given).with("bootstrap.servers", servers);
     let config =
         ConsumerConfig::from_properties(&properties).map_err(|error| config_failure(&error))?;
     Ok((config, properties))

@@ -6,13 +6,14 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use streamledger::admin::{ConfigResource, ConfigSource};
-use streamledger::{Admin, BrokerId, ErrorCode, NewTopic, Properties};
+use streamledger::{Admin, BrokerId, ErrorCode, NewTopic};
 
 use crate::access::{Access, MissingDirectory};
-use crate::args::BrokerArguments;
+use crate::args::{AdminArguments, BrokerArguments};
 use crate::command::name_and_value;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::given::given;
 use crate::help::with_examples;
 use crate::topic_access;
 use crate::ui::table::{self, Lean};
@@ -52,6 +53,9 @@ struct ListArguments {
 
     #[command(flatten)]
     broker: BrokerArguments,
+
+    #[command(flatten)]
+    client: AdminArguments,
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +82,9 @@ struct CreateArguments {
 
     #[command(flatten)]
     broker: BrokerArguments,
+
+    #[command(flatten)]
+    client: AdminArguments,
 }
 
 #[derive(Debug, Args)]
@@ -96,6 +103,9 @@ struct DescribeArguments {
 
     #[command(flatten)]
     broker: BrokerArguments,
+
+    #[command(flatten)]
+    client: AdminArguments,
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +117,9 @@ struct DeleteArguments {
 
     #[command(flatten)]
     broker: BrokerArguments,
+
+    #[command(flatten)]
+    client: AdminArguments,
 }
 
 const EXAMPLES: &[(&str, &str)] = &[
@@ -124,14 +137,16 @@ const EXAMPLES: &[(&str, &str)] = &[
 
 /// Does what was asked for.
 pub fn run(arguments: &TopicsArguments) -> Outcome<Exit> {
-    let (broker, missing) = match &arguments.action {
-        Action::List(list) => (&list.broker, MissingDirectory::Refuse),
-        Action::Create(create) => (&create.broker, MissingDirectory::Create),
-        Action::Describe(describe) => (&describe.broker, MissingDirectory::Refuse),
-        Action::Delete(delete) => (&delete.broker, MissingDirectory::Refuse),
+    let (broker, client, missing) = match &arguments.action {
+        Action::List(list) => (&list.broker, &list.client, MissingDirectory::Refuse),
+        Action::Create(create) => (&create.broker, &create.client, MissingDirectory::Create),
+        Action::Describe(ask) => (&ask.broker, &ask.client, MissingDirectory::Refuse),
+        Action::Delete(delete) => (&delete.broker, &delete.client, MissingDirectory::Refuse),
     };
+    let settings = given(client.command_config.as_deref(), &client.settings)?;
+    topic_access::check(&settings)?;
     let access = Access::open(broker, missing)?;
-    let outcome = match topic_access::admin(&access, &Properties::new()) {
+    let outcome = match topic_access::admin(&access, &settings) {
         Err(failure) => Err(failure),
         Ok(admin) => match &arguments.action {
             Action::List(list) => list.run(&admin, &access),
