@@ -3,7 +3,7 @@
 //!
 //!     cargo run --release -p streamledger --example consume_process_produce HOST:PORT
 //!
-//! The broker has to have transactions, as Apache Kafka does.
+//! The broker may be `streamledger serve` or Apache Kafka.
 
 use std::error::Error;
 use std::time::Duration;

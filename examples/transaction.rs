@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release -p streamledger --example transaction HOST:PORT
 //!
-//! The broker has to have transactions, as Apache Kafka does.
+//! The broker may be `streamledger serve` or Apache Kafka.
 
 use std::error::Error;
 
