@@ -156,3 +156,22 @@ async fn write_each(
     }
     Some(left)
 }
+
+#[cfg(test)]
+mod tests {
+    use streamledger_broker_core::log::ProducerRefusal;
+    use streamledger_protocol::{ProducerEpoch, ProducerId, ProducerIdentity};
+
+    use super::*;
+
+    #[test]
+    fn only_a_newer_life_of_the_producer_makes_a_marker_needless() {
+        let producer = ProducerIdentity { id: ProducerId(7), epoch: ProducerEpoch(1) };
+        let fenced = ProducerRefusal::Fenced { producer, current: ProducerEpoch(2) };
+        let outdated = MarkerRefusal::from(AppendError::Refused(fenced.into()));
+        assert!(matches!(outdated, MarkerRefusal::Outdated(_)), "{outdated:?}");
+        let too_large = AppendRefusal::LargerThanSegment { bytes: 90, segment_bytes: 60 };
+        let refused = MarkerRefusal::from(AppendError::Refused(too_large));
+        assert!(matches!(refused, MarkerRefusal::NotWritten(_)), "it is tried again: {refused:?}");
+    }
+}

@@ -78,7 +78,18 @@ impl TransactionState {
             (State::Beginning, Failed) => Ok(State::Ready),
             (State::InTransaction | State::Committing, Failed) => Ok(State::AbortableError),
 
-            (_, FailedForGood) => Ok(State::FatalError),
+            (
+                State::Uninitialized
+                | State::Initializing
+                | State::Ready
+                | State::Beginning
+                | State::InTransaction
+                | State::Committing
+                | State::Aborting
+                | State::AbortableError
+                | State::FatalError,
+                FailedForGood,
+            ) => Ok(State::FatalError),
 
             // News that come late, or are none.
             (
