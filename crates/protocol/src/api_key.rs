@@ -116,6 +116,9 @@ apis! {
     ConsumerGroupHeartbeat = 68, 0..=1, Some(0),
         "Joins, stays in and leaves a next-generation consumer group (KIP-848).";
     ConsumerGroupDescribe = 69, 0..=1, Some(0), "Describes next-generation consumer groups.";
+    GetTelemetrySubscriptions = 71, 0..=0, Some(0),
+        "Asks which of a client's metrics the cluster wants (KIP-714).";
+    PushTelemetry = 72, 0..=0, Some(0), "Carries a client's metrics to its cluster (KIP-714).";
     ListConfigResources = 74, 0..=1, Some(0), "Lists what has settings.";
     DescribeTopicPartitions = 75, 0..=0, Some(0), "Describes topics page by page (KIP-966).";
 }

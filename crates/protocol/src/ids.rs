@@ -192,7 +192,7 @@ impl fmt::Display for ProducerIdentity {
 pub struct TopicId(pub [u8; 16]);
 
 const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const TOPIC_ID_CHARS: u32 = 22;
+const UUID_CHARS: u32 = 22;
 
 impl TopicId {
     /// No topic id: the topic is named by its name.
@@ -207,18 +207,22 @@ impl TopicId {
 
 impl fmt::Display for TopicId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = u128::from_be_bytes(self.0);
-        let mut text = String::with_capacity(TOPIC_ID_CHARS as usize);
-        for position in 0..TOPIC_ID_CHARS {
-            // 128 bits are 21 groups of six and two more, which the last character carries on top.
-            let group = match 122_u32.checked_sub(6 * position) {
-                Some(shift) => bits >> shift,
-                None => bits << 4,
-            };
-            text.push(char::from(BASE64_URL[(group & 63) as usize]));
-        }
-        f.pad(&text)
+        f.pad(&uuid_text(self.0))
     }
+}
+
+fn uuid_text(uuid: [u8; 16]) -> String {
+    let bits = u128::from_be_bytes(uuid);
+    let mut text = String::with_capacity(UUID_CHARS as usize);
+    for position in 0..UUID_CHARS {
+        // 128 bits are 21 groups of six and two more, which the last character carries on top.
+        let group = match 122_u32.checked_sub(6 * position) {
+            Some(shift) => bits >> shift,
+            None => bits << 4,
+        };
+        text.push(char::from(BASE64_URL[(group & 63) as usize]));
+    }
+    text
 }
 
 impl fmt::Debug for TopicId {
@@ -237,14 +241,14 @@ impl FromStr for TopicId {
 
     fn from_str(text: &str) -> Result<Self, InvalidTopicId> {
         let invalid = || InvalidTopicId(text.to_owned());
-        if text.len() != TOPIC_ID_CHARS as usize {
+        if text.len() != UUID_CHARS as usize {
             return Err(invalid());
         }
         let mut bits = 0_u128;
         let mut left_over = 0;
         for (position, byte) in text.bytes().enumerate() {
             let group = BASE64_URL.iter().position(|&c| c == byte).ok_or_else(invalid)? as u128;
-            if position + 1 < TOPIC_ID_CHARS as usize {
+            if position + 1 < UUID_CHARS as usize {
                 bits = bits << 6 | group;
             } else {
                 bits = bits << 2 | group >> 4;
@@ -255,6 +259,35 @@ impl FromStr for TopicId {
             return Err(invalid());
         }
         Ok(Self(bits.to_be_bytes()))
+    }
+}
+
+/// What a broker calls a client that pushes its metrics (KIP-714).
+///
+/// Printed as Kafka's `Uuid` is: URL-safe base64 without padding, 22 characters.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientInstanceId(pub [u8; 16]);
+
+impl ClientInstanceId {
+    /// The broker has not said yet.
+    pub const ZERO: Self = Self([0; 16]);
+
+    /// Whether this is nobody's.
+    #[must_use]
+    pub fn is_zero(self) -> bool {
+        self == Self::ZERO
+    }
+}
+
+impl fmt::Display for ClientInstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&uuid_text(self.0))
+    }
+}
+
+impl fmt::Debug for ClientInstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClientInstanceId({self})")
     }
 }
 

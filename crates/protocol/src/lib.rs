@@ -27,7 +27,8 @@ pub use api_key::ApiKey;
 pub use choices::{Acks, Codec, IsolationLevel, TimestampType, UnknownChoice};
 pub use error_code::{Disposition, ErrorCode};
 pub use ids::{
-    ApiVersion, BrokerId, CorrelationId, InvalidTopicId, LeaderEpoch, Offset, PartitionIndex,
-    ProducerEpoch, ProducerId, ProducerIdentity, SequenceNumber, TimestampMs, TopicId,
+    ApiVersion, BrokerId, ClientInstanceId, CorrelationId, InvalidTopicId, LeaderEpoch, Offset,
+    PartitionIndex, ProducerEpoch, ProducerId, ProducerIdentity, SequenceNumber, TimestampMs,
+    TopicId,
 };
 pub use names::{GroupId, InvalidTopicName, TopicName, TopicPartition, TransactionalId};

@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::{DecodeError, DecodeErrorKind, EncodeError, Reader, Writer};
 use crate::{
-    ApiVersion, BrokerId, CorrelationId, ErrorCode, GroupId, LeaderEpoch, Offset, PartitionIndex,
-    ProducerEpoch, ProducerId, SequenceNumber, TimestampMs, TopicId, TopicName, TransactionalId,
+    ApiVersion, BrokerId, ClientInstanceId, CorrelationId, ErrorCode, GroupId, LeaderEpoch, Offset,
+    PartitionIndex, ProducerEpoch, ProducerId, SequenceNumber, TimestampMs, TopicId, TopicName,
+    TransactionalId,
 };
 
 /// How a message is laid out: its version, and whether that version is flexible (KIP-482).
@@ -165,22 +166,34 @@ impl WireValue for [u8; 16] {
     }
 }
 
-impl WireValue for TopicId {
-    #[inline]
-    fn bytes_min(_: Layout) -> usize {
-        16
-    }
+/// Newtypes of a UUID.
+macro_rules! uuids {
+    ($($type:ty;)*) => {
+        $(
+            impl WireValue for $type {
+                #[inline]
+                fn bytes_min(_: Layout) -> usize {
+                    16
+                }
 
-    #[inline]
-    fn write(&self, w: &mut Writer, _: Layout) -> Result<(), EncodeError> {
-        w.put_slice(&self.0);
-        Ok(())
-    }
+                #[inline]
+                fn write(&self, w: &mut Writer, _: Layout) -> Result<(), EncodeError> {
+                    w.put_slice(&self.0);
+                    Ok(())
+                }
 
-    #[inline]
-    fn read(r: &mut Reader, _: Layout) -> Result<Self, DecodeError> {
-        r.uuid().map(Self)
-    }
+                #[inline]
+                fn read(r: &mut Reader, _: Layout) -> Result<Self, DecodeError> {
+                    r.uuid().map(Self)
+                }
+            }
+        )*
+    };
+}
+
+uuids! {
+    ClientInstanceId;
+    TopicId;
 }
 
 /// Texts, each by how it gives and takes a `&str`.
