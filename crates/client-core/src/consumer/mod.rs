@@ -20,6 +20,7 @@
 mod answer;
 mod event;
 mod fetch_state;
+pub mod group;
 mod partition;
 mod plan;
 mod position;
