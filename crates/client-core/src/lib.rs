@@ -13,6 +13,7 @@ pub mod sender;
 pub mod serializer;
 pub mod stage;
 mod sync;
+pub mod telemetry;
 pub mod transaction;
 
 #[cfg(test)]
