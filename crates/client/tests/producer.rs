@@ -316,9 +316,14 @@ fn after_close_every_clone_refuses() {
 fn acks_0_has_no_offset() {
     let cluster = FakeCluster::start(1);
     let producer = Producer::new(cluster.config(&[("acks", "0")])).unwrap();
-    let metadata = producer.send(record("x")).unwrap().wait().unwrap();
-    assert_eq!((metadata.offset, metadata.serialized_value_size), (None, Some(1)));
+    // The first is acknowledged: the leader shows that it takes records.
+    for value in ["x", "y", "z"] {
+        let to = record(value).partition(PartitionIndex(0));
+        let metadata = producer.send(to).unwrap().wait().unwrap();
+        assert_eq!((metadata.offset, metadata.serialized_value_size), (None, Some(1)));
+    }
     assert!(producer.close(MINUTE).is_complete());
+    assert_eq!(cluster.values("clicks", 0), ["x", "y", "z"]);
 }
 
 #[test]

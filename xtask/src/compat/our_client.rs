@@ -54,10 +54,6 @@ pub(crate) fn produce(trial: &Trial, jobs: &[Job]) -> Outcome<Vec<Ack>> {
                 offset: metadata.offset.map_or(-1, |offset| offset.0),
             });
         }
-        if job.settings.iter().any(|setting| setting == "acks=0") {
-            // What is sent around the end of a connection may be lost: see FINDINGS.md.
-            thread::sleep(Duration::from_secs(1));
-        }
         close(&producer)?;
     }
     Ok(acks)

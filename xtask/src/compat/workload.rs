@@ -1,6 +1,6 @@
 //! What the scenarios send, and the comparison of that with what was read back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::record::{Ack, Record};
@@ -120,15 +120,11 @@ pub(crate) fn same(expected: &[Record], read: Vec<Record>) -> Outcome<usize> {
     let by_place = |records: Vec<Record>| -> BTreeMap<_, Record> {
         records.into_iter().map(|r| ((r.topic.clone(), r.partition, r.offset), r)).collect()
     };
+    if read.len() < expected.len() {
+        return Err(Failure::new(format!("missing: {}", missing(expected, &read).join("; "))));
+    }
     let (expected, mut read) = (by_place(expected.to_vec()), by_place(read));
     let count = expected.len();
-    let missing: Vec<_> = expected.keys().filter(|place| !read.contains_key(place)).collect();
-    if let Some((topic, partition, offset)) = missing.first() {
-        let first = format!("{topic} {} at {}", partition.unwrap_or(-1), offset.unwrap_or(-1));
-        let topics: BTreeSet<&String> = missing.iter().map(|(topic, _, _)| topic).collect();
-        let lost = missing.len();
-        return Err(Failure::new(format!("missing: {lost} of {topics:?}, the first {first}")));
-    }
     for (place, mut want) in expected {
         let got = read.remove(&place).ok_or_else(|| Failure::new(format!("missing: {want:?}")))?;
         let since = got.timestamp.map_or(i64::MAX, |at| now_ms() - at);
@@ -140,6 +136,33 @@ pub(crate) fn same(expected: &[Record], read: Vec<Record>) -> Outcome<usize> {
     let extra = read.len();
     ensure!(extra == 0, "{extra} more than were sent, the first {:?}", read.first_key_value());
     Ok(count)
+}
+
+/// What was not read at any place, by what is in the records: of each partition how many, and
+/// which in the order of sending.
+fn missing(expected: &[Record], read: &[Record]) -> Vec<String> {
+    let content = |record: &Record| (record.key.clone(), record.value.clone());
+    let place = |record: &Record| (record.topic.clone(), record.partition);
+    let mut left: BTreeMap<_, usize> = BTreeMap::new();
+    for record in read {
+        *left.entry((place(record), content(record))).or_default() += 1;
+    }
+    let mut sent: BTreeMap<_, usize> = BTreeMap::new();
+    let mut lost: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for record in expected {
+        let number = sent.entry(place(record)).or_default();
+        match left.get_mut(&(place(record), content(record))) {
+            Some(count) if *count > 0 => *count -= 1,
+            _ => lost.entry(place(record)).or_default().push(*number),
+        }
+        *number += 1;
+    }
+    let describe = |((topic, partition), numbers): (&(String, Option<i32>), &Vec<usize>)| {
+        let (first, last) = (numbers.first().unwrap_or(&0), numbers.last().unwrap_or(&0));
+        let (partition, count) = (partition.unwrap_or(-1), numbers.len());
+        format!("{count} of {topic} {partition}, between number {first} and {last} as sent")
+    };
+    lost.iter().map(describe).collect()
 }
 
 /// A record line short enough to print.
@@ -180,7 +203,8 @@ mod tests {
         let expected = placed(&sent, &acks).unwrap();
         let mut read = expected.clone();
         read.remove(4);
-        assert!(same(&expected, read).unwrap_err().to_string().starts_with("missing"));
+        let said = same(&expected, read).unwrap_err().to_string();
+        assert_eq!(said, "missing: 1 of t 1, between number 1 and 1 as sent");
         let mut read = expected.clone();
         read.push(Record { offset: Some(3), ..read[6].clone() });
         assert!(same(&expected, read).unwrap_err().to_string().starts_with("1 more"));

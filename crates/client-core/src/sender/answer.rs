@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use streamledger_protocol::TopicPartition;
+use streamledger_protocol::{Acks, ErrorCode, TopicPartition};
 
 use super::batch::{BatchState, Failing};
 use super::effect::{BatchId, RequestId};
-use super::verdict::{Answer, PartitionAnswer, Verdict, VerdictContext, attempt_error, judge};
+use super::verdict::{
+    ACK_WITHOUT_OFFSET, Answer, PartitionAnswer, Verdict, VerdictContext, attempt_error, judge,
+};
 use super::{RequestInFlight, Sender};
 use crate::failure::{FailureReason, FatalError};
 use crate::idempotence::{IdentityEvent, ResetTo};
@@ -70,6 +72,11 @@ impl Sender {
         let Some(place) = partition.place_of(id) else { return };
         let broken = partition.is_broken(identity);
         let batch = &mut partition.unresolved[place];
+        if let (Answer::Broker(PartitionAnswer { error: ErrorCode::None, .. }), Some(broker)) =
+            (answer, batch.broker())
+        {
+            partition.taken_by = Some(broker);
+        }
         let context = VerdictContext {
             idempotent: batch.sealed.seal.producer.is_some(),
             transactional: batch.sealed.seal.transactional,
@@ -87,8 +94,11 @@ impl Sender {
     fn apply(&mut self, now: Instant, slot: usize, place: usize, verdict: Verdict) {
         match verdict {
             Verdict::Ack(ack) => {
+                let tells_offsets = self.config.acks != Acks::None;
                 let Some(partition) = self.partition(slot) else { return };
                 let Some(mut batch) = partition.take_acked(place) else { return };
+                // With acks=0 no record has an offset, also if the first of them could.
+                let ack = if tells_offsets { ack } else { ACK_WITHOUT_OFFSET };
                 if let Some((identity, _)) = batch.sealed.seal.producer {
                     partition.sequences.confirm(identity);
                 }
@@ -110,7 +120,7 @@ impl Sender {
             }
             Verdict::Split => self.split(now, slot, place),
             Verdict::Reset(to) => {
-                self.wait_for_turn(slot, place);
+                self.wait_for_turn(now, slot, place, 0);
                 self.lose_sequence(now, slot, to);
             }
             Verdict::Abort { reason, possibly_written } => {
@@ -126,32 +136,31 @@ impl Sender {
         }
     }
 
+    /// Goes again after a backoff: the longer, the more often it was sent.
     fn wait_for_retry(&mut self, now: Instant, slot: usize, place: usize, possibly_written: bool) {
-        let backoff = self.config.retry_backoff;
-        let random = std::sync::Arc::clone(&self.random);
         let Some(partition) = self.partition(slot) else { return };
-        let batch = &mut partition.unresolved[place];
-        batch.attempts.possibly_written |= possibly_written;
-        let not_before = Some(now + backoff.wait(batch.attempts.count, &*random));
-        batch.state = BatchState::Waiting { not_before };
+        let attempts = &mut partition.unresolved[place].attempts;
+        attempts.possibly_written |= possibly_written;
+        let failures = attempts.count;
+        self.wait_for_turn(now, slot, place, failures);
     }
 
     /// Behind an unresolved batch it goes again at once, after it. Refused a second time it waits:
     /// whatever stands before it will not be gone sooner for being asked without a pause.
     fn requeue(&mut self, now: Instant, slot: usize, place: usize) {
-        let backoff = self.config.retry_backoff;
-        let random = std::sync::Arc::clone(&self.random);
         let Some(partition) = self.partition(slot) else { return };
-        let batch = &mut partition.unresolved[place];
-        let again = batch.attempts.requeues;
-        batch.attempts.requeues = again.saturating_add(1);
-        let not_before = (again > 0).then(|| now + backoff.wait(again, &*random));
-        batch.state = BatchState::Waiting { not_before };
+        let attempts = &mut partition.unresolved[place].attempts;
+        let before = attempts.requeues;
+        attempts.requeues = before.saturating_add(1);
+        self.wait_for_turn(now, slot, place, before);
     }
 
-    fn wait_for_turn(&mut self, slot: usize, place: usize) {
+    /// Waits until the rules let it go again, and for the backoff after so many failures.
+    fn wait_for_turn(&mut self, now: Instant, slot: usize, place: usize, failures: u32) {
+        let wait = || self.config.retry_backoff.wait(failures, &*self.random);
+        let not_before = (failures > 0).then(|| now + wait());
         let Some(partition) = self.partition(slot) else { return };
-        partition.unresolved[place].state = BatchState::Waiting { not_before: None };
+        partition.unresolved[place].state = BatchState::Waiting { not_before };
     }
 
     /// Gives a batch up. A sequence goes with it, so the partition needs a new epoch.

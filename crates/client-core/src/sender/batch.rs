@@ -75,6 +75,14 @@ impl ProducerBatch {
         matches!(self.state, BatchState::Waiting { .. })
     }
 
+    /// The broker at which it is in flight.
+    pub(crate) fn broker(&self) -> Option<BrokerId> {
+        match self.state {
+            BatchState::InFlight { broker, .. } => Some(broker),
+            BatchState::Waiting { .. } => None,
+        }
+    }
+
     /// Records in it.
     pub(crate) fn records(&self) -> u64 {
         u64::from(self.sealed.record_count.cast_unsigned())

@@ -254,6 +254,9 @@ impl Sender {
         state.connection = Connection::Down(now + wait);
         // Its partitions may have gone to another.
         self.metadata.wanted = true;
+        for partition in self.partitions.iter_mut().flatten() {
+            partition.taken_by.take_if(|taken_by| *taken_by == broker);
+        }
     }
 
     /// Fails all batches, queued, unresolved or in flight. What is in flight is kept, unseen, until
@@ -314,6 +317,7 @@ impl Sender {
             identity: self.identity,
             added_to: transaction.filter(|t| t.adds_partitions()).map(Dialogue::number),
             unresolved_max: self.config.unresolved_max(),
+            acks: self.config.acks,
             #[cfg(not(feature = "planted-bugs"))]
             first_alone: true,
             #[cfg(feature = "planted-bugs")]

@@ -7,13 +7,16 @@
 //!    behind the oldest unresolved one, itself and acknowledged ones counted (a broker remembers
 //!    the last five), and the outcome of none that was given up is still unknown.
 //! 3. The first batch under a producer id and epoch travels alone (KAFKA-15591).
+//! 4. With acks=0 the first batch to a leader asks for its acknowledgement, and travels alone:
+//!    metadata names a leader before it takes records, and what a broker can't take with acks=0 it
+//!    answers by closing the connection, whatever else is on it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use streamledger_protocol::{
-    BrokerId, LeaderEpoch, ProducerIdentity, SequenceNumber, TopicId, TopicPartition,
+    Acks, BrokerId, LeaderEpoch, ProducerIdentity, SequenceNumber, TopicId, TopicPartition,
 };
 
 use super::batch::{BatchState, Failing, ProducerBatch, StagedBatch, fail_unsent};
@@ -38,6 +41,8 @@ pub(crate) struct PartitionState {
     /// Sealed batches whose outcome isn't known for good, oldest first.
     pub(crate) unresolved: VecDeque<ProducerBatch>,
     pub(crate) sequences: Sequences,
+    /// The broker that has acknowledged a batch of it, on the connection that still is.
+    pub(crate) taken_by: Option<BrokerId>,
     /// The identity under which a sequence was lost: nothing is sent until there is another.
     pub(crate) broken_under: Option<ProducerIdentity>,
     /// The number of the transaction that it was added to last.
@@ -75,6 +80,7 @@ pub(crate) struct StepRules {
     pub(crate) now: Instant,
     pub(crate) identity: Identity,
     pub(crate) unresolved_max: usize,
+    pub(crate) acks: Acks,
     /// The transaction that a partition has to be added to before anything is sent.
     pub(crate) added_to: Option<u64>,
     /// Always, but for a planted bug.
@@ -127,6 +133,7 @@ impl PartitionState {
             staged: VecDeque::new(),
             unresolved: VecDeque::new(),
             sequences: Sequences::NONE,
+            taken_by: None,
             broken_under: None,
             added_to: 0,
             waited_for: WaitedFor::Batch,
@@ -208,11 +215,18 @@ impl PartitionState {
     }
 
     /// Whether a batch with `before` unresolved ones before it has to wait for the first
-    /// acknowledgement under this identity.
+    /// acknowledgement under this identity, or by this leader.
     fn must_be_alone(&self, before: usize, rules: &StepRules) -> bool {
         let unconfirmed =
             rules.identity.current().is_some_and(|identity| !self.sequences.is_confirmed(identity));
-        rules.first_alone && unconfirmed && before > 0
+        let first = (rules.first_alone && unconfirmed) || self.acks(rules.acks) != rules.acks;
+        first && before > 0
+    }
+
+    /// Whose acknowledgement the next batch asks for, where the configuration says `acks`.
+    pub(crate) fn acks(&self, acks: Acks) -> Acks {
+        let is_taken = self.taken_by.is_some() && self.taken_by == self.leader;
+        if acks == Acks::None && !is_taken { Acks::Leader } else { acks }
     }
 
     /// Whether a sequence was lost under the identity that still is.
@@ -248,10 +262,7 @@ impl PartitionState {
 
     /// The brokers at which its batches in flight are: all the same.
     fn in_flight(&self) -> impl Iterator<Item = BrokerId> {
-        self.unresolved.iter().filter_map(|batch| match batch.state {
-            BatchState::InFlight { broker, .. } => Some(broker),
-            BatchState::Waiting { .. } => None,
-        })
+        self.unresolved.iter().filter_map(ProducerBatch::broker)
     }
 
     /// Batches that are not in flight: what waits for its leader.

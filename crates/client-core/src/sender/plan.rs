@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use streamledger_protocol::BrokerId;
 use streamledger_protocol::record_batch::BatchSeal;
-use streamledger_protocol::{Codec, ProducerIdentity, SequenceNumber};
+use streamledger_protocol::{Acks, Codec, ProducerIdentity, SequenceNumber};
 
 use super::batch::{Attempts, BatchState, Failing, ProducerBatch, StagedBatch, fail_unsent};
 use super::broker::{Connection, Gate};
@@ -26,6 +26,7 @@ const STAGED_MIN: usize = 2;
 struct Draft {
     request: RequestId,
     broker: BrokerId,
+    acks: Acks,
     bytes: usize,
     batches: Vec<OutgoingBatch>,
     names: Vec<(usize, BatchId)>,
@@ -145,6 +146,7 @@ impl Sender {
             return Offer::Nothing;
         }
         let Some(broker) = partition.leader else { return Offer::Nothing };
+        let acks = partition.acks(rules.acks);
         if let Err(reason) = self.pass_gate(now, broker) {
             if let Some(partition) = self.partition(slot) {
                 partition.waited_for = reason;
@@ -152,6 +154,9 @@ impl Sender {
             return Offer::Nothing;
         }
         let draft = drafts.iter().position(|draft| draft.broker == broker);
+        if draft.is_some_and(|place| drafts[place].acks != acks) {
+            return Offer::Again;
+        }
         let used_bytes = draft.map(|place| drafts[place].bytes);
         let room_bytes = match used_bytes {
             Some(used_bytes) => self.config.request_bytes_max.saturating_sub(used_bytes),
@@ -168,7 +173,7 @@ impl Sender {
         let draft = match draft {
             Some(draft) => &mut drafts[draft],
             None => {
-                drafts.push(self.new_draft(broker));
+                drafts.push(self.new_draft(broker, acks));
                 let last = drafts.len() - 1;
                 &mut drafts[last]
             }
@@ -203,10 +208,10 @@ impl Sender {
         Offer::Again
     }
 
-    fn new_draft(&mut self, broker: BrokerId) -> Draft {
+    fn new_draft(&mut self, broker: BrokerId, acks: Acks) -> Draft {
         self.next_request += 1;
         let request = RequestId(self.next_request);
-        Draft { request, broker, bytes: 0, batches: Vec::new(), names: Vec::new() }
+        Draft { request, broker, acks, bytes: 0, batches: Vec::new(), names: Vec::new() }
     }
 
     /// Whether the broker takes a request now; if not, why, and what is to be done about it.
@@ -237,7 +242,7 @@ impl Sender {
 
     /// Sends a draft.
     fn launch(&mut self, now: Instant, draft: Draft) {
-        let Draft { request, broker, batches, names, .. } = draft;
+        let Draft { request, broker, acks, batches, names, .. } = draft;
         if batches.is_empty() {
             return;
         }
@@ -257,7 +262,7 @@ impl Sender {
         self.brokers.entry(broker).or_default().in_flight += 1;
         let in_flight = RequestInFlight { broker, sent_at: now, batches: names };
         self.requests.insert(request, in_flight);
-        let (acks, timeout) = (self.config.acks, self.config.request_timeout);
+        let timeout = self.config.request_timeout;
         let transaction = self.transaction.as_deref_mut().map(|dialogue| {
             dialogue.batch_sent();
             ProduceTransaction { id: dialogue.id().clone(), version: dialogue.version() }

@@ -170,7 +170,7 @@ fn gone(possibly_written: bool) -> Verdict {
     Verdict::Abort { reason: FailureReason::DeliveryTimeout, possibly_written }
 }
 
-const ACK_WITHOUT_OFFSET: BatchAck =
+pub(super) const ACK_WITHOUT_OFFSET: BatchAck =
     BatchAck { base_offset: None, log_append_time: TimestampMs::NONE };
 
 fn classify(answer: &Answer, context: &VerdictContext) -> Class {

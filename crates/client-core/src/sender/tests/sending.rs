@@ -102,6 +102,10 @@ fn the_first_batch_of_a_partition_travels_alone() {
 #[test]
 fn acks_0_is_done_when_written_and_has_no_offset() {
     let mut rig = Rig::ready_with(SenderConfig { acks: Acks::None, ..plain() });
+    let first = rig.append(0, 1);
+    rig.flush();
+    rig.answer_next(ErrorCode::None, 0);
+    assert_eq!(offset(&first[0]), None);
     let delivery = rig.append(0, 2);
     rig.flush();
     let request = rig.sent.pop_front().unwrap();
@@ -110,6 +114,52 @@ fn acks_0_is_done_when_written_and_has_no_offset() {
     let metadata = result(&delivery[1]).unwrap();
     assert_eq!((metadata.offset, metadata.serialized_value_size), (None, Some(92)));
     assert!(rig.sender.is_idle());
+}
+
+/// A leader is named before it takes records, and ends the connection over what it can't take.
+#[test]
+fn with_acks_0_a_leader_acknowledges_the_first_batch_of_a_partition_before_it_gets_more() {
+    let mut rig = Rig::ready_with(SenderConfig { acks: Acks::None, ..plain() });
+    let acks = |rig: &Rig| rig.sent.iter().map(|request| request.acks).collect::<Vec<_>>();
+    let deliveries = rig.append(0, 27);
+    rig.flush();
+    assert_eq!(acks(&rig), [Acks::Leader], "the second batch waits");
+    rig.answer_next(ErrorCode::NotLeaderOrFollower, 0);
+    rig.handle(Event::Metadata(vec![leaders(LEADER, 0)]));
+    rig.pass(BACKOFF);
+    assert_eq!(acks(&rig), [Acks::Leader], "refused, it is asked again");
+    rig.answer_next(ErrorCode::None, 0);
+    assert_eq!(acks(&rig), [Acks::None; 2]);
+    let _other_partition = rig.append(1, 9);
+    rig.flush();
+    assert_eq!(acks(&rig), [Acks::None, Acks::None, Acks::Leader]);
+    for request in std::mem::take(&mut rig.sent) {
+        match request.acks {
+            Acks::None => rig.handle(Event::RequestWritten(request.request)),
+            _ => rig.answer(&request, ErrorCode::None, 0),
+        }
+    }
+    assert!(deliveries.iter().all(|delivery| offset(delivery).is_none()));
+
+    let _after = rig.append(0, 9);
+    rig.flush();
+    assert_eq!(acks(&rig), [Acks::None]);
+    let request = rig.sent.pop_front().unwrap().request;
+    rig.handle(Event::RequestWritten(request));
+    rig.handle(Event::ConnectionDown(LEADER));
+    let _after = rig.append(0, 18);
+    rig.pass(BACKOFF);
+    rig.handle(Event::ConnectionUp(LEADER));
+    assert_eq!(acks(&rig), [Acks::Leader], "on another connection it has to show it again");
+    rig.answer_next(ErrorCode::None, 0);
+    assert_eq!(acks(&rig), [Acks::None]);
+    rig.handle(Event::Metadata(vec![leaders(OTHER, 1)]));
+    let request = rig.sent.pop_front().unwrap().request;
+    rig.handle(Event::RequestWritten(request));
+    rig.handle(Event::ConnectionUp(OTHER));
+    let _after = rig.append(0, 9);
+    rig.flush();
+    assert_eq!(acks(&rig), [Acks::Leader], "so has another leader");
 }
 
 #[test]
