@@ -24,7 +24,14 @@ pub struct RequestId(pub u64);
 pub enum Event {
     /// These partitions, and no others, are to be read.
     Assign(Vec<(TopicPartition, Generation, Position)>),
-    /// A partition that is assigned is to be read from elsewhere.
+    /// These partitions are to be read too, those without a position once a seek gives one.
+    Add(Vec<(TopicPartition, Generation, Option<Position>)>),
+    /// These partitions are to be read no more.
+    Remove(Vec<TopicPartition>),
+    /// A partition is not to be fetched for a while, or is again.
+    Pause(TopicPartition, bool),
+    /// A partition that is assigned is to be read from elsewhere; one of an older generation than
+    /// the partition's is too late.
     Seek(TopicPartition, Generation, Position),
     /// The view of the cluster, made or changed.
     Metadata(Arc<ClusterSnapshot>),

@@ -88,6 +88,15 @@ impl FetchState {
         self.stirred = true;
         match event {
             Event::Assign(partitions) => self.assign(partitions),
+            Event::Add(partitions) => self.add(partitions),
+            Event::Remove(partitions) => {
+                self.partitions.retain(|topic_partition, _| !partitions.contains(topic_partition));
+            }
+            Event::Pause(topic_partition, is_paused) => {
+                if let Some(partition) = self.partitions.get_mut(&topic_partition) {
+                    partition.is_paused = is_paused;
+                }
+            }
             Event::Seek(topic_partition, generation, position) => {
                 self.seek(&topic_partition, generation, position);
             }
@@ -162,8 +171,19 @@ impl FetchState {
         }
     }
 
+    fn add(&mut self, partitions: Vec<(TopicPartition, Generation, Option<Position>)>) {
+        for (topic_partition, generation, position) in partitions {
+            let phase = match position {
+                Some(position) => self.phase_at(&topic_partition, generation, position),
+                None => Phase::Stopped,
+            };
+            self.partitions.insert(topic_partition, PartitionState::new(generation, phase));
+        }
+    }
+
     fn seek(&mut self, topic_partition: &TopicPartition, generation: Generation, to: Position) {
-        if !self.partitions.contains_key(topic_partition) {
+        let partition = self.partitions.get(topic_partition);
+        if partition.is_none_or(|partition| partition.generation > generation) {
             return;
         }
         let phase = self.phase_at(topic_partition, generation, to);

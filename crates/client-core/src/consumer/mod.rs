@@ -14,8 +14,8 @@
 //!    seek.
 //!
 //! Reading order: `event`, `verdict`, `partition` (its transition table), `fetch_state`, `plan`,
-//! `answer`; then `reader`. Groups will be a module beside these: they decide what is assigned and
-//! from where, and nothing below changes with that.
+//! `answer`; then `reader`. Groups are a module beside these: they decide what is assigned, and
+//! nothing below changes with that.
 
 mod answer;
 mod event;

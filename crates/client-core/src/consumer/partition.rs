@@ -87,6 +87,8 @@ impl Phase {
 pub(super) struct PartitionState {
     pub(super) generation: Generation,
     pub(super) phase: Phase,
+    /// Nothing is fetched, though positions are still found.
+    pub(super) is_paused: bool,
     pub(super) topic_id: TopicId,
     pub(super) leader: Option<BrokerId>,
     pub(super) leader_epoch: LeaderEpoch,
@@ -108,6 +110,7 @@ impl PartitionState {
         Self {
             generation,
             phase,
+            is_paused: false,
             topic_id: TopicId::ZERO,
             leader: None,
             leader_epoch: LeaderEpoch::NONE,

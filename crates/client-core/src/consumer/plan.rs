@@ -38,7 +38,9 @@ impl FetchState {
     }
 
     fn buffered_bytes(&self) -> usize {
-        self.partitions.values().map(|partition| partition.buffered_bytes).sum()
+        // What a paused partition holds back is no reason to hold up the others.
+        let reading = self.partitions.values().filter(|partition| !partition.is_paused);
+        reading.map(|partition| partition.buffered_bytes).sum()
     }
 
     /// What is to be done at each broker that may be asked now.
@@ -48,6 +50,9 @@ impl FetchState {
         for (topic_partition, partition) in &self.partitions {
             let Some(broker) = partition.leader else { continue };
             if partition.phase == Phase::Stopped || partition.in_flight.is_some() {
+                continue;
+            }
+            if partition.is_paused && matches!(partition.phase, Phase::Fetching(_)) {
                 continue;
             }
             let not_before = self.brokers.get(&broker).and_then(|broker| broker.not_before);

@@ -494,3 +494,32 @@ fn an_answer_that_leaves_a_partition_out_is_asked_again_later() {
     let effects = driven.answer(second, vec![(1, nothing())]);
     assert_eq!(fetched_partitions(&effects), [(0, 5), (1, 5)]);
 }
+
+#[test]
+fn partitions_come_and_go_beside_the_others() {
+    let (mut driven, request) = Driven::reading();
+    let add = Event::Add(vec![(tp(2), Generation(9), None)]);
+    assert_eq!(driven.handle(add), [], "it has no position yet");
+    let remove = Event::Remove(vec![tp(1)]);
+    assert_eq!(driven.handle(remove), []);
+    let effects = driven.answer(request, vec![(0, nothing()), (1, records(batch(5, 1, 1)))]);
+    assert_eq!(fetched_partitions(&effects), [(0, 5)]);
+    let late = Event::Seek(tp(2), Generation(8), Position::Offset(Offset(1)));
+    assert_eq!(driven.handle(late), [], "from before it was assigned");
+    driven.handle(Event::Seek(tp(2), Generation(9), Position::Offset(Offset(40))));
+    let effects = driven.lead(&[(1, 0), (1, 0), (2, 0)]);
+    assert_eq!(fetched_partitions(&effects), [(2, 40)]);
+}
+
+#[test]
+fn a_paused_partition_is_not_fetched_and_holds_nobody_up() {
+    let (mut driven, request) = Driven::reading();
+    let data = batch(5, 2, 600);
+    let effects = driven.answer(request, vec![(0, records(data)), (1, nothing())]);
+    assert_eq!(fetched_partitions(&effects), [], "it has no room");
+    let effects = driven.handle(Event::Pause(tp(0), true));
+    assert_eq!(fetched_partitions(&effects), [(1, 5)]);
+    let second = fetch_of(&effects, 1);
+    assert_eq!(driven.handle(Event::Pause(tp(0), false)), []);
+    assert_eq!(fetched_partitions(&driven.answer(second, vec![(1, nothing())])), []);
+}
