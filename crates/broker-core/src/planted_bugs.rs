@@ -31,11 +31,21 @@ pub enum PlantedBug {
     EndOfOldEpoch,
     /// The end of a transaction raises the epoch twice (KAFKA-19367).
     BumpEpochTwice,
+    /// Compaction removes markers while records of their transactions are left.
+    CompactionDropsMarkers,
+    /// Compaction takes records of aborted transactions for the latest of their keys.
+    CompactionMapsAborted,
+    /// Compaction removes a deletion as soon as it sees it.
+    CompactionDropsTombstones,
+    /// Compaction keeps no batch for the sake of its producer's sequence.
+    CompactionForgetsProducers,
+    /// A compacted segment takes its place before it is on disk.
+    CompactionSwapsUnflushed,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::KeepTornTail,
         Self::AckBeforeFlush,
         Self::ForgetProducerStateOnRestart,
@@ -49,6 +59,11 @@ impl PlantedBug {
         Self::ForgetMarkersAtLoad,
         Self::EndOfOldEpoch,
         Self::BumpEpochTwice,
+        Self::CompactionDropsMarkers,
+        Self::CompactionMapsAborted,
+        Self::CompactionDropsTombstones,
+        Self::CompactionForgetsProducers,
+        Self::CompactionSwapsUnflushed,
     ];
 }
 

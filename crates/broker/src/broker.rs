@@ -132,6 +132,7 @@ impl Broker {
             flush: settings.flush,
             log: LogConfig::default(),
             retention_check: settings.retention_check_interval,
+            cleaner: settings.cleaner.clone(),
             ..LogStoreConfig::default()
         };
         let store = LogStore::open(&directory, store_config)?;

@@ -140,13 +140,6 @@ impl Node {
         )?;
         let partition_count = created.assignments.len();
         info!(topic = %topic.name, id = %created.id, partition_count, "created topic");
-        if created.configs.get("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
-            info!(
-                topic = %topic.name,
-                "cleanup.policy has compact: compaction does not run in this version, all records \
-                 stay"
-            );
-        }
         Ok(created)
     }
 

@@ -237,17 +237,6 @@ fn topics_are_created_checked_described_and_deleted() {
 }
 
 #[test]
-fn a_compacted_topic_is_accepted_and_one_that_would_be_recompressed_is_not() {
-    let broker = broker_with(&[]);
-    let mut client = RawClient::connect(&broker);
-    client.create_topic("state", 1, &[("cleanup.policy", "compact")]);
-    let recompressed = create_topics("t", 1, &[("compression.type", "lz4")]);
-    let result = client.call(7, &recompressed).topics.remove(0);
-    assert_eq!(result.error_code, ErrorCode::InvalidConfig);
-    assert!(result.error_message.unwrap().contains("as their producer compressed them"));
-}
-
-#[test]
 fn partitions_are_added_and_can_be_written_at_once() {
     let broker = broker_with(&[]);
     let mut client = RawClient::connect(&broker);
@@ -325,7 +314,7 @@ fn settings_are_described_with_their_sources_and_changed_while_running() {
 
     let refused = altered(&mut client, set(4, "1", "num.partitions", "9"));
     assert_eq!(refused.error_code, ErrorCode::InvalidRequest);
-    let refused = altered(&mut client, set(2, "t", "compression.type", "gzip"));
+    let refused = altered(&mut client, set(2, "t", "remote.storage.enable", "true"));
     assert_eq!(refused.error_code, ErrorCode::InvalidConfig);
     let refused = altered(&mut client, set(2, "nowhere", "retention.ms", "1"));
     assert_eq!(refused.error_code, ErrorCode::UnknownTopicOrPartition);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use streamledger_protocol::TimestampType;
+use streamledger_protocol::compression::Compression;
+use streamledger_protocol::{Codec, TimestampType};
 
 use super::broker::{BROKER_CONFIGS, is_dynamic};
 use super::spec::{ConfigKind, parse_boolean, words};
@@ -196,6 +197,13 @@ pub fn resolve_log_config(
             (true, false) => CleanupPolicy::Compact,
             (false, _) => CleanupPolicy::Delete,
         },
+        dirty_ratio_ppm_min: millionths(&text("min.cleanable.dirty.ratio")),
+        compaction_lag_ms_min: unsigned("min.compaction.lag.ms"),
+        compaction_lag_ms_max: distance("max.compaction.lag.ms"),
+        delete_retention_ms: unsigned("delete.retention.ms"),
+        compression: compression(&text("compression.type"), &long),
+        flush_messages: distance("flush.messages"),
+        flush_ms: distance("flush.ms"),
         message_bytes_max: u32_of("max.message.bytes"),
         timestamp_type: match text("message.timestamp.type").as_str() {
             "LogAppendTime" => TimestampType::LogAppendTime,
@@ -207,6 +215,30 @@ pub fn resolve_log_config(
         watermark,
         ..LogConfig::default()
     }
+}
+
+/// A ratio from 0 to 1 in millionths.
+fn millionths(ratio: &str) -> u64 {
+    let ratio: f64 = ratio.parse().unwrap_or(0.5);
+    // In range by its check; what isn't is cut.
+    (ratio * 1e6).clamp(0.0, 1e6).round() as u64
+}
+
+/// What batches are stored in; none keeps what they come in.
+fn compression(name: &str, level: &impl Fn(&str) -> i64) -> Option<Compression> {
+    let level = |name| i32::try_from(level(name)).ok();
+    Some(match name {
+        "uncompressed" => Compression::of(Codec::None),
+        "snappy" => Compression::of(Codec::Snappy),
+        "gzip" => Compression {
+            codec: Codec::Gzip,
+            // -1 is the codec's own default.
+            level: level("compression.gzip.level").filter(|level| *level > 0),
+        },
+        "lz4" => Compression { codec: Codec::Lz4, level: level("compression.lz4.level") },
+        "zstd" => Compression { codec: Codec::Zstd, level: level("compression.zstd.level") },
+        _ => return None,
+    })
 }
 
 /// min.insync.replicas in force for a topic with these overrides.

@@ -219,7 +219,8 @@ pub fn nearest_name(
     known
         .map(|name| (distance_of(name), name))
         .filter(|&(distance, name)| distance <= name.len().max(wrong.len()) / 3)
-        .min_by_key(|&(distance, _)| distance)
+        // Of two that are as near, the shorter: it has less that was not asked for.
+        .min_by_key(|&(distance, name)| (distance, name.len()))
         .map(|(_, name)| name)
 }
 

@@ -35,11 +35,7 @@ pub struct TopicConfigSpec {
 
 const LONG_MAX: &str = "9223372036854775807";
 const ONE_NODE: Support = Support::Kept("there is one node, so nothing is moved between nodes");
-const NO_CLEANER: Support = Support::Kept("compaction does not run in this version");
 const NO_TIERS: Support = Support::Only(&["false"], "there is no tiered storage");
-const CODEC_KEPT: Support =
-    Support::Kept("batches keep their producer's codec and level (compression.type=producer)");
-
 macro_rules! topic_config {
     ($name:literal, $kind:expr, $default:expr, $support:expr,
      [$($synonym:literal $(* $factor:literal)?),*], $doc:literal, $why:literal) => {
@@ -59,10 +55,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "cleanup.policy",
         ConfigKind::List(&["compact", "delete"]),
         "delete",
-        Support::Kept(
-            "delete acts; under compact alone nothing is removed: the cleaner does \
-                       not run in this version"
-        ),
+        Support::Honoured,
         ["log.cleanup.policy"],
         "What happens to old segments: delete removes them by age and size, compact keeps the \
          latest record of each key.",
@@ -72,7 +65,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "compression.gzip.level",
         ConfigKind::Int { min: -1, max: 9 },
         "-1",
-        CODEC_KEPT,
+        Support::Honoured,
         ["compression.gzip.level"],
         "The gzip level where the broker compresses.",
         "The codec's own default."
@@ -81,7 +74,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "compression.lz4.level",
         ConfigKind::Int { min: 1, max: 17 },
         "9",
-        CODEC_KEPT,
+        Support::Kept("the lz4 used here has one level"),
         ["compression.lz4.level"],
         "The lz4 level where the broker compresses.",
         "The codec's own default."
@@ -90,7 +83,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "compression.type",
         ConfigKind::Choice(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
         "producer",
-        Support::Only(&["producer"], "batches are stored as their producer compressed them"),
+        Support::Honoured,
         ["compression.type"],
         "The codec batches are stored in; producer keeps the producer's.",
         "Storing batches as they came needs no work on the broker."
@@ -99,7 +92,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "compression.zstd.level",
         ConfigKind::Int { min: -131_072, max: 22 },
         "3",
-        CODEC_KEPT,
+        Support::Honoured,
         ["compression.zstd.level"],
         "The zstd level where the broker compresses.",
         "The codec's own default."
@@ -108,7 +101,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "delete.retention.ms",
         ConfigKind::long_from(0),
         "86400000",
-        NO_CLEANER,
+        Support::Honoured,
         ["log.cleaner.delete.retention.ms"],
         "How long a compacted topic keeps tombstones, in ms.",
         "A day lets a reader that starts at 0 see every deletion."
@@ -126,19 +119,20 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "flush.messages",
         ConfigKind::long_from(1),
         LONG_MAX,
-        Support::Kept("the broker's flush policy (commit, interval, os) rules every topic"),
+        Support::Honoured,
         ["log.flush.interval.messages"],
-        "Flush after this many records.",
-        "Flushing is the broker's policy, not a topic's."
+        "Records are forced to disk before more than this many are answered that are not; on top \
+         of streamledger.flush.",
+        "Flushing is the broker's policy; under commit nothing is answered before it is on disk."
     ),
     topic_config!(
         "flush.ms",
         ConfigKind::long_from(0),
         LONG_MAX,
-        Support::Kept("the broker's flush policy (commit, interval, os) rules every topic"),
+        Support::Honoured,
         ["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
-        "Flush after this many ms.",
-        "Flushing is the broker's policy, not a topic's."
+        "Records are forced to disk after this many ms at most; on top of streamledger.flush.",
+        "Flushing is the broker's policy; under commit nothing is answered before it is on disk."
     ),
     topic_config!(
         "follower.replication.throttled.replicas",
@@ -189,7 +183,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "max.compaction.lag.ms",
         ConfigKind::long_from(1),
         LONG_MAX,
-        NO_CLEANER,
+        Support::Honoured,
         ["log.cleaner.max.compaction.lag.ms"],
         "The longest a record stays uncompacted, in ms.",
         "No limit."
@@ -235,7 +229,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "min.cleanable.dirty.ratio",
         ConfigKind::Double { min: 0.0, max: 1.0 },
         "0.5",
-        NO_CLEANER,
+        Support::Honoured,
         ["log.cleaner.min.cleanable.ratio"],
         "The share of uncompacted log that starts a compaction.",
         "Half."
@@ -244,7 +238,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "min.compaction.lag.ms",
         ConfigKind::long_from(0),
         "0",
-        NO_CLEANER,
+        Support::Honoured,
         ["log.cleaner.min.compaction.lag.ms"],
         "The shortest a record stays uncompacted, in ms.",
         "No limit."
@@ -419,7 +413,9 @@ mod tests {
             refusal("retention.ms", "a week"),
             "retention.ms must be an integer of at least -1, not \"a week\""
         );
-        assert!(refusal("compression.type", "gzip").contains("is not supported by this broker"));
+        assert!(
+            refusal("remote.storage.enable", "true").contains("is not supported by this broker")
+        );
         assert!(refusal("remote.storage.enable", "TRUE").contains("no tiered storage"));
         assert!(refusal("cleanup.policy", "").contains("compact, delete or both"));
         assert!(check_topic_config("cleanup.policy", "compact,delete").is_ok());

@@ -1,6 +1,7 @@
 //! The settings of one partition's log, with Kafka's topic-level defaults.
 
 use streamledger_protocol::TimestampType;
+use streamledger_protocol::compression::Compression;
 
 use crate::planted_bugs::Planted;
 
@@ -59,6 +60,22 @@ pub struct LogConfig {
     pub retention_bytes: Option<u64>,
     /// `cleanup.policy`.
     pub cleanup: CleanupPolicy,
+    /// `min.cleanable.dirty.ratio` in millionths: compaction begins when more of the log is dirty.
+    pub dirty_ratio_ppm_min: u64,
+    /// `min.compaction.lag.ms`: a record stays uncompacted for this long at least.
+    pub compaction_lag_ms_min: u64,
+    /// `max.compaction.lag.ms`: and for this long at most; none has no such limit.
+    pub compaction_lag_ms_max: Option<u64>,
+    /// `delete.retention.ms`: deletions and transaction markers stay for this long once everything
+    /// they are about is gone.
+    pub delete_retention_ms: u64,
+    /// `compression.type` with its level: what batches are stored in; none keeps their producer's.
+    pub compression: Option<Compression>,
+    /// `flush.messages`: no more than this many records, the last ones not counted, are answered
+    /// before they are on disk; none leaves it to the flush policy.
+    pub flush_messages: Option<u64>,
+    /// `flush.ms`: records are on disk after this long; none leaves it to the flush policy.
+    pub flush_ms: Option<u64>,
     /// `max.message.bytes`: the largest record batch taken, compressed as it is.
     pub message_bytes_max: u32,
     /// `message.timestamp.type`.
@@ -77,6 +94,18 @@ pub struct LogConfig {
 
 const HOUR_MS: u64 = 3_600_000;
 
+impl LogConfig {
+    /// The age at which a segment is closed: a compacted log's in time for `max.compaction.lag.ms`
+    /// (Kafka's `LogConfig.maxSegmentMs`).
+    #[must_use]
+    pub fn segment_ms_max(&self) -> u64 {
+        match self.compaction_lag_ms_max.filter(|_| self.cleanup.compacts()) {
+            Some(lag_ms) => lag_ms.min(self.segment_ms),
+            None => self.segment_ms,
+        }
+    }
+}
+
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
@@ -87,6 +116,13 @@ impl Default for LogConfig {
             retention_ms: Some(7 * 24 * HOUR_MS),
             retention_bytes: None,
             cleanup: CleanupPolicy::Delete,
+            dirty_ratio_ppm_min: 500_000,
+            compaction_lag_ms_min: 0,
+            compaction_lag_ms_max: None,
+            delete_retention_ms: 24 * HOUR_MS,
+            compression: None,
+            flush_messages: None,
+            flush_ms: None,
             message_bytes_max: 1_048_588,
             timestamp_type: TimestampType::CreateTime,
             timestamp_before_ms_max: None,

@@ -8,6 +8,7 @@
 //!    named, and the log stays closed until someone decides.
 
 mod append;
+mod compaction;
 mod config;
 mod file_names;
 mod leader_epochs;
@@ -18,6 +19,7 @@ mod producer_entry;
 mod producer_snapshot;
 mod producer_state;
 mod read;
+mod recompress;
 mod recovery;
 mod retention;
 mod scan;
@@ -32,6 +34,11 @@ mod transactions;
 mod testing;
 
 pub use append::{AppendOrigin, AppendRefusal, ValidBatches, validate_batches};
+pub use compaction::{
+    CLEANED_SUFFIX, CompactionEffect, CompactionPass, CompactionPlan, CompactionProblem,
+    CompactionStanding, CorruptStanding, FileStep, KeyMap, LastOfProducer, Replacement,
+    SWAP_SUFFIX, may_need_compaction, recovery_steps,
+};
 pub use config::{CleanupPolicy, HighWatermarkRule, LogConfig};
 pub use file_names::{
     FileKind, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, TEMPORARY_SUFFIX, parse_directory_name,
@@ -49,6 +56,7 @@ pub use producer_state::{
     TransactionGuard, TransactionMarker,
 };
 pub use read::{OffsetOutOfRange, ReadLimit, ReadPlan, ReadRange, Selection, select_batches};
+pub use recompress::recompressed;
 pub use recovery::{LogDamage, LogRecovery, OnDamage, RecoveryStart, SegmentVerdict};
 pub use retention::{RetentionClock, RetentionPlan};
 pub use scan::{BadBatch, BadStretch, Fed, ScanDepth, SegmentScan};

@@ -30,6 +30,8 @@ pub struct PartitionLog {
     pub(super) epochs: LeaderEpochCache,
     pub(super) producers: ProducerStateTable,
     pub(super) read_hints: [Option<ReadHint>; READ_HINTS],
+    /// How often compaction replaced segments.
+    pub(super) replacements: u64,
 }
 
 impl PartitionLog {
@@ -48,6 +50,7 @@ impl PartitionLog {
             epochs: LeaderEpochCache::default(),
             producers,
             read_hints: [None; READ_HINTS],
+            replacements: 0,
         }
     }
 
@@ -292,7 +295,7 @@ impl PartitionLog {
         };
         if u64::from(self.active.bytes) + bytes > u64::from(self.config.segment_bytes) {
             Some(RollReason::Full)
-        } else if u64::try_from(age_ms).is_ok_and(|age_ms| age_ms > self.config.segment_ms) {
+        } else if u64::try_from(age_ms).is_ok_and(|age_ms| age_ms > self.config.segment_ms_max()) {
             Some(RollReason::Old)
         } else if self.active.index_is_full(self.config.segment_index_bytes) {
             Some(RollReason::IndexFull)

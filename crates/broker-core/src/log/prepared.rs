@@ -154,17 +154,18 @@ pub struct IndexFiles {
 impl IndexFiles {
     /// The files of a segment whose indexes are in memory, closed as it is now.
     pub(super) fn of(segment: &LogSegment, transactions: &TransactionTable) -> Self {
+        let (from, to) = (segment.base_offset(), segment.next_offset());
+        Self::with(segment, encode_transaction_index(transactions.aborted_in_segment(from, to)))
+    }
+
+    /// The same with that content of the `.txnindex` file.
+    pub(super) fn with(segment: &LogSegment, transactions: Vec<u8>) -> Self {
         let empty = SegmentIndexes::new(segment.base_offset());
         let indexes = segment.indexes().unwrap_or(&empty);
         let mut times = indexes.times.clone();
         if let Some(largest) = segment.largest_timestamp() {
             times.append(largest);
         }
-        let (from, to) = (segment.base_offset(), segment.next_offset());
-        Self {
-            offsets: indexes.offsets.encode(),
-            times: times.encode(),
-            transactions: encode_transaction_index(transactions.aborted_in_segment(from, to)),
-        }
+        Self { offsets: indexes.offsets.encode(), times: times.encode(), transactions }
     }
 }

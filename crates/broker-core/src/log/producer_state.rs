@@ -226,6 +226,12 @@ impl ProducerStateTable {
         }
     }
 
+    /// The offset of a producer's last marker, if it was written in this run.
+    #[must_use]
+    pub fn last_marker(&self, id: ProducerId) -> Option<Offset> {
+        self.last_markers.get(&id).copied()
+    }
+
     /// Whether a transactional batch may be appended: its transaction is open here, or was
     /// verified under that guard.
     ///

@@ -377,6 +377,7 @@ impl LogRecovery {
             epochs: self.epochs,
             producers,
             read_hints: [None; READ_HINTS],
+            replacements: 0,
         })
     }
 }

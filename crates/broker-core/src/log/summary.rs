@@ -240,6 +240,7 @@ impl PartitionLog {
             epochs: summary.epochs,
             producers,
             read_hints: [None; READ_HINTS],
+            replacements: 0,
         }
     }
 }

@@ -114,6 +114,13 @@ impl TransactionTable {
         self.aborted.sort_by_key(|transaction| transaction.last_offset);
     }
 
+    /// Forgets the aborted transactions whose markers are gone, and their records with them.
+    pub(super) fn forget_markers(&mut self, markers: &[Offset]) {
+        if !markers.is_empty() {
+            self.aborted.retain(|aborted| !markers.contains(&aborted.last_offset));
+        }
+    }
+
     pub(super) fn forget_before(&mut self, log_start_offset: Offset) {
         let gone = self.aborted.partition_point(|aborted| aborted.last_offset < log_start_offset);
         self.aborted.drain(..gone);

@@ -7,7 +7,7 @@ use streamledger_broker_core::config::{BrokerConfigs, ConfigError};
 use streamledger_protocol::BrokerId;
 
 use super::listener::ListenAddress;
-use crate::storage::{FlushPolicy, UnknownFlushPolicy};
+use crate::storage::{CleanerConfig, FlushPolicy, UnknownFlushPolicy};
 
 /// What the broker acts on. Each field names the setting it carries.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) fetch_bytes_max: usize,
     /// log.retention.check.interval.ms.
     pub(crate) retention_check_interval: Duration,
+    /// log.cleaner.*.
+    pub(crate) cleaner: CleanerConfig,
     /// streamledger.shutdown.timeout.ms.
     pub(crate) shutdown_timeout: Duration,
     /// What connections may use.
@@ -170,6 +172,7 @@ impl Settings {
             described_partitions_max: count("max.request.partition.size.limit"),
             fetch_bytes_max: count("fetch.max.bytes"),
             retention_check_interval: ms("log.retention.check.interval.ms"),
+            cleaner: cleaner(configs),
             shutdown_timeout: ms("streamledger.shutdown.timeout.ms"),
             network: NetworkSettings {
                 backlog: int("socket.listen.backlog.size").unsigned_abs(),
@@ -198,5 +201,19 @@ impl Settings {
                 stored_offsets_max: count("streamledger.stored.offsets.max"),
             },
         }
+    }
+}
+
+fn cleaner(configs: &BrokerConfigs) -> CleanerConfig {
+    let count = |name| usize::try_from(configs.number(name)).unwrap_or(0);
+    let rate = configs.value("log.cleaner.io.max.bytes.per.second");
+    let rate: Option<f64> = rate.and_then(|rate| rate.parse().ok());
+    CleanerConfig {
+        enabled: configs.is_true("log.cleaner.enable"),
+        backoff: Duration::from_millis(configs.number("log.cleaner.backoff.ms").unsigned_abs()),
+        // More than any disk does is no limit.
+        bytes_per_second: rate.filter(|rate| *rate < 1e15).map(|rate| rate as u64),
+        map_bytes_max: count("log.cleaner.dedupe.buffer.size"),
+        step_bytes: count("log.cleaner.io.buffer.size"),
     }
 }

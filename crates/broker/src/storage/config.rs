@@ -65,6 +65,33 @@ impl fmt::Display for FlushPolicy {
     }
 }
 
+/// How logs are compacted.
+#[derive(Debug, Clone)]
+pub struct CleanerConfig {
+    /// Whether they are (`log.cleaner.enable`).
+    pub enabled: bool,
+    /// How long it rests after having looked at all logs (`log.cleaner.backoff.ms`).
+    pub backoff: Duration,
+    /// Bytes read and written a second at most (`log.cleaner.io.max.bytes.per.second`); none: any.
+    pub bytes_per_second: Option<u64>,
+    /// Bytes of the map from key to offset (`log.cleaner.dedupe.buffer.size`).
+    pub map_bytes_max: usize,
+    /// Bytes read or written at once (`log.cleaner.io.buffer.size`).
+    pub step_bytes: usize,
+}
+
+impl Default for CleanerConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            backoff: Duration::from_secs(15),
+            bytes_per_second: None,
+            map_bytes_max: 16 << 20,
+            step_bytes: 512 << 10,
+        }
+    }
+}
+
 /// How a log store is to be run.
 #[derive(Debug, Clone)]
 pub struct LogStoreConfig {
@@ -80,6 +107,8 @@ pub struct LogStoreConfig {
     /// How often retention and producer expiry are looked at
     /// (`log.retention.check.interval.ms`).
     pub retention_check: Duration,
+    /// How logs are compacted.
+    pub cleaner: CleanerConfig,
     /// How many partitions are flushed at the same time.
     pub flush_threads: usize,
     /// Faults on purpose.
@@ -94,6 +123,7 @@ impl Default for LogStoreConfig {
             cluster_id: None,
             on_damage: OnDamage::Refuse,
             retention_check: Duration::from_secs(300),
+            cleaner: CleanerConfig::default(),
             flush_threads: 4,
             faults: None,
         }

@@ -17,6 +17,8 @@ struct FaultState {
     free_bytes: Option<u64>,
     write_bytes_max: Option<usize>,
     syncs_fail: bool,
+    /// After that many more flushes they fail.
+    syncs_left: Option<u64>,
     sync_delay: Duration,
     frozen: bool,
     syncs: u64,
@@ -42,6 +44,11 @@ impl DiskFaults {
     /// From now on each fsync fails (EIO), or no longer does.
     pub fn fail_syncs(&self, fail: bool) {
         self.state.lock().syncs_fail = fail;
+    }
+
+    /// From now on each fsync after the next `count` fails (EIO); none: no longer.
+    pub fn fail_syncs_after(&self, count: Option<u64>) {
+        self.state.lock().syncs_left = count;
     }
 
     /// From now on each fsync takes at least this long.
@@ -89,7 +96,15 @@ impl DiskFaults {
         let mut state = self.state.lock();
         self.thawed.wait_while(&mut state, |state| state.frozen);
         state.syncs += 1;
-        let (delay, fails) = (state.sync_delay, state.syncs_fail);
+        let none_left = match &mut state.syncs_left {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        };
+        let (delay, fails) = (state.sync_delay, state.syncs_fail || none_left);
         drop(state);
         if !delay.is_zero() {
             std::thread::sleep(delay);

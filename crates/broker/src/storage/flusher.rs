@@ -92,6 +92,9 @@ impl Partition {
             LogState::Open(open) => {
                 open.closing.drain(..round.closing.len().min(open.closing.len()));
                 open.log.flushed(round.end);
+                if open.log.log_end_offset() == round.end {
+                    open.unflushed_since = None;
+                }
                 self.publish(&open.log)
             }
             LogState::Cold(_) | LogState::Gone(_) => return,

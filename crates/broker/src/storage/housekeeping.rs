@@ -27,6 +27,8 @@ pub(super) const MANIFEST: &str = "manifest";
 
 /// How often it looks whether logs have settled.
 const TICK: Duration = Duration::from_secs(10);
+/// The most often that is looked for logs whose `flush.ms` has passed.
+const FLUSH_TICK_MIN: Duration = Duration::from_millis(50);
 /// A log that was not used for this long settles.
 const SETTLES_AFTER_MS: u64 = 10_000;
 /// A settled log that was not used for this long is put down.
@@ -80,13 +82,14 @@ pub(super) fn start(
 fn keep_house(shared: &Shared, retention_check: Duration, requests: &(Mutex<Requests>, Condvar)) {
     let mut clock = RetentionClock::new(shared.clock.now());
     let mut retention_due = shared.clock.now().monotonic;
+    let mut round_due = retention_due;
     let tick = TICK.min(retention_check);
     loop {
         let doomed = {
             let (requests, asked) = requests;
             let mut requests = requests.lock();
             if requests.doomed.is_empty() && !requests.stop {
-                let _ = asked.wait_for(&mut requests, tick);
+                let _ = asked.wait_for(&mut requests, tick.min(shared.flush_every()));
             }
             if requests.stop {
                 return;
@@ -102,6 +105,11 @@ fn keep_house(shared: &Shared, retention_check: Duration, requests: &(Mutex<Requ
             continue;
         }
         let now = shared.clock.now();
+        flush_due(shared, now.monotonic);
+        if now.monotonic < round_due {
+            continue;
+        }
+        round_due = now.monotonic.plus(tick.as_millis().try_into().unwrap_or(u64::MAX));
         if now.monotonic >= retention_due {
             retention_due =
                 now.monotonic.plus(retention_check.as_millis().try_into().unwrap_or(u64::MAX));
@@ -131,6 +139,22 @@ pub(super) fn retain(shared: &Shared, clock: TimestampMs, now: MonotonicMs) {
     }
 }
 
+/// Has the logs flushed whose `flush.ms` has passed since something was appended to them.
+pub(super) fn flush_due(shared: &Shared, now: MonotonicMs) {
+    for partition in shared.all_partitions() {
+        let Some(flush_ms) = partition.config().flush_ms else { continue };
+        let is_due = match &*partition.state.lock() {
+            LogState::Open(open) => {
+                open.unflushed_since.is_some_and(|since| now.since(since) >= flush_ms)
+            }
+            LogState::Cold(_) | LogState::Gone(_) => false,
+        };
+        if is_due {
+            partition.queue_flush();
+        }
+    }
+}
+
 pub(super) fn settle_idle(shared: &Shared, now: MonotonicMs) {
     for partition in shared.all_partitions() {
         let mut state = partition.state.lock();
@@ -145,7 +169,7 @@ pub(super) fn settle_idle(shared: &Shared, now: MonotonicMs) {
                 let partition = partition.topic_partition();
                 tracing::warn!(%partition, %error, "not settled");
             }
-        } else if open.settled && idle_ms >= PUT_DOWN_AFTER_MS {
+        } else if open.settled && idle_ms >= PUT_DOWN_AFTER_MS && open.swapping.is_none() {
             *state = LogState::Cold(open.log.summary());
         }
     }
@@ -169,6 +193,13 @@ pub(super) fn settle_all(shared: &Shared) -> Result<(), StorageError> {
 }
 
 impl Shared {
+    /// How often it must be looked whether a log's `flush.ms` has passed.
+    fn flush_every(&self) -> Duration {
+        let partitions = self.partitions.read();
+        let least = partitions.values().filter_map(|partition| partition.config().flush_ms).min();
+        least.map_or(TICK, |ms| Duration::from_millis(ms).max(FLUSH_TICK_MIN))
+    }
+
     /// Writes the manifest if it would say something else than it says.
     pub(super) fn write_manifest(&self, durability: Durability) -> Result<(), StorageError> {
         let entry = |partition: Arc<Partition>| {
@@ -246,6 +277,7 @@ impl Partition {
         if !self.may_need_retention(clock) {
             return Ok(0);
         }
+        let _no_swap = self.replacing.lock();
         let _no_flush = self.flushing.lock();
         let removed = self.with_open_unused(|open| {
             if open.log.expire_producers(now) > 0 {

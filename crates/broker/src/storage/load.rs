@@ -33,7 +33,7 @@ pub(super) enum LoadProblem {
 }
 
 impl LoadProblem {
-    fn io(directory: &PartitionDirectory, source: io::Error) -> Self {
+    pub(super) fn io(directory: &PartitionDirectory, source: io::Error) -> Self {
         Self::Io { path: directory.path.clone(), source }
     }
 
@@ -72,9 +72,11 @@ pub(super) fn open_cold(
                 directory_unsynced: false,
                 is_new: false,
                 reading: None,
+                swapping: None,
                 settled: true,
                 settled_snapshot,
                 last_used: now.monotonic,
+                unflushed_since: None,
             })
         }
         None => {
@@ -247,9 +249,11 @@ pub(super) fn recover(
         directory_unsynced: true,
         is_new: true,
         reading: None,
+        swapping: None,
         settled: false,
         settled_snapshot: None,
         last_used: now.monotonic,
+        unflushed_since: None,
     })
 }
 

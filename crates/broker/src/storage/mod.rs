@@ -8,6 +8,8 @@
 //!    was written, and what does not fit is rebuilt from the batches.
 
 mod clock;
+mod codecs;
+mod compaction;
 mod config;
 mod directory;
 mod disk;
@@ -22,13 +24,14 @@ mod partition;
 mod read;
 mod shared;
 mod store;
+mod swap;
 mod wait;
 mod waiters;
 
 #[cfg(test)]
 mod tests;
 
-pub use config::{FlushPolicy, LogStoreConfig, UnknownFlushPolicy};
+pub use config::{CleanerConfig, FlushPolicy, LogStoreConfig, UnknownFlushPolicy};
 pub use errors::{AppendError, ReadError, StorageError, StorageOffline};
 pub use faults::DiskFaults;
 pub use partition::Partition;

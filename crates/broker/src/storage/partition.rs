@@ -6,7 +6,6 @@
 //!    for an append.
 //! 3. A log is opened when it is first used: a thousand idle partitions cost a summary each.
 
-use std::cell::RefCell;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, Ordering};
@@ -19,9 +18,10 @@ use streamledger_broker_core::log::{
     validate_batches,
 };
 use streamledger_broker_core::time::{MonotonicMs, Now};
-use streamledger_protocol::compression::Decompressor;
 use streamledger_protocol::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
 
+use super::codecs::{recompress, with_decompressor};
+use super::compaction::CompactionLife;
 use super::config::FlushPolicy;
 use super::directory::{PartitionDirectory, SegmentFile};
 use super::disk::Durability;
@@ -29,15 +29,6 @@ use super::errors::{AppendError, ReadError, StorageOffline};
 use super::load;
 use super::shared::Shared;
 use super::waiters::OffsetWaiters;
-
-thread_local! {
-    static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::default());
-}
-
-/// Lends the thread's decompressor.
-pub(super) fn with_decompressor<T>(work: impl FnOnce(&mut Decompressor) -> T) -> T {
-    DECOMPRESSOR.with_borrow_mut(work)
-}
 
 /// A log that is open, with its files.
 #[derive(Debug)]
@@ -50,6 +41,8 @@ pub(super) struct OpenLog {
     pub(super) directory_unsynced: bool,
     /// The directory's own name has not been flushed.
     pub(super) is_new: bool,
+    /// A compacted segment whose file does not have its name yet.
+    pub(super) swapping: Option<Arc<SegmentFile>>,
     /// The closed segment that was read last.
     pub(super) reading: Option<Arc<SegmentFile>>,
     /// Whether the index files and the snapshot on disk are those of the log as it is.
@@ -57,6 +50,8 @@ pub(super) struct OpenLog {
     /// The offset of the snapshot that was written when it last settled.
     pub(super) settled_snapshot: Option<Offset>,
     pub(super) last_used: MonotonicMs,
+    /// When the oldest of what is not flushed was appended.
+    pub(super) unflushed_since: Option<MonotonicMs>,
 }
 
 /// A closed segment that is to be flushed.
@@ -102,6 +97,9 @@ pub struct Partition {
     pub(super) flush_state: AtomicU8,
     /// Held for one flush, or while segments are removed. Taken before `state`, never after it.
     pub(super) flushing: Mutex<()>,
+    /// Held while segments are removed or replaced. Taken before `flushing`.
+    pub(super) replacing: Mutex<()>,
+    pub(super) compaction: Mutex<CompactionLife>,
     log_start_offset: AtomicI64,
     last_stable_offset: AtomicI64,
     high_watermark: AtomicI64,
@@ -152,6 +150,8 @@ impl Partition {
             state: Mutex::new(LogState::Gone(StorageOffline::Closed)),
             flush_state: AtomicU8::new(flush_state::IDLE),
             flushing: Mutex::new(()),
+            replacing: Mutex::new(()),
+            compaction: Mutex::default(),
             log_start_offset: none(),
             last_stable_offset: none(),
             high_watermark: none(),
@@ -385,6 +385,10 @@ impl Partition {
         self.check_online()?;
         let now = self.shared.clock.now();
         let config = self.config();
+        let batches = match origin {
+            AppendOrigin::Client => recompress(batches, &config),
+            AppendOrigin::Replication | AppendOrigin::Coordinator => batches,
+        };
         let valid = with_decompressor(|decompressor| {
             validate_batches(batches, origin, &config, now.wall, decompressor)
         })?;
@@ -424,11 +428,20 @@ impl Partition {
             self.note_epochs(open);
         }
         open.settled = false;
+        open.unflushed_since.get_or_insert(now.monotonic);
         Ok(Appended {
             outcome: prepared.outcome,
             progress: self.publish(&open.log),
-            wants_flush: self.shared.flush != FlushPolicy::Os || !open.closing.is_empty(),
+            wants_flush: self.wants_flush(open),
         })
+    }
+
+    fn wants_flush(&self, open: &OpenLog) -> bool {
+        let unflushed = open.log.log_end_offset() - open.log.flushed_offset();
+        let limit = open.log.config().flush_messages;
+        self.shared.flush != FlushPolicy::Os
+            || !open.closing.is_empty()
+            || limit.is_some_and(|limit| u64::try_from(unflushed).is_ok_and(|n| n >= limit))
     }
 
     fn write(&self, open: &OpenLog, prepared: &PreparedAppend) -> Result<(), AppendError> {

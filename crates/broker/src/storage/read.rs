@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use streamledger_broker_core::log::{
-    AbortedTransaction, BatchSearch, FileKind, ReadLimit, ReadPlan, ReadRange, Selection,
-    TimestampOffset, TimestampPlan, TimestampScan, find_batch, first_record_at, select_batches,
+    AbortedTransaction, BatchSearch, FileKind, ReadLimit, ReadPlan, ReadRange, SegmentIndexes,
+    Selection, TimestampOffset, TimestampPlan, TimestampScan, find_batch, first_record_at,
+    select_batches,
 };
 use streamledger_protocol::record_batch::HEADER_BYTES;
 use streamledger_protocol::{Offset, TimestampMs};
 
+use super::codecs::with_decompressor;
 use super::directory::SegmentFile;
 use super::errors::ReadError;
 use super::load::rebuild_indexes;
-use super::partition::{OpenLog, Partition, with_decompressor};
+use super::partition::{OpenLog, Partition};
 
 /// How much is read at once to look for a timestamp.
 const LOOKUP_BYTES: usize = 64 << 10;
@@ -40,6 +42,8 @@ pub struct ReadOutcome {
 struct Planned<P> {
     plan: P,
     file: Option<Arc<SegmentFile>>,
+    /// How often segments had been replaced: the plan's positions are of no use after another.
+    replacements: u64,
 }
 
 impl Partition {
@@ -57,7 +61,7 @@ impl Partition {
         let mut wanted = from;
         let mut rebuilt = false;
         'segment: loop {
-            let Planned { plan, file } = self.plan_read(wanted, limit)?;
+            let Planned { plan, file, replacements } = self.plan_read(wanted, limit)?;
             let (ReadPlan::Range(mut range), Some(file)) = (plan, file) else {
                 return self.outcome(Bytes::new(), limit, from, from);
             };
@@ -94,7 +98,7 @@ impl Partition {
                 } else {
                     self.read_exactly(&file, u64::from(range.position) + skip as u64, bytes)?
                 };
-                self.note_read(&range, skip + bytes, next_offset);
+                self.note_read(&range, skip + bytes, next_offset, replacements);
                 return self.outcome(records, limit, from, next_offset);
             }
         }
@@ -108,7 +112,8 @@ impl Partition {
                     ReadPlan::Range(range) => Some(self.file_of(open, range.segment)?),
                     ReadPlan::Nothing | ReadPlan::LoadIndexes { .. } => None,
                 };
-                Ok::<_, ReadError>(Planned { plan, file })
+                let replacements = open.log.replacements();
+                Ok::<_, ReadError>(Planned { plan, file, replacements })
             })??;
             match planned.plan {
                 ReadPlan::LoadIndexes { segment } => self.load_indexes(segment)?,
@@ -119,7 +124,7 @@ impl Partition {
 
     /// The open file of a segment; the closed one that was read last stays open.
     fn file_of(&self, open: &mut OpenLog, segment: Offset) -> Result<Arc<SegmentFile>, ReadError> {
-        let held = [Some(&open.active), open.reading.as_ref()];
+        let held = [Some(&open.active), open.swapping.as_ref(), open.reading.as_ref()];
         if let Some(file) = held.into_iter().flatten().find(|file| file.base_offset == segment) {
             return Ok(Arc::clone(file));
         }
@@ -173,10 +178,14 @@ impl Partition {
         }
     }
 
-    fn note_read(&self, range: &ReadRange, bytes: usize, next_offset: Offset) {
+    fn note_read(&self, range: &ReadRange, bytes: usize, next_offset: Offset, replacements: u64) {
         let end = u32::try_from(bytes).map_or(u32::MAX, |b| range.position.saturating_add(b));
         // A log that went away meanwhile needs no hint.
-        let _ = self.with_open(|open| open.log.note_read(next_offset, range.segment, end));
+        let _ = self.with_open(|open| {
+            if open.log.replacements() == replacements {
+                open.log.note_read(next_offset, range.segment, end);
+            }
+        });
     }
 
     fn outcome(
@@ -205,15 +214,16 @@ impl Partition {
     /// Hands the log the indexes of a closed segment, from their files or from the log itself.
     ///
     /// The files are read beside the lock, and retention may take them meanwhile: the next plan
-    /// finds that the segment is gone. Nothing else changes a closed segment or its index files.
+    /// finds that the segment is gone. Compaction may replace them: what was read is not used then,
+    /// and while a swap is under way nothing is read from files that may be the old ones.
     fn load_indexes(&self, segment: Offset) -> Result<(), ReadError> {
-        let known = self.with_open(|open| open.log.segment(segment).cloned())?;
+        let (known, replacements, is_swapping) = self.with_open(|open| {
+            let is_swapping = open.swapping.as_ref().is_some_and(|f| f.base_offset == segment);
+            (open.log.segment(segment).cloned(), open.log.replacements(), is_swapping)
+        })?;
         let Some(closed) = known else { return Ok(()) };
-        match self.directory.read_indexes(&closed) {
-            Some(indexes) => {
-                self.with_open(|open| open.log.install_indexes(segment, indexes))?;
-                Ok(())
-            }
+        match self.directory.read_indexes(&closed).filter(|_| !is_swapping) {
+            Some(indexes) => self.install_indexes(segment, indexes, replacements),
             None => self.unless_gone(segment, self.rebuild_indexes_of(segment)),
         }
     }
@@ -236,9 +246,10 @@ impl Partition {
 
     /// Rebuilds the indexes of a segment from the headers of its batches.
     fn rebuild_indexes_of(&self, segment: Offset) -> Result<(), ReadError> {
-        let (known, file) = self.with_open(|open| {
+        let (known, file, replacements) = self.with_open(|open| {
             let file = self.file_of(open, segment)?;
-            Ok::<_, ReadError>((open.log.segment(segment).cloned(), file))
+            let known = open.log.segment(segment).cloned();
+            Ok::<_, ReadError>((known, file, open.log.replacements()))
         })??;
         let Some(known) = known else { return Ok(()) };
         tracing::warn!(path = %self.log_path(segment).display(), "rebuilding the indexes");
@@ -251,7 +262,20 @@ impl Partition {
                 reason: "its batches do not follow each other".to_owned(),
             });
         };
-        self.with_open(|open| open.log.install_indexes(segment, indexes))?;
+        self.install_indexes(segment, indexes, replacements)
+    }
+
+    fn install_indexes(
+        &self,
+        segment: Offset,
+        indexes: SegmentIndexes,
+        replacements: u64,
+    ) -> Result<(), ReadError> {
+        self.with_open(|open| {
+            if open.log.replacements() == replacements {
+                open.log.install_indexes(segment, indexes);
+            }
+        })?;
         Ok(())
     }
 
@@ -279,13 +303,14 @@ impl Partition {
                         file.as_ref().is_some_and(|f| segment.base_offset() > f.base_offset)
                     })
                     .map(|segment| segment.base_offset());
-                Ok::<_, ReadError>((Planned { plan, file }, next))
+                let replacements = open.log.replacements();
+                Ok::<_, ReadError>((Planned { plan, file, replacements }, next))
             })??;
             match planned {
                 (Planned { plan: TimestampPlan::LoadIndexes { segment }, .. }, _) => {
                     self.load_indexes(segment)?;
                 }
-                (Planned { plan: TimestampPlan::Scan(scan), file: Some(file) }, next) => {
+                (Planned { plan: TimestampPlan::Scan(scan), file: Some(file), .. }, next) => {
                     if let Some(found) = self.scan_for_timestamp(&file, scan)? {
                         return Ok((found.offset < scan.limit).then_some(found));
                     }

@@ -12,6 +12,7 @@ use streamledger_broker_core::map::Map;
 use streamledger_protocol::TopicPartition;
 
 use super::clock::Clock;
+use super::compaction::CompactionCounts;
 use super::config::FlushPolicy;
 use super::disk::{Disk, Durability};
 use super::errors::StorageOffline;
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) partitions: RwLock<Map<TopicPartition, Arc<Partition>>>,
     /// Which manifest is on disk, and how surely.
     pub(super) manifest: Mutex<Option<(Fingerprint, Durability)>>,
+    /// What compaction did.
+    pub(super) compaction: CompactionCounts,
     failed: OnceLock<Arc<str>>,
     closing: AtomicBool,
     closed: AtomicBool,
@@ -52,6 +55,7 @@ impl Shared {
             queue: FlushQueue::default(),
             partitions: RwLock::default(),
             manifest: Mutex::new(None),
+            compaction: CompactionCounts::default(),
             failed: OnceLock::new(),
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),

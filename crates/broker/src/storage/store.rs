@@ -17,12 +17,13 @@ use streamledger_broker_core::map::Map;
 use streamledger_broker_core::time::Now;
 use streamledger_protocol::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
+use super::compaction::Cleaner;
 use super::config::{FlushPolicy, LogStoreConfig};
 use super::directory::{DELETED_EXTENSION, PartitionDirectory, is_deleted_directory};
 use super::disk::{Disk, Durability};
 use super::errors::{StorageError, StorageOffline};
 use super::housekeeping::{self, Housekeeper};
-use super::load::{is_as_summarised, recover};
+use super::load::{LoadProblem, is_as_summarised, recover};
 use super::lock::DirectoryLock;
 use super::partition::{LogState, OpenLog, Partition};
 use super::shared::Shared;
@@ -40,6 +41,7 @@ struct Inner {
     shared: Arc<Shared>,
     lock: DirectoryLock,
     housekeeper: Housekeeper,
+    cleaner: Option<Arc<Cleaner>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -64,8 +66,14 @@ impl LogStore {
         let mut threads = flusher::start(&shared, config.flush_threads)?;
         let (housekeeper, thread) = housekeeping::start(&shared, config.retention_check)?;
         threads.push(thread);
+        let mut cleaner = None;
+        if config.cleaner.enabled {
+            let (started, thread) = Cleaner::start(&shared, &config.cleaner)?;
+            threads.push(thread);
+            cleaner = Some(started);
+        }
         let threads = Mutex::new(threads);
-        let inner = Inner { cluster_id, shared, lock, housekeeper, threads };
+        let inner = Inner { cluster_id, shared, lock, housekeeper, cleaner, threads };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -171,9 +179,11 @@ impl LogStore {
             directory_unsynced: true,
             is_new: true,
             reading: None,
+            swapping: None,
             settled: false,
             settled_snapshot: None,
             last_used: now.monotonic,
+            unflushed_since: None,
         };
         let state = LogState::Open(Box::new(open));
         let partition = Partition::new(
@@ -232,6 +242,9 @@ impl Inner {
         }
         self.shared.begin_to_close();
         self.housekeeper.stop();
+        if let Some(cleaner) = &self.cleaner {
+            cleaner.stop();
+        }
         self.shared.queue.close();
         for thread in threads {
             if thread.join().is_err() {
@@ -384,6 +397,14 @@ fn load_one(
     let directory = PartitionDirectory { path: path.to_owned(), disk: shared.disk.clone() };
     let topic_id = directory.read_topic_id().map_err(failed)?.unwrap_or(TopicId::ZERO);
     let summary = summary.filter(|(of, _)| *of == topic_id).map(|(_, summary)| summary);
+    if let Err(source) = directory.finish_swaps() {
+        let problem = LoadProblem::io(&directory, source);
+        let state = LogState::Gone(problem.into_offline(topic_partition));
+        let (topic_partition, shared) = (topic_partition.clone(), Arc::clone(shared));
+        let config = config.clone();
+        let partition = Partition::new(topic_partition, topic_id, directory, shared, config, state);
+        return Ok(Arc::new(partition));
+    }
     let listing = directory.list().map_err(failed)?;
     let state = match summary {
         Some(summary) if is_as_summarised(&listing, summary) => LogState::Cold(summary.clone()),

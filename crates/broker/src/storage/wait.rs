@@ -32,14 +32,19 @@ pub struct Reached {
 
 impl Partition {
     /// Waits until the record at `offset` is on disk; at once unless the policy is
-    /// `FlushPolicy::Commit`.
+    /// `FlushPolicy::Commit`, or the topic has `flush.messages`.
     ///
     /// # Errors
     /// (Of the future) the partition went offline: whether the record is on disk is not known.
     pub fn wait_flushed(self: &Arc<Self>, offset: Offset) -> Reached {
-        let above = match self.shared.flush {
-            FlushPolicy::Commit => offset,
-            FlushPolicy::Interval(_) | FlushPolicy::Os => Offset::NONE,
+        let above = match (self.shared.flush, self.config().flush_messages) {
+            (FlushPolicy::Commit, _) => offset,
+            (FlushPolicy::Interval(_) | FlushPolicy::Os, None) => Offset::NONE,
+            // As many as that, this one not counted, may be lost.
+            (FlushPolicy::Interval(_) | FlushPolicy::Os, Some(limit)) => {
+                let left = i64::try_from(limit).unwrap_or(i64::MAX) - 1;
+                Offset(offset.0.saturating_sub(left)).max(Offset::NONE)
+            }
         };
         Reached { partition: Arc::clone(self), goal: Goal::Flushed, above, key: None }
     }

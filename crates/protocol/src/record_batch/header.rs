@@ -47,6 +47,18 @@ impl Attributes {
         Self(self.0 | Self::CONTROL)
     }
 
+    /// These attributes with another codec.
+    #[must_use]
+    pub const fn with_codec(self, codec: Codec) -> Self {
+        Self(self.0 & !Codec::ATTRIBUTES_MASK | codec.attributes())
+    }
+
+    /// These attributes, saying that the base timestamp is a delete horizon (KIP-534).
+    #[must_use]
+    pub const fn with_delete_horizon(self) -> Self {
+        Self(self.0 | Self::DELETE_HORIZON)
+    }
+
     /// How the records are compressed.
     ///
     /// # Errors
@@ -185,6 +197,12 @@ impl RecordBatchHeader {
     #[must_use]
     pub fn next_offset(&self) -> Offset {
         self.last_offset().next()
+    }
+
+    /// When its tombstones, or its marker, may go (KIP-534); none until compaction has set it.
+    #[must_use]
+    pub fn delete_horizon(&self) -> Option<TimestampMs> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }
 
     /// Bytes of the whole batch, header included.

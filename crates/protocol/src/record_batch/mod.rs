@@ -13,6 +13,7 @@ mod control;
 mod error;
 mod header;
 mod reader;
+mod rewrite;
 mod seal;
 mod validate;
 mod varint;
@@ -28,6 +29,7 @@ pub use reader::{
     Batches, HeaderRef, Headers, RecordBatchRef, RecordRef, Records, RecordsMark, batches,
     records_of,
 };
+pub use rewrite::{RewriteError, empty_batch, placeholder_batch, rewrite_batch};
 pub use seal::{BatchSeal, SealError, SealedBatch};
 pub use validate::{InvalidBatch, Limits, ValidatedBatch, validate_for_append};
 

@@ -1,5 +1,6 @@
 //! The log store against a real directory.
 
+mod compaction;
 mod faults;
 mod readers;
 mod restart;

@@ -1,0 +1,69 @@
+//! Topic settings that do what they say: what is stored, and for how long.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{RawClient, broker_with};
+use streamledger_protocol::compression::{Compression, CompressionScratch};
+use streamledger_protocol::record_batch::{BatchSeal, RecordBatchBuilder, batches};
+use streamledger_protocol::{Codec, ErrorCode, TimestampMs};
+
+#[test]
+fn a_topic_stores_batches_in_the_codec_it_is_told_to() {
+    let broker = broker_with(&[]);
+    let mut client = RawClient::connect(&broker);
+    let mut stored = |topic: &str, configs: &[(&str, &str)], sent| {
+        client.create_topic(topic, 1, configs);
+        let batch = common::batch_at(&[(5, "one"), (6, "two")], None, Compression::of(sent));
+        assert_eq!(client.produce(topic, 0, batch).error_code, ErrorCode::None);
+        let fetched = client.fetch(topic, 0, 0);
+        assert_eq!(common::records_of(&fetched), [(0, "one".to_owned()), (1, "two".to_owned())]);
+        let records = fetched.records.unwrap();
+        batches(&records).next().unwrap().unwrap().header().attributes.codec().unwrap()
+    };
+    assert_eq!(stored("as-sent", &[], Codec::Snappy), Codec::Snappy);
+    assert_eq!(stored("lz4", &[("compression.type", "lz4")], Codec::Gzip), Codec::Lz4);
+    let configs = [("compression.type", "zstd"), ("compression.zstd.level", "7")];
+    assert_eq!(stored("zstd", &configs, Codec::None), Codec::Zstd);
+    assert_eq!(stored("plain", &[("compression.type", "uncompressed")], Codec::Zstd), Codec::None);
+}
+
+#[test]
+fn a_compacted_topic_keeps_the_latest_of_each_key() {
+    let broker = broker_with(&[("log.cleaner.backoff.ms", "20")]);
+    let mut client = RawClient::connect(&broker);
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1048576"),
+        ("min.cleanable.dirty.ratio", "0.1"),
+    ];
+    client.create_topic("state", 1, &configs);
+    for round in 0..40 {
+        let value = round.to_string().repeat(50_000);
+        let (key, value) = (Some(&b"key"[..]), Some(value.as_bytes()));
+        let mut builder = RecordBatchBuilder::with_capacity(200_000);
+        builder.append(TimestampMs(1000), key, value, &[]);
+        let sealed = builder.seal(&BatchSeal::default(), &mut CompressionScratch::default());
+        assert_eq!(client.produce("state", 0, sealed.unwrap().bytes).error_code, ErrorCode::None);
+    }
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        // The first record that is left lies in the segment that is written to, or right before it.
+        let mut from = 0;
+        let mut first = None;
+        while first.is_none() && from < 40 {
+            let fetched = client.fetch("state", 0, from);
+            first = common::records_of(&fetched).first().map(|(offset, _)| *offset);
+            let records = fetched.records.unwrap();
+            from = batches(&records).last().unwrap().unwrap().header().next_offset().0;
+        }
+        if first > Some(20) {
+            return;
+        }
+        assert!(Instant::now() < until, "not compacted: {first:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
