@@ -22,6 +22,7 @@ mod checks;
 mod client;
 mod clock;
 mod cluster;
+mod compaction;
 mod disk;
 mod faults;
 mod finish;
@@ -40,6 +41,7 @@ mod transactions;
 mod world;
 
 pub use clock::SimTime;
+pub use compaction::{CompactionReport, run_compaction};
 pub use disk::CrashKind;
 pub use plan::{
     DiskPlan, FaultPlan, NetworkPlan, Planted, ProducerPlan, RunPlan, TransactionPlan, UnknownBug,

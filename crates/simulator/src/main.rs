@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use streamledger_simulator::{Counters, Planted, Report, RunPlan, run};
+use streamledger_simulator::{
+    CompactionReport, Counters, Planted, Report, RunPlan, run, run_compaction,
+};
 
 const USAGE: &str = "\
 Runs the real producer and log cores under a faked clock, network and disk.
@@ -11,7 +13,7 @@ Usage: simulate [--seed N] [--seeds M] [--plan NAME] [--trace] [--planted BUG] [
 
   --seed N       the first seed (default 0)
   --seeds M      how many seeds, one after the other (default 1)
-  --plan NAME    plain, transactions, or both of each seed (the default)
+  --plan NAME    plain, transactions, compaction, or all of each seed (the default)
   --trace        print what happened, line by line
   --planted BUG  with a bug planted in one of the cores; `--planted list` names them
   --quiet        print only runs that are bad, and the sum
@@ -33,9 +35,10 @@ struct Arguments {
 enum Plan {
     Plain,
     Transactions,
+    Compaction,
 }
 
-const BOTH: &[Plan] = &[Plan::Plain, Plan::Transactions];
+const ALL: &[Plan] = &[Plan::Plain, Plan::Transactions, Plan::Compaction];
 
 enum Asked {
     Run(Arguments),
@@ -50,7 +53,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
         trace: false,
         quiet: false,
         planted: None,
-        plans: BOTH,
+        plans: ALL,
     };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -65,7 +68,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
                 arguments.plans = match value()?.as_str() {
                     "plain" => &[Plan::Plain],
                     "transactions" => &[Plan::Transactions],
-                    "both" => BOTH,
+                    "compaction" => &[Plan::Compaction],
+                    "all" => ALL,
                     other => return Err(format!("{other:?} is no plan")),
                 }
             }
@@ -85,11 +89,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
     Ok(Asked::Run(arguments))
 }
 
-fn run_one(seed: u64, plan: Plan, arguments: &Arguments) -> Report {
-    let mut plan = match plan {
-        Plan::Plain => RunPlan::from_seed(seed),
-        Plan::Transactions => RunPlan::transactional_from_seed(seed),
-    };
+fn run_one(mut plan: RunPlan, arguments: &Arguments) -> Report {
     plan.keep_trace = arguments.trace;
     plan.planted = arguments.planted;
     run(plan)
@@ -97,11 +97,27 @@ fn run_one(seed: u64, plan: Plan, arguments: &Arguments) -> Report {
 
 fn run_all(arguments: &Arguments) -> ExitCode {
     let mut sum = Counters::default();
+    let mut compactions = CompactionReport::default();
     let mut bad = Vec::new();
     let seeds = arguments.first_seed..arguments.first_seed.saturating_add(arguments.seeds);
     let runs = seeds.flat_map(|seed| arguments.plans.iter().map(move |plan| (seed, *plan)));
     for (seed, plan) in runs {
-        let report = run_one(seed, plan, arguments);
+        let run_plan = match plan {
+            Plan::Plain => RunPlan::from_seed(seed),
+            Plan::Transactions => RunPlan::transactional_from_seed(seed),
+            Plan::Compaction => {
+                let report = run_compaction(seed, arguments.planted);
+                if !arguments.quiet || !report.is_good() {
+                    println!("{plan:?} {report}");
+                }
+                compactions.add(&report);
+                if !report.is_good() {
+                    bad.push((seed, plan));
+                }
+                continue;
+            }
+        };
+        let report = run_one(run_plan, arguments);
         report.trace.iter().for_each(|line| println!("{line}"));
         if !arguments.quiet || !report.is_good() {
             println!("{plan:?} {report}");
@@ -114,6 +130,14 @@ fn run_all(arguments: &Arguments) -> ExitCode {
     println!("\nall in all:");
     for (name, count) in sum.named() {
         println!("  {count:>10}  {}", name.replace('_', " "));
+    }
+    if arguments.plans.contains(&Plan::Compaction) {
+        let CompactionReport { compactions, replaced, crashes_in_swaps, compared, .. } =
+            compactions;
+        println!("  {compactions:>10}  compactions");
+        println!("  {replaced:>10}  segments replaced");
+        println!("  {crashes_in_swaps:>10}  crashes in swaps");
+        println!("  {compared:>10}  records compared beside compaction");
     }
     if bad.is_empty() {
         println!("every promise was kept");

@@ -264,7 +264,7 @@ impl LogRecovery {
     }
 
     /// What is wrong with a segment that begins at `base_offset`, if it does not follow the one
-    /// before it. Gaps may be where compaction leaves them, and below the log's start.
+    /// before it. A gap may be below the log's start; compaction leaves none between segments.
     fn misplaced(&self, base_offset: Offset) -> Option<(Offset, BadStretch)> {
         let last = self.segments.last()?;
         let expected_offset = last.next_offset();
@@ -276,7 +276,6 @@ impl LogRecovery {
             return Some((base_offset, bad));
         }
         let gap_may_be = base_offset <= self.log_start_offset
-            || self.config.cleanup.compacts()
             || self.config.planted.has(PlantedBug::IgnoreGapAtRecovery);
         if base_offset == expected_offset || gap_may_be {
             return None;
