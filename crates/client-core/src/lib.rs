@@ -15,6 +15,7 @@ pub mod stage;
 mod sync;
 pub mod telemetry;
 pub mod transaction;
+pub mod window;
 
 #[cfg(test)]
 mod test_clock;

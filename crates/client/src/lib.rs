@@ -10,6 +10,7 @@ mod network;
 mod observe;
 pub mod process;
 pub mod producer;
+mod telemetry;
 mod wait;
 
 pub use admin::{Admin, AdminError, NewPartitions, NewTopic};
@@ -41,9 +42,10 @@ pub use streamledger_client_core::transaction::{
 };
 pub use streamledger_protocol::record_batch::Header;
 pub use streamledger_protocol::{
-    Acks, BrokerId, Codec, ErrorCode, GroupId, IsolationLevel, LeaderEpoch, Offset, PartitionIndex,
-    TimestampMs, TimestampType, TopicId, TopicName, TopicPartition,
+    Acks, BrokerId, ClientInstanceId, Codec, ErrorCode, GroupId, IsolationLevel, LeaderEpoch,
+    Offset, PartitionIndex, TimestampMs, TimestampType, TopicId, TopicName, TopicPartition,
 };
+pub use telemetry::ClientInstanceIdError;
 
 /// What README shows of the library compiles as it stands.
 #[cfg(doctest)]

@@ -207,9 +207,17 @@ impl Broker {
             }
             return Ok(command);
         };
-        let mut command = tools.kafka(release, "kafka.Kafka")?;
+        let mut command = match self.plug_in() {
+            true => tools.java_with_ours("kafka.Kafka")?,
+            false => tools.kafka(release, "kafka.Kafka")?,
+        };
         command.arg(self.directory.join("server.properties"));
         Ok(command)
+    }
+
+    /// Whether it is to find a class of ours.
+    fn plug_in(&self) -> bool {
+        self.settings.iter().any(|setting| setting.starts_with("metric.reporters="))
     }
 
     /// Writes the settings of the node with that id, and gives the command that makes its data

@@ -20,6 +20,7 @@ mod record;
 mod secured;
 mod settings;
 mod stock;
+mod telemetry;
 mod tools;
 mod transactions;
 mod workload;
@@ -103,6 +104,7 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-txn-restart", our_transactions::survives_the_brokers_death),
     our_client("ours-settings", settings::are_kafkas),
     only("secured", Kind::Apache, secured::each_way_in),
+    only("telemetry", Kind::Apache, telemetry::pushes_metrics),
     only("cluster-kills", Kind::Apache, cluster::survives_killed_leaders),
     only("cluster-moves", Kind::Apache, cluster::follows_moving_partitions),
     only("kafka-3.9-codecs", Kind::Apache39, ours::writes_each_codec),

@@ -47,14 +47,19 @@ impl Tools {
 
     /// A Java program with Apache Kafka's jars, and ours beside them, on its class path.
     pub(crate) fn java(&self, class: &str) -> Outcome<Command> {
-        let release = Release::V4_3;
-        let jars = self.jars(release)?;
-        let mut class_path = jars.join("*").into_os_string();
-        if class == "Peer" {
-            class_path.push(":");
-            class_path.push(get(&self.classes, || self.compile_peer(jars))?);
+        match class {
+            "Peer" => self.java_with_ours(class),
+            _ => self.kafka(Release::V4_3, class),
         }
-        Ok(java(release, &class_path, class))
+    }
+
+    /// A Java program that finds our classes: the peer, or a broker with our plug-in.
+    pub(crate) fn java_with_ours(&self, class: &str) -> Outcome<Command> {
+        let jars = self.jars(Release::V4_3)?;
+        let mut class_path = jars.join("*").into_os_string();
+        class_path.push(":");
+        class_path.push(get(&self.classes, || self.compile_ours(jars))?);
+        Ok(java(Release::V4_3, &class_path, class))
     }
 
     /// A program of a release of Apache Kafka: its broker, or what the broker needs.
@@ -123,11 +128,13 @@ impl Tools {
         Ok(jars)
     }
 
-    fn compile_peer(&self, jars: &Path) -> Outcome<PathBuf> {
-        let (source, classes) = (compat().join("java/Peer.java"), self.cache.join("kafka/classes"));
-        up_to_date(&classes, &[&source], || {
+    fn compile_ours(&self, jars: &Path) -> Outcome<PathBuf> {
+        let sources = ["Peer.java", "TelemetryReceiver.java"];
+        let sources = sources.map(|name| compat().join("java").join(name));
+        let classes = self.cache.join("kafka/classes");
+        up_to_date(&classes, &sources.each_ref().map(PathBuf::as_path), || {
             let mut javac = Command::new("javac");
-            javac.arg("-d").arg(&classes).arg("-cp").arg(jars.join("*")).arg(&source);
+            javac.arg("-d").arg(&classes).arg("-cp").arg(jars.join("*")).args(&sources);
             process::run_ok(&mut javac, b"", PREPARE_LIMIT).map(drop)
         })?;
         Ok(classes)

@@ -21,7 +21,7 @@ use super::queues::{Abandoned, Queues, Reply, Turn};
 use super::sasl;
 use super::throttle::Throttled;
 use super::transport::Transport;
-use super::{NetworkConfig, NetworkError, NetworkErrorKind};
+use super::{ConnectionMeter, NetworkConfig, NetworkError, NetworkErrorKind};
 use crate::config::ServerAddress;
 
 /// A connection to a broker, whose versions are known. Cheap to clone; closed with the last clone.
@@ -49,6 +49,7 @@ pub(super) struct Shared {
     request_timeout: Duration,
     client_id: Arc<str>,
     fetch_response_bytes_max: u32,
+    meter: ConnectionMeter,
     versions: OnceCell<BrokerVersions>,
     pub(super) state: RefCell<State>,
     /// The connection has ended, or a request is held back.
@@ -172,6 +173,7 @@ impl BrokerConnection {
             request_timeout: config.request_timeout,
             client_id: Arc::clone(&config.client_id),
             fetch_response_bytes_max: config.fetch_response_bytes_max,
+            meter: config.meter.clone(),
             versions: OnceCell::new(),
             state: RefCell::new(State {
                 queues: Queues::default(),
@@ -185,6 +187,7 @@ impl BrokerConnection {
             }),
             stirred: Notify::new(),
         });
+        shared.meter.count_created();
         tokio::task::spawn_local(Driver::new(Rc::clone(&shared), transport));
         Self(Rc::new(Handle(shared)))
     }
@@ -451,6 +454,7 @@ impl Shared {
         if state.closed.is_none() {
             state.queues.fail_all(&self.address, &kind);
             state.closed = Some(kind);
+            self.meter.count_closed();
         }
         drop(state);
         self.stirred.notify_one();

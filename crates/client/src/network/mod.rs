@@ -12,6 +12,7 @@ mod backoff;
 mod connection;
 mod driver;
 mod error;
+mod meter;
 mod pool;
 mod queues;
 mod sasl;
@@ -30,6 +31,7 @@ use std::time::Duration;
 pub(crate) use backoff::{ExponentialBackoff, Jitter};
 pub(crate) use connection::BrokerConnection;
 pub use error::{NetworkError, NetworkErrorKind};
+pub(crate) use meter::ConnectionMeter;
 pub(crate) use pool::ConnectionPool;
 pub use sasl::{Token, TokenError, TokenFuture, TokenProvider};
 pub(crate) use security::Security;
@@ -53,6 +55,7 @@ pub(crate) struct NetworkConfig {
     pub(crate) fetch_response_bytes_max: u32,
     /// TLS and login.
     pub(crate) security: Security,
+    pub(crate) meter: ConnectionMeter,
 }
 
 /// The largest response that is taken, as brokers take no larger request
@@ -80,6 +83,7 @@ impl NetworkConfig {
             receive_buffer_bytes: settings.receive_buffer_bytes,
             fetch_response_bytes_max: RESPONSE_BYTES_MAX,
             security: security.clone(),
+            meter: ConnectionMeter::new(settings.metrics_window()),
         }
     }
 }

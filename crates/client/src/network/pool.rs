@@ -63,6 +63,16 @@ impl ConnectionPool {
         }
     }
 
+    /// All connections that are open.
+    pub(crate) fn open_connections(&self) -> Vec<BrokerConnection> {
+        let slots = self.0.slots.borrow();
+        let connections = slots.values().filter_map(|slot| match &slot.state {
+            SlotState::Connected(connection) if connection.is_open() => Some(connection.clone()),
+            _ => None,
+        });
+        connections.collect()
+    }
+
     /// When a broker that can't be connected to may be tried again; nothing if it may be at once.
     #[cfg(test)]
     pub(crate) fn retry_at(&self, broker: BrokerId) -> Option<std::time::Instant> {

@@ -163,7 +163,10 @@ pub(crate) fn encode(header: &RequestHeader, response: &AnyResponse) -> Vec<u8> 
 
 /// What a broker that knows all we know says of itself.
 pub(crate) fn api_versions() -> ApiVersionsResponse {
-    let ranges = ApiKey::ALL.iter().map(|api| ApiVersionRange {
+    // Like a broker without a plug-in for metrics.
+    let is_served =
+        |api: &&ApiKey| !matches!(api, ApiKey::GetTelemetrySubscriptions | ApiKey::PushTelemetry);
+    let ranges = ApiKey::ALL.iter().filter(is_served).map(|api| ApiVersionRange {
         api_key: api.code(),
         min_version: ApiVersion(*api.valid_versions().start()),
         max_version: ApiVersion(*api.valid_versions().end()),

@@ -7,8 +7,9 @@ use streamledger_protocol::messages::{
     AddOffsetsToTxnResponse, AddPartitionsToTxnResponse, ApiVersionsResponse,
     CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, DescribeClusterResponse,
     DescribeConfigsResponse, DescribeTopicPartitionsResponse, EndTxnResponse, FetchResponse,
-    FindCoordinatorResponse, InitProducerIdResponse, ListOffsetsResponse, MetadataResponse,
-    OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse, TxnOffsetCommitResponse,
+    FindCoordinatorResponse, GetTelemetrySubscriptionsResponse, InitProducerIdResponse,
+    ListOffsetsResponse, MetadataResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse,
+    ProduceResponse, PushTelemetryResponse, TxnOffsetCommitResponse,
 };
 
 /// A response that may say for how long the client shall send nothing (KIP-219).
@@ -49,4 +50,6 @@ throttled! {
     CreatePartitionsResponse: 1,
     DescribeClusterResponse: 0,
     DescribeTopicPartitionsResponse: 0,
+    GetTelemetrySubscriptionsResponse: 0,
+    PushTelemetryResponse: 0,
 }

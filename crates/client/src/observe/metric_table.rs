@@ -93,6 +93,13 @@ metrics! {
         |m| m.bufferpool_wait_ratio;
     Counter "metadata-wait-time-ns-total" "All the time that callers waited for metadata, ns."
         |m| m.metadata_wait_time_ns_total as f64;
+    Counter "connection-creation-total" "Connections that were made."
+        |m| m.connection_creation_total as f64;
+    Gauge "connection-creation-rate" "Connections made a second." |m| m.connection_creation_rate;
+    Counter "connection-close-total" "Connections that have ended."
+        |m| m.connection_close_total as f64;
+    Gauge "connection-close-rate" "Connections ended a second." |m| m.connection_close_rate;
+    Gauge "connection-count" "Connections there are." |m| m.connection_count as f64;
 }
 
 metrics! {

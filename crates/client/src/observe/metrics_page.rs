@@ -31,12 +31,17 @@ const HEAD: &str = "\
 takes it, and `--metrics-listen 127.0.0.1:9404` of `ingest` and `bench produce` serves that at
 `/metrics`. Names are those of Kafka's Java producer.
 
+A cluster that asks for metrics is pushed the same (KIP-714, unless `enable.metrics.push` is
+false), under names like `org.apache.kafka.producer.topic.record.send.total`. Pushes have a
+connection of their own, so a slow plug-in of the broker's holds up no record; the last one is at
+the close. `Producer::client_instance_id` is what the cluster calls the producer.
+
 Counts and means are since the producer began. A rate is over the time since an earlier snapshot:
 one at least half a minute old if there is one, else the producer's start. Averages and maxima of
 Kafka's are over a minute; ours are not.
 
 Not here: per-topic rates (take them from the totals), `record-size-avg` and `record-size-max`,
-`flush-time-ns-total`, the transaction times, the metrics of connections and of Java's selector.
+`flush-time-ns-total`, the transaction times, and most of the metrics of Java's selector.
 
 This page is written from the table in `crates/client/src/observe/metric_table.rs`; a test keeps it
 current.

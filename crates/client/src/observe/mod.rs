@@ -7,6 +7,7 @@ mod interceptor;
 mod metric_table;
 mod metrics_page;
 mod prometheus;
+mod readings;
 mod spans;
 mod trace_context;
 
@@ -14,5 +15,6 @@ pub(crate) use interceptor::Interceptors;
 pub use interceptor::{InterceptedHeader, InterceptedRecord, Interceptor, OnEnd};
 pub use metrics_page::metrics_markdown;
 pub use prometheus::PROMETHEUS_CONTENT_TYPE;
+pub(crate) use readings::producer_readings;
 pub(crate) use spans::batch_opened;
 pub use trace_context::{InvalidTraceParent, TraceContext, TraceParent};

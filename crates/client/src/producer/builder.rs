@@ -24,11 +24,12 @@ use super::report::{BatchObserver, BatchReport};
 use super::send::partitioning_of;
 use super::shared::{Closing, Shared, TopicWaits, Transactions};
 use super::wait::{Deadlines, Waiters};
-use super::{Handle, Producer};
+use super::{Handle, Producer, ProducerMetrics};
 use crate::config::ProducerConfig;
 use crate::metadata::MetadataRefresher;
 use crate::network::{ConnectionPool, NetworkConfig};
-use crate::observe::{Interceptor, Interceptors, batch_opened};
+use crate::observe::{Interceptor, Interceptors, batch_opened, producer_readings};
+use crate::telemetry::{TelemetryClient, TelemetryDesk, telemetry};
 
 /// Why a producer could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +98,8 @@ impl ProducerBuilder {
             desk: TransactionDesk::default(),
             timeout: config.transaction_timeout,
         });
+        let network = NetworkConfig::new(config.client(), config.connections());
+        let (handle, desk) = telemetry(config.client().enable_metrics_push);
         let shared = Arc::new(Shared {
             accumulator,
             partitioning,
@@ -121,9 +124,11 @@ impl ProducerBuilder {
             observer,
             interceptors: Interceptors::of(interceptors),
             io_thread: OnceLock::new(),
+            connection_meter: network.meter.clone(),
+            telemetry: handle,
             transactions,
         });
-        start_thread(Arc::clone(&shared), config, sender)?;
+        start_thread(Arc::clone(&shared), config, sender, network, desk)?;
         Ok(Producer(Arc::new(Handle { shared })))
     }
 }
@@ -141,7 +146,13 @@ impl std::fmt::Debug for ProducerBuilder {
 /// accumulator keep answers waiting.
 const TASKS_BETWEEN_POLLS: u32 = 8;
 
-fn start_thread(shared: Arc<Shared>, config: ProducerConfig, sender: Sender) -> io::Result<()> {
+fn start_thread(
+    shared: Arc<Shared>,
+    config: ProducerConfig,
+    sender: Sender,
+    network: NetworkConfig,
+    desk: TelemetryDesk,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .event_interval(TASKS_BETWEEN_POLLS)
@@ -149,11 +160,20 @@ fn start_thread(shared: Arc<Shared>, config: ProducerConfig, sender: Sender) -> 
     let work = move || {
         let client = config.client();
         let work = async {
-            let network = NetworkConfig::new(client, config.connections());
-            let pool = ConnectionPool::new(network);
+            let pool = ConnectionPool::new(network.clone());
             let refresher = MetadataRefresher::start(client, true, pool);
             let (timeout, backoff) = (client.request_timeout, client.retry_backoff);
-            IoLoop::new(shared, sender, refresher, timeout, backoff).run().await;
+            let transactional_id = config.transactional_id.iter();
+            let metrics_of = Arc::clone(&shared);
+            let telemetry = desk.start(TelemetryClient {
+                refresher: refresher.clone(),
+                network,
+                resource: transactional_id.map(|id| ("transactional_id", id.clone())).collect(),
+                collect: Box::new(move |wants| {
+                    producer_readings(&ProducerMetrics::take(&metrics_of), wants)
+                }),
+            });
+            IoLoop::new(shared, sender, refresher, timeout, backoff).run(telemetry).await;
         };
         LocalSet::new().block_on(&runtime, work);
         // A name that is being resolved must not hold the thread up.

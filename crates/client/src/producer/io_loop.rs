@@ -30,6 +30,7 @@ use super::shared::{Closing, Shared};
 use super::{BatchReport, CloseReport, coordinate};
 use crate::metadata::MetadataRefresher;
 use crate::network::BrokerConnection;
+use crate::telemetry::RunningTelemetry;
 
 /// Events from the thread's tasks, in the order they happened.
 pub(super) struct Inbox {
@@ -110,7 +111,7 @@ impl IoLoop {
     }
 
     /// Runs until the producer is closed and all is done, or the time for that is over.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, telemetry: RunningTelemetry) {
         loop {
             let now = Instant::now();
             self.take_events(now);
@@ -129,7 +130,9 @@ impl IoLoop {
             let wakeup = [self.sender.next_wakeup(), next_deadline, until];
             self.wait(wakeup.into_iter().flatten().min()).await;
         }
-        self.take_leave().await;
+        let until = self.leave_until();
+        telemetry.finish(until).await;
+        self.take_leave(until).await;
         self.end();
     }
 
@@ -346,15 +349,19 @@ impl IoLoop {
         }
     }
 
+    /// Until when the last words may take.
+    fn leave_until(&self) -> Instant {
+        match *self.shared.closing.lock() {
+            Closing::Until(Some(until)) => until.min(Instant::now() + LEAVE_MAX),
+            _ => Instant::now() + LEAVE_MAX,
+        }
+    }
+
     /// With acks=0 nobody says what has arrived, so the connections are ended with care.
-    async fn take_leave(&self) {
+    async fn take_leave(&self, until: Instant) {
         if self.shared.acks != Acks::None {
             return;
         }
-        let until = match *self.shared.closing.lock() {
-            Closing::Until(Some(until)) => until.min(Instant::now() + LEAVE_MAX),
-            _ => Instant::now() + LEAVE_MAX,
-        };
         let links: Vec<_> = self.links.borrow().values().cloned().collect();
         let finishing: Vec<_> = links.iter().map(|link| link.connection.finish()).collect();
         let finished = async {
@@ -378,7 +385,8 @@ impl IoLoop {
     }
 }
 
-/// How long brokers have to read what was written, when a producer with acks=0 is closed.
+/// How long a close may take after the last record has its end: for the last push of metrics, and
+/// with acks=0 for brokers to read what was written.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 fn request_failed(

@@ -116,6 +116,16 @@ pub struct ProducerMetrics {
     pub bufferpool_wait_ratio: f64,
     /// All the time that callers waited for metadata, nanoseconds.
     pub metadata_wait_time_ns_total: u64,
+    /// Connections that were made.
+    pub connection_creation_total: u64,
+    /// The same a second, over `metrics.sample.window.ms` times `metrics.num.samples`.
+    pub connection_creation_rate: f64,
+    /// Connections that have ended.
+    pub connection_close_total: u64,
+    /// The same a second, over that time.
+    pub connection_close_rate: f64,
+    /// Connections there are.
+    pub connection_count: u64,
     /// The times of each stage that the client can see, in the order of the journey.
     pub stages: Vec<StageMetrics>,
     /// What was counted of each topic, by name.
@@ -248,6 +258,7 @@ impl ProducerMetrics {
         let rates = shared.rates.lock().per_second(Instant::now(), counts);
         let batches = sender.batches as f64;
         let throttled_ms = millis(sender.throttled);
+        let connections = shared.connection_meter.read();
         Self {
             client_id: shared.client_id.clone(),
             uptime_seconds: shared.started.elapsed().as_secs_f64(),
@@ -285,6 +296,11 @@ impl ProducerMetrics {
             bufferpool_wait_time_ns_total: memory_wait_nanos,
             bufferpool_wait_ratio: rates.memory_wait_seconds,
             metadata_wait_time_ns_total: caller.metadata_wait_nanos.load(Ordering::Relaxed),
+            connection_creation_total: connections.creation_total,
+            connection_creation_rate: connections.creation_rate,
+            connection_close_total: connections.close_total,
+            connection_close_rate: connections.close_rate,
+            connection_count: connections.count,
             stages: vec![
                 StageMetrics::of(Stage::Serialized, &caller.serialized.lock()),
                 StageMetrics::of(Stage::Partitioned, &caller.partitioned.lock()),

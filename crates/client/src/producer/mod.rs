@@ -40,7 +40,7 @@ use streamledger_client_core::accumulator::{
     AppendError, AppendExtras, Callback, Delivery, RecordMetadata,
 };
 use streamledger_client_core::cluster::Partition;
-use streamledger_protocol::TopicName;
+use streamledger_protocol::{ClientInstanceId, TopicName};
 
 pub use builder::{ProducerBuilder, StartError};
 pub use bulk::{BulkDelivery, BulkError, BulkReport};
@@ -55,6 +55,7 @@ pub use transaction::Transaction;
 pub use typed::{TypedProducer, TypedRecord};
 
 use crate::config::ProducerConfig;
+use crate::telemetry::ClientInstanceIdError;
 use crate::wait::wait;
 use send::{Refusal, refused};
 use shared::Shared;
@@ -272,6 +273,32 @@ impl Producer {
     #[must_use]
     pub fn metrics(&self) -> ProducerMetrics {
         ProducerMetrics::take(&self.0.shared)
+    }
+
+    /// What the cluster calls this producer in the metrics that it pushes (KIP-714). Blocks, up to
+    /// `timeout`, while no broker has said so; makes the producer connect.
+    ///
+    /// # Errors
+    /// See [`ClientInstanceIdError`].
+    pub fn client_instance_id(
+        &self,
+        timeout: Duration,
+    ) -> Result<ClientInstanceId, ClientInstanceIdError> {
+        if self.0.shared.is_io_thread() {
+            return Err(ClientInstanceIdError::WouldDeadlock);
+        }
+        wait(self.client_instance_id_async(timeout))
+    }
+
+    /// As [`Producer::client_instance_id`], as a future.
+    ///
+    /// # Errors
+    /// As the blocking call.
+    pub fn client_instance_id_async(
+        &self,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<ClientInstanceId, ClientInstanceIdError>> + Send + use<> {
+        self.0.shared.telemetry.client_instance_id(timeout)
     }
 
     #[cold]

@@ -19,7 +19,9 @@ use super::rates::Rates;
 use super::report::BatchObserver;
 use super::wait::{Deadlines, Waiters};
 use crate::metadata::MetadataView;
+use crate::network::ConnectionMeter;
 use crate::observe::Interceptors;
+use crate::telemetry::TelemetryHandle;
 
 /// What the handles and the I/O thread share.
 pub(super) struct Shared {
@@ -52,6 +54,8 @@ pub(super) struct Shared {
     pub(super) observer: Option<BatchObserver>,
     pub(super) interceptors: Option<Interceptors>,
     pub(super) io_thread: OnceLock<ThreadId>,
+    pub(super) connection_meter: ConnectionMeter,
+    pub(super) telemetry: TelemetryHandle,
     /// With a `transactional.id`.
     pub(super) transactions: Option<Transactions>,
 }

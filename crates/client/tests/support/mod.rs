@@ -23,8 +23,9 @@ use streamledger_protocol::messages::produce::{
     LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
 };
 use streamledger_protocol::messages::{
-    AnyRequest, ApiVersionsResponse, InitProducerIdResponse, MetadataRequest, MetadataResponse,
-    ProduceRequest, ProduceResponse, decode_request_frame,
+    AnyRequest, ApiVersionsResponse, GetTelemetrySubscriptionsResponse, InitProducerIdResponse,
+    MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse, PushTelemetryRequest,
+    PushTelemetryResponse, decode_request_frame,
 };
 use streamledger_protocol::record_batch::{RecordBatchHeader, RecordBatchRef};
 use streamledger_protocol::{
@@ -69,8 +70,22 @@ pub(crate) struct State {
     pub(crate) batches: AtomicU64,
     /// The versions it has, lowest and highest by API number, if not all that are known here.
     pub(crate) versions: Mutex<BTreeMap<i16, (i16, i16)>>,
+    /// What it says of metrics, if it takes them, and those it was sent.
+    pub(crate) telemetry: Mutex<Telemetry>,
     /// The versions it was asked in, by API number.
     pub(crate) asked: Mutex<BTreeMap<i16, BTreeSet<i16>>>,
+}
+
+/// A broker's part of client telemetry.
+#[derive(Debug, Default)]
+pub(crate) struct Telemetry {
+    /// What it wants; it takes no metrics without.
+    pub(crate) subscription: Option<GetTelemetrySubscriptionsResponse>,
+    /// Answers to the next pushes; after them each is accepted.
+    pub(crate) errors: VecDeque<ErrorCode>,
+    /// Answer no push at all.
+    pub(crate) is_silent: bool,
+    pub(crate) pushes: Vec<PushTelemetryRequest>,
 }
 
 /// Base sequence, records and base offset of a producer's last five batches.
@@ -174,6 +189,23 @@ fn answer(
             }
             encode_response(id, version, &response)
         }
+        AnyRequest::GetTelemetrySubscriptions(_) => {
+            let wanted = state.telemetry.lock().unwrap().subscription.clone().unwrap();
+            encode_response(id, version, &wanted)
+        }
+        AnyRequest::PushTelemetry(push) => {
+            let mut telemetry = state.telemetry.lock().unwrap();
+            telemetry.pushes.push(push);
+            if telemetry.is_silent {
+                return Some(Vec::new());
+            }
+            let error_code = telemetry.errors.pop_front().unwrap_or(ErrorCode::None);
+            if error_code == ErrorCode::UnknownSubscriptionId {
+                telemetry.subscription.as_mut().unwrap().subscription_id += 1;
+            }
+            let response = PushTelemetryResponse { error_code, ..Default::default() };
+            encode_response(id, version, &response)
+        }
         other => panic!("a request that a producer doesn't send: {other:?}"),
     };
     Some(frame.unwrap().into_bytes().to_vec())
@@ -187,8 +219,13 @@ fn api_versions(asked: ApiVersion, state: &State) -> (ApiVersionsResponse, ApiVe
         min_version: ApiVersion(min),
         max_version: ApiVersion(max),
     };
+    let takes_metrics = state.telemetry.lock().unwrap().subscription.is_some();
+    let is_served = |api: &&ApiKey| {
+        takes_metrics || !matches!(api, ApiKey::GetTelemetrySubscriptions | ApiKey::PushTelemetry)
+    };
     let all = ApiKey::ALL
         .iter()
+        .filter(is_served)
         .map(|api| range(api.code(), *api.valid_versions().start(), *api.valid_versions().end()));
     let given = versions.iter().map(|(code, (min, max))| range(*code, *min, *max));
     let api_keys = if versions.is_empty() { all.collect() } else { given.collect() };

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use streamledger_client_core::window::WindowConfig;
+
 use super::settings;
 use crate::config::builder::ConfigBuilder;
 use crate::config::resolve::Resolved;
 use crate::config::spec::{
-    ANY_LONG, CONSUMER_AND_ADMIN, EVERY_CLIENT, INT_FROM_0, INT_MAX, LONG_FROM_0,
+    ANY_LONG, CONSUMER_AND_ADMIN, EVERY_CLIENT, INT_FROM_0, INT_FROM_1, INT_MAX, LONG_FROM_0,
     PRODUCER_AND_ADMIN, SettingType,
 };
 use crate::config::value::{MetadataRecovery, ServerAddress};
@@ -105,9 +107,30 @@ settings! {
     default ("32768", "65536", "65536"), Medium;
     does "The size of the socket's receive buffer (SO_RCVBUF); -1 leaves it to the system.";
     why "a producer receives little; a consumer over long distances does better with -1.";
+
+    enable_metrics_push: bool, set by bool,
+    "enable.metrics.push", EVERY_CLIENT, SettingType::Boolean,
+    default ("true", "true", "false"), Low;
+    does "Whether a producer's metrics are pushed to the cluster if it asks for them (KIP-714).";
+    why "whoever runs the cluster sees its clients; a cluster without a plug-in for it never asks.";
+
+    metrics_sample_window: Duration, set by Duration,
+    "metrics.sample.window.ms", EVERY_CLIENT, LONG_FROM_0, default "30000", Low;
+    does "How long one sample of means, maxima and rates is.";
+    why "half a minute evens out what a batch does.";
+
+    metrics_num_samples: u32, set by u32,
+    "metrics.num.samples", EVERY_CLIENT, INT_FROM_1, default "2", Low;
+    does "How many samples means, maxima and rates are over.";
+    why "one that is over and one that is running.";
 }
 
 impl ClientSettings {
+    /// Over how much time means, maxima and rates are.
+    pub(crate) fn metrics_window(&self) -> WindowConfig {
+        WindowConfig { sample: self.metrics_sample_window, samples: self.metrics_num_samples }
+    }
+
     /// Follows Kafka's `CommonClientConfigs.postProcessReconnectBackoffConfigs` and its kin: a wait
     /// that is set alone is constant, and none starts above its maximum.
     pub(crate) fn reconcile(&mut self, values: &mut Resolved) {

@@ -2,9 +2,7 @@
 //! here.
 
 use super::settings_without_effect;
-use crate::config::spec::{
-    EVERY_CLIENT, INT_FROM_1, LONG_FROM_0, PRODUCER_AND_CONSUMER, SettingType, Support, WhenSet,
-};
+use crate::config::spec::{EVERY_CLIENT, PRODUCER_AND_CONSUMER, SettingType, Support, WhenSet};
 
 settings_without_effect! {
     /// The rows.
@@ -16,27 +14,11 @@ settings_without_effect! {
     why "JMX is how Java programs are observed.";
     support METRICS;
 
-    "metrics.num.samples", EVERY_CLIENT, INT_FROM_1, default "2", Low;
-    does "Over how many windows Java's averages and rates are taken.";
-    why "one window that is over and one that is running.";
-    support METRICS;
-
-    "metrics.sample.window.ms", EVERY_CLIENT, LONG_FROM_0, default "30000", Low;
-    does "How long one window of Java's averages and rates is.";
-    why "half a minute evens out what a batch does.";
-    support METRICS;
-
     "metrics.recording.level", EVERY_CLIENT, SettingType::Choice(&["INFO", "DEBUG", "TRACE"]),
     default "INFO", Low;
     does "How many of Java's metrics are recorded.";
     why "the finer ones cost time on each record.";
     support METRICS;
-
-    "enable.metrics.push", EVERY_CLIENT, SettingType::Boolean,
-    default ("true", "true", "false"), Low;
-    does "Whether metrics are sent to the broker if it asks for them (KIP-714).";
-    why "whoever runs the cluster sees its clients.";
-    support Support::NotYet("nothing is sent to the broker but what the work needs", WhenSet::Note);
 
     "interceptor.classes", PRODUCER_AND_CONSUMER, SettingType::List, default "", Low;
     does "Java classes that see, and may change, each record.";
@@ -66,6 +48,6 @@ settings_without_effect! {
 }
 
 const METRICS: Support = Support::Never(
-    "metrics here are a snapshot in the program, with percentiles; nothing has to be set",
+    "metrics here are a snapshot in the program, with percentiles, and all there are",
     WhenSet::Note,
 );
