@@ -5,6 +5,7 @@
 //	peer create  BROKERS PARTITIONS [name=value ...] TOPIC...
 //	peer admin   BROKERS TOPIC PARTITIONS        create, list, describe, grow, delete
 //	peer reassign BROKERS TOPIC REPLICAS...      partition by partition, such as 2,3
+//	peer group   BROKERS      commands on stdin: start NAME GROUP TOPIC [name=value ...], stop NAME
 //	peer version
 package main
 
@@ -43,6 +44,8 @@ func main() {
 		admin(ctx, out, os.Args[2], os.Args[3], os.Args[4])
 	case "reassign":
 		reassign(ctx, os.Args[2], os.Args[3], os.Args[4:])
+	case "group":
+		group(ctx, os.Args[2])
 	case "version":
 		version(out)
 	default:

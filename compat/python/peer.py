@@ -5,10 +5,12 @@ The lines are told in compat/README.md.
     peer.py produce BROKERS FILE [name=value ...] [-- FILE [name=value ...]] ...
     peer.py consume BROKERS [name=value ...] TOPIC...
     peer.py admin   BROKERS TOPIC PARTITIONS        create, list, describe, grow, delete
+    peer.py group   BROKERS      what stdin says: start NAME GROUP TOPIC [name=value ...], stop NAME
     peer.py version
 """
 
 import sys
+import threading
 import time
 
 import confluent_kafka
@@ -122,6 +124,72 @@ def consume(brokers, arguments):
     consumer.close()
 
 
+class Member(threading.Thread):
+    """One member of a group: says what it has and, once committed, what it has read."""
+
+    def __init__(self, name, brokers, group, topic, arguments):
+        super().__init__()
+        self.name, self.topic, self.ending = name, topic, False
+        self.consumer = Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                **settings(arguments),
+            }
+        )
+
+    def say(self, *fields):
+        # One write, as other members speak too.
+        sys.stdout.write("\t".join((self.name, *map(str, fields))) + "\n")
+        sys.stdout.flush()
+
+    def run(self):
+        self.consumer.subscribe([self.topic])
+        assigned = ""
+        while not self.ending:
+            read = self.consumer.consume(1000, timeout=0.05)
+            for m in read:
+                if m.error():
+                    self.say("error", m.error())
+            self.commit([m for m in read if not m.error()])
+            now = ",".join(sorted(f"{p.topic}:{p.partition}" for p in self.consumer.assignment()))
+            if now != assigned:
+                assigned = now
+                self.say("assigned", now)
+        self.consumer.close()
+        self.say("stopped")
+
+    def commit(self, read):
+        if not read:
+            return
+        try:
+            self.consumer.commit(asynchronous=False)
+        except confluent_kafka.KafkaException as error:
+            self.say("uncommitted", error.args[0].name())
+            return
+        for m in read:
+            self.say("record", f"{m.topic()}:{m.partition()}:{m.offset()}")
+
+    def end(self):
+        self.ending = True
+        self.join()
+
+
+def group(brokers):
+    members = {}
+    for text in sys.stdin:
+        command, name, *rest = text.split()
+        if command == "start":
+            members[name] = Member(name, brokers, rest[0], rest[1], rest[2:])
+            members[name].start()
+        else:
+            members.pop(name).end()
+    for member in members.values():
+        member.end()
+
+
 def settle(futures):
     for name, future in futures.items():
         future.result(timeout=30)
@@ -170,6 +238,8 @@ def main():
         consume(rest[0], rest[1:])
     elif command == "admin":
         admin(rest[0], rest[1:])
+    elif command == "group":
+        group(rest[0])
     elif command == "version":
         print(f"{confluent_kafka.__version__} (librdkafka {confluent_kafka.libversion()[0]})")
     else:

@@ -41,11 +41,13 @@ pub enum PlantedBug {
     CompactionForgetsProducers,
     /// A compacted segment takes its place before it is on disk.
     CompactionSwapsUnflushed,
+    /// A member that its group has moved on from stores offsets.
+    CommitOfOldGeneration,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::KeepTornTail,
         Self::AckBeforeFlush,
         Self::ForgetProducerStateOnRestart,
@@ -64,6 +66,7 @@ impl PlantedBug {
         Self::CompactionDropsTombstones,
         Self::CompactionForgetsProducers,
         Self::CompactionSwapsUnflushed,
+        Self::CommitOfOldGeneration,
     ];
 }
 

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{BrokerConfig, ListenAddress, Settings};
 use crate::controller::{Controller, METADATA_LOG, MetadataLog, MetadataLogError, random_bytes};
-use crate::coordinator::{Groups, Transactions, keep_time};
+use crate::coordinator::{Groups, Transactions, keep_group_time, keep_time};
 use crate::faults::Faults;
 use crate::node::Node;
 use crate::server::{BoundListener, ByteBudget, Serving};
@@ -265,6 +265,7 @@ fn serve(
             .collect();
         drop(serving);
         let keeping_time = tokio::spawn(keep_time(Arc::clone(node), stopping.clone()));
+        tokio::spawn(keep_group_time(Arc::clone(node), stopping.clone()));
         // Also ends when the handle is gone.
         let _ = stopping.wait_for(|&stopping| stopping).await;
         keeping_time.abort();

@@ -20,10 +20,10 @@ use streamledger_protocol::messages::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
     DescribeConfigsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
     DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, ListConfigResourcesRequest,
-    ListOffsetsRequest, ListTransactionsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, TxnOffsetCommitRequest,
-    WriteTxnMarkersRequest,
+    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListConfigResourcesRequest, ListOffsetsRequest, ListTransactionsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, SyncGroupRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
 };
 use streamledger_protocol::{ApiVersion, BrokerId, ErrorCode, TopicId, TopicName};
 
@@ -87,6 +87,10 @@ fn every_advertised_version_of_every_api_is_answered() {
     asked += ask_in_all(c, a, &DescribeProducersRequest::default());
     asked += ask_in_all(c, a, &DescribeTransactionsRequest::default());
     asked += ask_in_all(c, a, &ListTransactionsRequest::default());
+    asked += ask_in_all(c, a, &JoinGroupRequest::default());
+    asked += ask_in_all(c, a, &HeartbeatRequest::default());
+    asked += ask_in_all(c, a, &LeaveGroupRequest::default());
+    asked += ask_in_all(c, a, &SyncGroupRequest::default());
     assert!(advertised.is_empty(), "advertised and not asked: {advertised:?}");
     assert!(asked > 80, "asked only {asked} times");
 }

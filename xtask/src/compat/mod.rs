@@ -7,6 +7,7 @@ mod broker;
 mod clicks;
 mod cluster;
 mod franz_go;
+mod groups;
 mod java;
 mod kcat;
 mod kill;
@@ -132,6 +133,10 @@ const SCENARIOS: &[Scenario] = &[
     stock("python-admin", "python", python::administers),
     stock("franz-go-codecs", "franz-go", franz_go::writes_each_codec),
     stock("franz-go-admin", "franz-go", franz_go::administers),
+    stock("kcat-group", "kcat", groups::kcat),
+    stock("java-group", "java", groups::java_classic),
+    stock("python-group", "python", groups::python_classic),
+    stock("franz-go-group", "franz-go", groups::franz_go),
     stock("kill-9-java", "java", kill::under_java),
     stock("kill-9-ours", "streamledger", ours::keeps_order_through_kills),
 ];

@@ -48,7 +48,7 @@ impl Tools {
     /// A Java program with Apache Kafka's jars, and ours beside them, on its class path.
     pub(crate) fn java(&self, class: &str) -> Outcome<Command> {
         match class {
-            "Peer" => self.java_with_ours(class),
+            "Peer" | "GroupPeer" => self.java_with_ours(class),
             _ => self.kafka(Release::V4_3, class),
         }
     }
@@ -129,7 +129,7 @@ impl Tools {
     }
 
     fn compile_ours(&self, jars: &Path) -> Outcome<PathBuf> {
-        let sources = ["Peer.java", "TelemetryReceiver.java"];
+        let sources = ["Peer.java", "GroupPeer.java", "TelemetryReceiver.java"];
         let sources = sources.map(|name| compat().join("java").join(name));
         let classes = self.cache.join("kafka/classes");
         up_to_date(&classes, &sources.each_ref().map(PathBuf::as_path), || {
@@ -157,7 +157,7 @@ impl Tools {
 
     fn build_go(&self) -> Outcome<PathBuf> {
         let directory = compat().join("go");
-        let sources = ["main.go", "go.mod", "go.sum"].map(|name| directory.join(name));
+        let sources = ["main.go", "group.go", "go.mod", "go.sum"].map(|name| directory.join(name));
         let made = self.cache.join("go");
         let program = made.join("peer");
         up_to_date(&made, &sources.each_ref().map(PathBuf::as_path), || {

@@ -1,90 +1,121 @@
 //! The table of broker settings: Kafka's names, and a few of our own under `streamledger.`.
 
+use super::coordinators::COORDINATORS;
 use super::spec::{ConfigError, ConfigKind, ConfigSpec, nearest_name, shortened};
 use super::topic::TOPIC_CONFIGS;
 
-macro_rules! broker_config {
+macro_rules! row {
     ($name:literal, $kind:expr, $default:expr, $doc:literal, $why:literal) => {
         ConfigSpec { name: $name, kind: $kind, default: $default, doc: $doc, why: $why }
     };
 }
+pub(super) use row;
 
 const HOURS: ConfigKind = ConfigKind::Int { min: 1, max: 2_000_000 };
 const MILLISECONDS: ConfigKind = ConfigKind::Int { min: 1, max: i32::MAX };
 
 /// Every broker setting, in order of name.
-pub const BROKER_CONFIGS: &[ConfigSpec] = &[
-    broker_config!(
+pub const BROKER_CONFIGS: &[ConfigSpec] =
+    &in_order::<{ GENERAL.len() + COORDINATORS.len() }>(GENERAL, COORDINATORS);
+
+/// Two tables as one, in order of name.
+const fn in_order<const N: usize>(one: &[ConfigSpec], two: &[ConfigSpec]) -> [ConfigSpec; N] {
+    let (mut merged, mut from_one, mut from_two) = ([one[0]; N], 0, 0);
+    while from_one + from_two < N {
+        let takes_one = from_two == two.len()
+            || (from_one < one.len() && is_before(one[from_one].name, two[from_two].name));
+        merged[from_one + from_two] = if takes_one { one[from_one] } else { two[from_two] };
+        if takes_one {
+            from_one += 1;
+        } else {
+            from_two += 1;
+        }
+    }
+    merged
+}
+
+const fn is_before(one: &str, two: &str) -> bool {
+    let (one, two) = (one.as_bytes(), two.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < two.len() && one[at] == two[at] {
+        at += 1;
+    }
+    at == one.len() || (at < two.len() && one[at] < two[at])
+}
+
+/// Those that no coordinator goes by.
+const GENERAL: &[ConfigSpec] = &[
+    row!(
         "advertised.listeners",
         ConfigKind::Text,
         None,
         "The host:port clients are told to connect to, one for each listener.",
         "Unset: each client is told the address it reached, which it can plainly reach."
     ),
-    broker_config!(
+    row!(
         "auto.create.topics.enable",
         ConfigKind::Boolean,
         Some("true"),
         "Whether asking for a topic that is not there creates it.",
         "Kafka's; client libraries' examples count on it."
     ),
-    broker_config!(
+    row!(
         "broker.rack",
         ConfigKind::Text,
         None,
         "The rack told to clients.",
         "One machine has none."
     ),
-    broker_config!(
+    row!(
         "compression.gzip.level",
         ConfigKind::Int { min: -1, max: 9 },
         Some("-1"),
         "The default of compression.gzip.level.",
         "The codec's own."
     ),
-    broker_config!(
+    row!(
         "compression.lz4.level",
         ConfigKind::Int { min: 1, max: 17 },
         Some("9"),
         "The default of compression.lz4.level.",
         "Kafka's."
     ),
-    broker_config!(
+    row!(
         "compression.type",
         ConfigKind::Choice(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
         Some("producer"),
         "The default of compression.type.",
         "Storing batches as they came needs no work."
     ),
-    broker_config!(
+    row!(
         "compression.zstd.level",
         ConfigKind::Int { min: -131_072, max: 22 },
         Some("3"),
         "The default of compression.zstd.level.",
         "Kafka's."
     ),
-    broker_config!(
+    row!(
         "connections.max.idle.ms",
         ConfigKind::long_from(1000),
         Some("600000"),
         "A connection on which nothing is asked for this long is closed, in ms.",
         "Kafka's ten minutes: clients close theirs after nine."
     ),
-    broker_config!(
+    row!(
         "default.replication.factor",
         ConfigKind::Int { min: 1, max: 1 },
         Some("1"),
         "Replicas of a topic that is created without saying how many.",
         "There is one node."
     ),
-    broker_config!(
+    row!(
         "delete.topic.enable",
         ConfigKind::Boolean,
         Some("true"),
         "Whether topics may be deleted.",
         "Kafka's."
     ),
-    broker_config!(
+    row!(
         "fetch.max.bytes",
         ConfigKind::int_from(1024),
         Some("8388608"),
@@ -92,315 +123,287 @@ pub const BROKER_CONFIGS: &[ConfigSpec] = &[
          larger than this is sent whole.",
         "8 MiB, not Kafka's 55: as fast on one machine, and many readers fit in little memory."
     ),
-    broker_config!(
+    row!(
         "listeners",
         ConfigKind::Text,
         None,
         "Addresses to listen on: host:port or PLAINTEXT://host:port, separated by commas.",
         "Unset: 127.0.0.1 on a free port; a program that wants a fixed one says so."
     ),
-    broker_config!(
+    row!(
         "log.cleaner.backoff.ms",
         ConfigKind::long_from(0),
         Some("15000"),
         "How long compaction rests after it has looked at all logs, in ms.",
         "Kafka's."
     ),
-    broker_config!(
+    row!(
         "log.cleaner.dedupe.buffer.size",
         ConfigKind::long_from(65_536),
         Some("16777216"),
         "Bytes of the map from key to offset; a log with more keys is compacted in several rounds.",
         "16 MiB keeps the broker small and holds 200,000 keys; Kafka's is 128 MiB."
     ),
-    broker_config!(
+    row!(
         "log.cleaner.delete.retention.ms",
         ConfigKind::long_from(0),
         Some("86400000"),
         "The default of delete.retention.ms.",
         "Kafka's day."
     ),
-    broker_config!(
+    row!(
         "log.cleaner.enable",
         ConfigKind::Boolean,
         Some("true"),
         "Whether logs are compacted.",
         "Kafka's; without it the internal topics grow, and with them the time of a start."
     ),
-    broker_config!(
+    row!(
         "log.cleaner.io.buffer.size",
         ConfigKind::int_from(4096),
         Some("524288"),
         "Bytes that compaction reads or writes at once; a longer batch is read whole.",
         "Kafka's."
     ),
-    broker_config!(
+    row!(
         "log.cleaner.io.max.bytes.per.second",
         ConfigKind::Double { min: 1.0, max: f64::MAX },
         Some("1.7976931348623157E308"),
         "Bytes that compaction reads and writes a second, at most.",
         "Kafka's: no limit."
     ),
-    broker_config!(
+    row!(
         "log.cleaner.max.compaction.lag.ms",
         ConfigKind::long_from(1),
         Some("9223372036854775807"),
         "The default of max.compaction.lag.ms.",
         "Kafka's: no limit."
     ),
-    broker_config!(
+    row!(
         "log.cleaner.min.cleanable.ratio",
         ConfigKind::Double { min: 0.0, max: 1.0 },
         Some("0.5"),
         "The default of min.cleanable.dirty.ratio.",
         "Kafka's half."
     ),
-    broker_config!(
+    row!(
         "log.cleaner.min.compaction.lag.ms",
         ConfigKind::long_from(0),
         Some("0"),
         "The default of min.compaction.lag.ms.",
         "Kafka's."
     ),
-    broker_config!(
+    row!(
         "log.cleaner.threads",
         ConfigKind::Int { min: 1, max: 1 },
         Some("1"),
         "Threads that compact.",
         "One keeps up with one machine, and leaves the rest of it to clients."
     ),
-    broker_config!(
+    row!(
         "log.cleanup.policy",
         ConfigKind::List(&["compact", "delete"]),
         Some("delete"),
         "The default of cleanup.policy.",
         "Kafka's."
     ),
-    broker_config!(
+    row!(
         "log.dirs",
         ConfigKind::Text,
         None,
         "The data directory (one).",
         "Unset: a temporary directory, removed when the broker is dropped."
     ),
-    broker_config!(
+    row!(
         "log.flush.interval.messages",
         ConfigKind::long_from(1),
         Some("9223372036854775807"),
         "The default of flush.messages.",
         "Kafka's; streamledger.flush says what goes for all."
     ),
-    broker_config!(
+    row!(
         "log.flush.interval.ms",
         ConfigKind::long_from(0),
         None,
         "The default of flush.ms.",
         "Unset in Kafka; streamledger.flush says what goes for all."
     ),
-    broker_config!(
+    row!(
         "log.index.interval.bytes",
         ConfigKind::int_from(0),
         Some("4096"),
         "The default of index.interval.bytes.",
         "Kafka's."
     ),
-    broker_config!(
+    row!(
         "log.message.timestamp.after.max.ms",
         ConfigKind::long_from(0),
         Some("3600000"),
         "The default of message.timestamp.after.max.ms.",
         "Kafka's hour."
     ),
-    broker_config!(
+    row!(
         "log.message.timestamp.before.max.ms",
         ConfigKind::long_from(0),
         Some("9223372036854775807"),
         "The default of message.timestamp.before.max.ms.",
         "Kafka's: old events are welcome."
     ),
-    broker_config!(
+    row!(
         "log.message.timestamp.type",
         ConfigKind::Choice(&["CreateTime", "LogAppendTime"]),
         Some("CreateTime"),
         "The default of message.timestamp.type.",
         "Kafka's."
     ),
-    broker_config!(
+    row!(
         "log.retention.bytes",
         ConfigKind::long_from(-1),
         Some("-1"),
         "The default of retention.bytes.",
         "Kafka's: time limits, not size."
     ),
-    broker_config!(
+    row!(
         "log.retention.check.interval.ms",
         ConfigKind::long_from(1),
         Some("300000"),
         "How often old segments are looked for, in ms.",
         "Kafka's five minutes."
     ),
-    broker_config!(
+    row!(
         "log.retention.hours",
         ConfigKind::Int { min: -1, max: i32::MAX },
         Some("168"),
         "The default of retention.ms, in hours.",
         "Kafka's week."
     ),
-    broker_config!(
+    row!(
         "log.retention.minutes",
         ConfigKind::Int { min: -1, max: i32::MAX },
         None,
         "The default of retention.ms, in minutes; goes before the hours.",
         "Unset in Kafka."
     ),
-    broker_config!(
+    row!(
         "log.retention.ms",
         ConfigKind::long_from(-1),
         None,
         "The default of retention.ms; goes before minutes and hours.",
         "Unset in Kafka."
     ),
-    broker_config!(
+    row!(
         "log.roll.hours",
         HOURS,
         Some("168"),
         "The default of segment.ms, in hours.",
         "Kafka's week."
     ),
-    broker_config!(
+    row!(
         "log.roll.ms",
         ConfigKind::long_from(1),
         None,
         "The default of segment.ms; goes before the hours.",
         "Unset in Kafka."
     ),
-    broker_config!(
+    row!(
         "log.segment.bytes",
         ConfigKind::int_from(1_048_576),
         Some("1073741824"),
         "The default of segment.bytes.",
         "Kafka's GiB."
     ),
-    broker_config!(
+    row!(
         "max.connections",
         ConfigKind::int_from(1),
         Some("1024"),
         "Connections in all; one more is closed at once.",
         "File descriptors are few (1024 by default on Linux); Kafka has no limit."
     ),
-    broker_config!(
+    row!(
         "max.connections.per.ip",
         ConfigKind::int_from(1),
         Some("512"),
         "Connections from one address; one more is closed at once.",
         "Half of all, so that one address never shuts out the others."
     ),
-    broker_config!(
+    row!(
         "max.request.partition.size.limit",
         ConfigKind::int_from(1),
         Some("2000"),
         "Partitions described in one DescribeTopicPartitions answer.",
         "Kafka's."
     ),
-    broker_config!(
+    row!(
         "message.max.bytes",
         ConfigKind::int_from(0),
         Some("1048588"),
         "The default of max.message.bytes.",
         "Kafka's."
     ),
-    broker_config!(
+    row!(
         "min.insync.replicas",
         ConfigKind::int_from(1),
         Some("1"),
         "The default of the topic setting of the same name.",
         "There is one replica."
     ),
-    broker_config!(
+    row!(
         "node.id",
         ConfigKind::int_from(0),
         Some("1"),
         "This broker's id.",
         "1, as in Kafka's own example configuration."
     ),
-    broker_config!(
+    row!(
         "num.partitions",
         ConfigKind::int_from(1),
         Some("1"),
         "Partitions of a topic that is created without saying how many.",
         "Kafka's."
     ),
-    broker_config!(
-        "offset.metadata.max.bytes",
-        ConfigKind::int_from(0),
-        Some("4096"),
-        "The most bytes of text a client may keep beside a stored offset.",
-        "Kafka's."
-    ),
-    broker_config!(
-        "offsets.topic.num.partitions",
-        ConfigKind::Int { min: 1, max: 1000 },
-        Some("50"),
-        "Partitions of __consumer_offsets, when it is created at its first use.",
-        "Kafka's."
-    ),
-    broker_config!(
-        "offsets.topic.replication.factor",
-        ConfigKind::Int { min: 1, max: 1 },
-        Some("1"),
-        "Replicas of __consumer_offsets.",
-        "There is one node; Kafka's default is 3."
-    ),
-    broker_config!(
-        "offsets.topic.segment.bytes",
-        ConfigKind::int_from(1_048_576),
-        Some("104857600"),
-        "segment.bytes of __consumer_offsets.",
-        "Kafka's 100 MiB."
-    ),
-    broker_config!(
+    row!(
         "producer.id.expiration.ms",
         ConfigKind::int_from(1),
         Some("86400000"),
         "How long a silent producer's sequences are remembered, in ms.",
         "Kafka's day; a retry comes within minutes."
     ),
-    broker_config!(
+    row!(
         "queued.max.request.bytes",
         ConfigKind::long_from(65_536),
         Some("33554432"),
         "Bytes of requests held in memory, all connections together; past it reading waits.",
         "32 MiB keeps the broker small; Kafka has no limit."
     ),
-    broker_config!(
+    row!(
         "socket.listen.backlog.size",
         ConfigKind::int_from(1),
         Some("128"),
         "Connections the kernel holds before they are accepted.",
         "Linux's usual ceiling; Kafka's 50 drops bursts."
     ),
-    broker_config!(
+    row!(
         "socket.request.max.bytes",
         ConfigKind::int_from(1024),
         Some("104857600"),
         "The largest request, in bytes; a longer one closes its connection.",
         "Kafka's 100 MiB."
     ),
-    broker_config!(
+    row!(
         "streamledger.connection.requests.max",
         ConfigKind::int_from(1),
         Some("100"),
         "Requests of one connection that may be unanswered; past it reading waits.",
         "Clients keep five to a hundred in flight."
     ),
-    broker_config!(
+    row!(
         "streamledger.first.request.timeout.ms",
         MILLISECONDS,
         Some("10000"),
         "A connection that has sent no whole request after this long is closed, in ms.",
         "Clients speak first and at once; who doesn't holds a place for nothing."
     ),
-    broker_config!(
+    row!(
         "streamledger.flush",
         ConfigKind::Text,
         Some("commit"),
@@ -408,14 +411,14 @@ pub const BROKER_CONFIGS: &[ConfigSpec] = &[
          interval:MS, or os (when the kernel likes, as Kafka).",
         "One node has no replica to get lost records back from."
     ),
-    broker_config!(
+    row!(
         "streamledger.partitions.max",
         ConfigKind::int_from(1),
         Some("10000"),
         "Partitions of all topics together.",
         "Each has files and memory; a client must not exhaust either."
     ),
-    broker_config!(
+    row!(
         "streamledger.request.read.timeout.ms",
         MILLISECONDS,
         Some("30000"),
@@ -423,90 +426,33 @@ pub const BROKER_CONFIGS: &[ConfigSpec] = &[
          64 KiB, in ms.",
         "The pace of a bad phone line; slower ones only hold memory."
     ),
-    broker_config!(
+    row!(
         "streamledger.response.max.bytes",
         ConfigKind::long_from(65_536),
         Some("33554432"),
         "Bytes of fetched records held in memory, all connections together; past it fetches wait.",
         "32 MiB: readers that do not read must not fill memory."
     ),
-    broker_config!(
+    row!(
         "streamledger.response.write.timeout.ms",
         MILLISECONDS,
         Some("30000"),
         "A response must be taken by its reader in this long and a second for each 64 KiB, in ms.",
         "As for requests."
     ),
-    broker_config!(
+    row!(
         "streamledger.shutdown.timeout.ms",
         MILLISECONDS,
         Some("8000"),
         "How long a shutdown waits for requests in flight to be answered, in ms.",
         "Under the ten seconds service supervisors give."
     ),
-    broker_config!(
-        "streamledger.stored.offsets.max",
-        ConfigKind::int_from(1),
-        Some("1000000"),
-        "Offsets that groups may have stored, all together.",
-        "Each is memory; a client must not exhaust it."
-    ),
-    broker_config!(
-        "streamledger.transactional.ids.max",
-        ConfigKind::int_from(1),
-        Some("100000"),
-        "Transactional ids that may be known at a time.",
-        "Each is memory for a week after its last use."
-    ),
-    broker_config!(
+    row!(
         "streamledger.worker.threads",
         ConfigKind::Int { min: 1, max: 64 },
         Some("2"),
         "Threads that serve connections.",
         "Two keep a fast disk and a fast network busy."
-    ),
-    broker_config!(
-        "transaction.max.timeout.ms",
-        ConfigKind::int_from(1),
-        Some("900000"),
-        "The longest time-out a producer may ask for its transactions, in ms.",
-        "Kafka's quarter of an hour: an open transaction holds up every read-committed \
-         reader."
-    ),
-    broker_config!(
-        "transaction.state.log.min.isr",
-        ConfigKind::Int { min: 1, max: 1 },
-        Some("1"),
-        "min.insync.replicas of __transaction_state.",
-        "There is one node; Kafka's default is 2."
-    ),
-    broker_config!(
-        "transaction.state.log.num.partitions",
-        ConfigKind::Int { min: 1, max: 1000 },
-        Some("50"),
-        "Partitions of __transaction_state, when it is created at its first use.",
-        "Kafka's."
-    ),
-    broker_config!(
-        "transaction.state.log.replication.factor",
-        ConfigKind::Int { min: 1, max: 1 },
-        Some("1"),
-        "Replicas of __transaction_state.",
-        "There is one node; Kafka's default is 3."
-    ),
-    broker_config!(
-        "transaction.state.log.segment.bytes",
-        ConfigKind::int_from(1_048_576),
-        Some("104857600"),
-        "segment.bytes of __transaction_state.",
-        "Kafka's 100 MiB."
-    ),
-    broker_config!(
-        "transactional.id.expiration.ms",
-        ConfigKind::int_from(1),
-        Some("604800000"),
-        "A transactional id that was not used for this long is forgotten, in ms.",
-        "Kafka's week."
     ),
 ];
 

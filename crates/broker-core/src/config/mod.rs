@@ -1,6 +1,7 @@
 //! Settings by Kafka's names: two tables (broker, topic), their checks, and who overrides whom.
 
 mod broker;
+mod coordinators;
 mod resolve;
 mod spec;
 mod topic;

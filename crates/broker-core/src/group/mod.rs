@@ -1,22 +1,42 @@
-//! The group coordinator: so far the offsets that groups store, also in transactions.
+//! The group coordinator: groups with members, and the offsets that groups store, also in
+//! transactions.
 //!
-//! 1. `decide_*` gives records and a reply and changes nothing; only [`GroupOffsets::replay`] and
-//!    [`GroupOffsets::replay_marker`] do, after an append and at load alike.
-//! 2. What is stored in a transaction is pending until the marker in the same partition of
+//! 1. Hard state is what the log of `__consumer_offsets` says: only [`GroupCoordinator::replay`]
+//!    and [`GroupCoordinator::replay_marker`] change it, after an append and at load alike.
+//! 2. Soft state (who is joining, whose request is parked, what is due when) is not in the log: a
+//!    restart loses it, and members find their way back by the answers they get.
+//! 3. What is stored in a transaction is pending until the marker in the same partition of
 //!    `__consumer_offsets` decides: visible after a commit, gone after an abort (KIP-98).
-//! 3. Of two offsets for a partition the one later in the log counts, whenever its transaction was
+//! 4. Of two offsets for a partition the one later in the log counts, whenever its transaction was
 //!    decided.
-//! 4. There are no members yet: who says that it is one is told that nobody knows it.
+//! 5. A member that its group has moved on from (by generation, epoch or instance) stores nothing.
 
+mod classic;
+mod config;
+mod coordinator;
+mod desk;
+mod log_record;
 mod offsets;
 mod record;
+mod timers;
 
+#[cfg(test)]
+#[path = "classic_tests.rs"]
+mod classic_tests;
 #[cfg(test)]
 #[path = "offsets_tests.rs"]
 mod offsets_tests;
 
+pub use classic::{
+    GroupState, JoinReply, JoinRequest, JoinedMember, KeptGroup, KeptMember, LeavingMember,
+    MemberOfGeneration, Protocol, SyncReply, SyncRequest,
+};
+pub use config::GroupConfig;
+pub use coordinator::GroupCoordinator;
+pub use desk::{ParkedAnswer, Token};
+pub use log_record::GroupRecord;
 pub use offsets::{
     CommitRequest, CommittedOffset, Committer, FetchedOffset, GroupOffsets, GroupOffsetsConfig,
     NewOffset, OffsetsDecision,
 };
-pub use record::{OffsetRecord, OffsetRecordError};
+pub use record::{GroupRecordError, OffsetRecord};

@@ -150,9 +150,13 @@ impl GroupOffsets {
     }
 
     /// Stores offsets (OffsetCommit), or prepares to (TxnOffsetCommit: the records then go into a
-    /// transactional batch of the producer).
-    pub fn decide_commit(&self, request: &CommitRequest, now: TimestampMs) -> OffsetsDecision {
-        let refusal = self.refusal_of(&request.group, &request.committer);
+    /// transactional batch of the producer). `refusal` is why the group lets nothing be stored.
+    pub fn decide_commit(
+        &self,
+        request: &CommitRequest,
+        refusal: Option<ErrorCode>,
+        now: TimestampMs,
+    ) -> OffsetsDecision {
         let mut decision = OffsetsDecision { records: Vec::new(), reply: Vec::new() };
         let expires = request.retention_ms.map(|keep_ms| {
             TimestampMs(now.0.saturating_add(i64::try_from(keep_ms).unwrap_or(i64::MAX)))
@@ -186,20 +190,6 @@ impl GroupOffsets {
             }
         }
         decision
-    }
-
-    /// Why nothing of a request is stored, if so (Kafka's `validateOffsetCommit` for a group that
-    /// has no members).
-    fn refusal_of(&self, group: &GroupId, committer: &Committer) -> Option<ErrorCode> {
-        if group.as_str().is_empty() {
-            Some(ErrorCode::InvalidGroupId)
-        } else if committer.generation >= 0 {
-            Some(ErrorCode::IllegalGeneration)
-        } else if !committer.member_id.is_empty() || committer.instance_id.is_some() {
-            Some(ErrorCode::UnknownMemberId)
-        } else {
-            None
-        }
     }
 
     fn has(&self, group: &GroupId, topic_partition: &TopicPartition) -> bool {

@@ -1,8 +1,5 @@
 //! The records of `__consumer_offsets` for stored offsets, in Apache Kafka's own format
 //! (OffsetCommitKey and OffsetCommitValue).
-//!
-//! Records of another kind (groups, members) belong to versions that have them: they end the load
-//! (FAILURES.md 50).
 
 use bytes::Bytes;
 use streamledger_protocol::message::Message;
@@ -55,7 +52,7 @@ pub struct OffsetRecord {
 
 /// Bytes that are no record of this version.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum OffsetRecordError {
+pub enum GroupRecordError {
     /// The key, or the value, has a version that is not known here.
     #[error("a {part} of version {version}, which is not known here: written by a newer version?")]
     UnknownVersion {
@@ -69,7 +66,7 @@ pub enum OffsetRecordError {
     Malformed(String),
 }
 
-impl From<DecodeError> for OffsetRecordError {
+impl From<DecodeError> for GroupRecordError {
     fn from(error: DecodeError) -> Self {
         Self::Malformed(error.to_string())
     }
@@ -118,12 +115,12 @@ impl OffsetRecord {
     /// Reads a record of the log.
     ///
     /// # Errors
-    /// [`OffsetRecordError`]: the log is then not to be used.
-    pub fn decode(key: Bytes, value: Option<Bytes>) -> Result<Self, OffsetRecordError> {
+    /// [`GroupRecordError`]: the log is then not to be used.
+    pub fn decode(key: Bytes, value: Option<Bytes>) -> Result<Self, GroupRecordError> {
         let mut r = Reader::new(key);
         let version = r.i16()?;
         if !(0..=KEY_VERSION).contains(&version) {
-            return Err(OffsetRecordError::UnknownVersion { part: "key", version });
+            return Err(GroupRecordError::UnknownVersion { part: "key", version });
         }
         let key = OffsetCommitKey::decode(&mut r, ApiVersion(version))?;
         r.finish()?;
@@ -135,11 +132,11 @@ impl OffsetRecord {
     }
 }
 
-fn decode_value(value: Bytes) -> Result<CommittedOffset, OffsetRecordError> {
+fn decode_value(value: Bytes) -> Result<CommittedOffset, GroupRecordError> {
     let mut r = Reader::new(value);
     let version = r.i16()?;
     if !(0..=VALUE_VERSION_MAX).contains(&version) {
-        return Err(OffsetRecordError::UnknownVersion { part: "value", version });
+        return Err(GroupRecordError::UnknownVersion { part: "value", version });
     }
     let value = OffsetCommitValue::decode(&mut r, ApiVersion(version))?;
     r.finish()?;
@@ -200,10 +197,10 @@ mod tests {
     #[test]
     fn failure_50_a_record_of_another_kind_is_refused() {
         let refused = OffsetRecord::decode(Bytes::from_static(&[0, 2, 0, 1, b'g']), None);
-        assert_eq!(refused, Err(OffsetRecordError::UnknownVersion { part: "key", version: 2 }));
+        assert_eq!(refused, Err(GroupRecordError::UnknownVersion { part: "key", version: 2 }));
         let key = record(None).encode_key().unwrap();
         let refused = OffsetRecord::decode(key, Some(Bytes::from_static(&[0, 5])));
-        assert_eq!(refused, Err(OffsetRecordError::UnknownVersion { part: "value", version: 5 }));
+        assert_eq!(refused, Err(GroupRecordError::UnknownVersion { part: "value", version: 5 }));
     }
 
     proptest! {

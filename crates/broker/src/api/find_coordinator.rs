@@ -1,9 +1,5 @@
 //! FindCoordinator (10): this node coordinates every group and every transactional id, being the
 //! only one. Asking for a transactional id is the first use that makes `__transaction_state`.
-//!
-//! The APIs by which consumers join groups are not advertised, so one that wants to is told by its
-//! own client that the node doesn't support that; one with assigned partitions and a `group.id`
-//! stores its offsets here.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

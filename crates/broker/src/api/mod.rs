@@ -21,9 +21,13 @@ mod describe_transactions;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
+mod group_member;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
 mod leadership;
+mod leave_group;
 mod list_config_resources;
 mod list_offsets;
 mod list_transactions;
@@ -34,6 +38,7 @@ mod offset_for_leader_epoch;
 mod produce;
 mod resource;
 mod stored_offsets;
+mod sync_group;
 mod transactional;
 mod txn_offset_commit;
 mod write_txn_markers;
@@ -51,10 +56,11 @@ use streamledger_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, CreatePartitionsRequest,
     CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
     DescribeProducersRequest, DescribeTopicPartitionsRequest, DescribeTransactionsRequest,
-    EndTxnRequest, FetchRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, ListConfigResourcesRequest, ListOffsetsRequest, ListTransactionsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
+    EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListOffsetsRequest, ListTransactionsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+    SyncGroupRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
 };
 use streamledger_protocol::wire::{DecodeError, EncodeError, Frame, Reader};
 use streamledger_protocol::{ApiKey, ApiVersion, CorrelationId, ErrorCode};
@@ -75,6 +81,10 @@ pub(crate) static SERVED: &[ServedApi] = &[
     ServedApi::of::<OffsetCommitRequest>(),
     ServedApi::of::<OffsetFetchRequest>(),
     ServedApi::of::<FindCoordinatorRequest>(),
+    ServedApi::of::<JoinGroupRequest>(),
+    ServedApi::of::<HeartbeatRequest>(),
+    ServedApi::of::<LeaveGroupRequest>(),
+    ServedApi::of::<SyncGroupRequest>(),
     ServedApi::of::<ApiVersionsRequest>(),
     ServedApi::of::<CreateTopicsRequest>(),
     ServedApi::of::<DeleteTopicsRequest>(),
@@ -198,6 +208,8 @@ pub(crate) struct Call {
     pub(crate) node: Arc<Node>,
     pub(crate) connection: Arc<Connection>,
     pub(crate) version: ApiVersion,
+    /// How the client calls itself, if it does.
+    pub(crate) client_id: Option<String>,
     correlation_id: CorrelationId,
 }
 
@@ -255,6 +267,7 @@ pub(crate) async fn dispatch(
         node: Arc::clone(node),
         connection: Arc::clone(connection),
         version: header.api_version,
+        client_id: header.client_id,
         correlation_id: header.correlation_id,
     };
     if served.versions.contains(&header.api_version.0) {

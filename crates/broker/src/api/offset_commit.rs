@@ -1,5 +1,5 @@
-//! OffsetCommit (8): stores a group's offsets. From consumers outside of groups so far; who says it
-//! is a member is told that nobody knows it.
+//! OffsetCommit (8): stores a group's offsets, for members of its generation and, while it has no
+//! members, for consumers with partitions of their own choice.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -1,5 +1,5 @@
 //! OffsetFetch (9): reads what groups have stored. Up to version 7 one group, from 8 on several,
-//! from 10 on topics by their ids.
+//! from 10 on topics by their ids. Who asks is of no matter in a classic group, as in Kafka.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -91,16 +91,12 @@ async fn fetch_group(
     group: OffsetFetchRequestGroup,
     requires_stable: bool,
 ) -> OffsetFetchResponseGroup {
-    let OffsetFetchRequestGroup { group_id, member_id, member_epoch, topics } = group;
+    let OffsetFetchRequestGroup { group_id, topics, .. } = group;
     let refused = |group_id: GroupId, error_code| OffsetFetchResponseGroup {
         group_id,
         error_code,
         ..Default::default()
     };
-    if member_epoch >= 0 || member_id.is_some_and(|member| !member.is_empty()) {
-        // There are no members yet whose epoch it could be.
-        return refused(group_id, ErrorCode::UnknownMemberId);
-    }
     let (asked, unknown) = match topics {
         None => (None, Vec::new()),
         Some(topics) => {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use streamledger_broker_core::config::{BrokerConfigs, ConfigError};
+use streamledger_broker_core::group::GroupConfig;
 use streamledger_protocol::BrokerId;
 
 use super::listener::ListenAddress;
@@ -75,6 +76,8 @@ pub(crate) struct CoordinatorSettings {
     pub(crate) offset_metadata_bytes_max: usize,
     /// streamledger.stored.offsets.max.
     pub(crate) stored_offsets_max: usize,
+    /// group.*, and what caps groups.
+    pub(crate) groups: GroupConfig,
 }
 
 /// Caps and deadlines of connections.
@@ -199,6 +202,17 @@ impl Settings {
                 offsets_segment_bytes: configs.number("offsets.topic.segment.bytes"),
                 offset_metadata_bytes_max: count("offset.metadata.max.bytes"),
                 stored_offsets_max: count("streamledger.stored.offsets.max"),
+                groups: GroupConfig {
+                    initial_rebalance_delay_ms: configs
+                        .number("group.initial.rebalance.delay.ms")
+                        .unsigned_abs(),
+                    session_timeout_ms_min: int("group.min.session.timeout.ms"),
+                    session_timeout_ms_max: int("group.max.session.timeout.ms"),
+                    group_size_max: count("group.max.size"),
+                    groups_max: count("streamledger.groups.max"),
+                    members_max: count("streamledger.group.members.max"),
+                    ..GroupConfig::default()
+                },
             },
         }
     }

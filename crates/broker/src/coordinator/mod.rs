@@ -9,14 +9,16 @@
 //! 4. Internal topics are made at their first use, so that a broker without transactions and
 //!    groups has none.
 
+mod groups;
 mod internal_topic;
 mod markers;
+mod members;
 mod offsets;
 mod produce_gate;
 mod transactions;
 
+pub(crate) use groups::{Groups, keep_group_time};
 pub(crate) use internal_topic::InternalTopicError;
 pub(crate) use markers::{MarkerRefusal, write_marker};
-pub(crate) use offsets::Groups;
 pub(crate) use produce_gate::admit;
 pub(crate) use transactions::{Transactions, keep_time};

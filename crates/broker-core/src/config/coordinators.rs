@@ -1,0 +1,136 @@
+//! The rows of the broker's settings that the coordinators of groups and transactions go by.
+
+use super::spec::{ConfigKind, ConfigSpec};
+
+use super::broker::row;
+
+/// Settings of the coordinators, in order of name.
+pub(super) const COORDINATORS: &[ConfigSpec] = &[
+    row!(
+        "group.initial.rebalance.delay.ms",
+        ConfigKind::int_from(0),
+        Some("3000"),
+        "How long the first member of an empty classic group waits for others, in ms.",
+        "Kafka's: consumers that start together then share at once. Tests want 0."
+    ),
+    row!(
+        "group.max.session.timeout.ms",
+        ConfigKind::int_from(1),
+        Some("1800000"),
+        "The longest session time-out a member of a classic group may ask for, in ms.",
+        "Kafka's half hour."
+    ),
+    row!(
+        "group.max.size",
+        ConfigKind::int_from(1),
+        Some("10000"),
+        "Members of one classic group.",
+        "Each is memory, and part of one record; Kafka has no limit."
+    ),
+    row!(
+        "group.min.session.timeout.ms",
+        ConfigKind::int_from(1),
+        Some("6000"),
+        "The shortest session time-out a member of a classic group may ask for, in ms.",
+        "Kafka's: shorter ones take a pause for a death."
+    ),
+    row!(
+        "offset.metadata.max.bytes",
+        ConfigKind::int_from(0),
+        Some("4096"),
+        "The most bytes of text a client may keep beside a stored offset.",
+        "Kafka's."
+    ),
+    row!(
+        "offsets.topic.num.partitions",
+        ConfigKind::Int { min: 1, max: 1000 },
+        Some("50"),
+        "Partitions of __consumer_offsets, when it is created at its first use.",
+        "Kafka's."
+    ),
+    row!(
+        "offsets.topic.replication.factor",
+        ConfigKind::Int { min: 1, max: 1 },
+        Some("1"),
+        "Replicas of __consumer_offsets.",
+        "There is one node; Kafka's default is 3."
+    ),
+    row!(
+        "offsets.topic.segment.bytes",
+        ConfigKind::int_from(1_048_576),
+        Some("104857600"),
+        "segment.bytes of __consumer_offsets.",
+        "Kafka's 100 MiB."
+    ),
+    row!(
+        "streamledger.group.members.max",
+        ConfigKind::int_from(1),
+        Some("100000"),
+        "Members of all groups together.",
+        "Each is memory; a client must not exhaust it."
+    ),
+    row!(
+        "streamledger.groups.max",
+        ConfigKind::int_from(1),
+        Some("10000"),
+        "Groups with members, all together; one more is POLICY_VIOLATION.",
+        "Each is memory; a client must not exhaust it."
+    ),
+    row!(
+        "streamledger.stored.offsets.max",
+        ConfigKind::int_from(1),
+        Some("1000000"),
+        "Offsets that groups may have stored, all together.",
+        "Each is memory; a client must not exhaust it."
+    ),
+    row!(
+        "streamledger.transactional.ids.max",
+        ConfigKind::int_from(1),
+        Some("100000"),
+        "Transactional ids that may be known at a time.",
+        "Each is memory for a week after its last use."
+    ),
+    row!(
+        "transaction.max.timeout.ms",
+        ConfigKind::int_from(1),
+        Some("900000"),
+        "The longest time-out a producer may ask for its transactions, in ms.",
+        "Kafka's quarter of an hour: an open transaction holds up every read-committed \
+         reader."
+    ),
+    row!(
+        "transaction.state.log.min.isr",
+        ConfigKind::Int { min: 1, max: 1 },
+        Some("1"),
+        "min.insync.replicas of __transaction_state.",
+        "There is one node; Kafka's default is 2."
+    ),
+    row!(
+        "transaction.state.log.num.partitions",
+        ConfigKind::Int { min: 1, max: 1000 },
+        Some("50"),
+        "Partitions of __transaction_state, when it is created at its first use.",
+        "Kafka's."
+    ),
+    row!(
+        "transaction.state.log.replication.factor",
+        ConfigKind::Int { min: 1, max: 1 },
+        Some("1"),
+        "Replicas of __transaction_state.",
+        "There is one node; Kafka's default is 3."
+    ),
+    row!(
+        "transaction.state.log.segment.bytes",
+        ConfigKind::int_from(1_048_576),
+        Some("104857600"),
+        "segment.bytes of __transaction_state.",
+        "Kafka's 100 MiB."
+    ),
+    row!(
+        "transactional.id.expiration.ms",
+        ConfigKind::int_from(1),
+        Some("604800000"),
+        "A transactional id that was not used for this long is forgotten, in ms.",
+        "Kafka's week."
+    ),
+];

@@ -1,0 +1,189 @@
+//! Members of classic groups over the bare protocol: parked answers, restarts, zombies.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{RawClient, broker_with};
+use streamledger_broker::RunningBroker;
+use streamledger_protocol::messages::join_group::JoinGroupRequestProtocol;
+use streamledger_protocol::messages::leave_group::MemberIdentity;
+use streamledger_protocol::messages::offset_commit::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use streamledger_protocol::messages::sync_group::SyncGroupRequestAssignment;
+use streamledger_protocol::messages::{
+    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, MetadataRequest,
+    OffsetCommitRequest, SyncGroupRequest, SyncGroupResponse,
+};
+use streamledger_protocol::{ErrorCode, Offset, TopicName};
+
+const JOIN: i16 = 9;
+const SYNC: i16 = 5;
+
+fn broker_at(directory: &Path, delay_ms: &str) -> RunningBroker {
+    broker_with(&[
+        ("log.dirs", directory.to_str().unwrap()),
+        ("group.initial.rebalance.delay.ms", delay_ms),
+        ("group.min.session.timeout.ms", "100"),
+        ("offsets.topic.num.partitions", "2"),
+    ])
+}
+
+fn join(member: &str) -> JoinGroupRequest {
+    JoinGroupRequest {
+        group_id: "readers".into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 20_000,
+        member_id: member.to_owned(),
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: "range".to_owned(),
+            metadata: Bytes::from_static(b"m"),
+        }],
+        ..Default::default()
+    }
+}
+
+fn sync(member: &str, generation: i32, assigned: &[(&str, &'static [u8])]) -> SyncGroupRequest {
+    let assignment = |&(member, assignment): &(&str, &'static [u8])| SyncGroupRequestAssignment {
+        member_id: member.to_owned(),
+        assignment: Bytes::from_static(assignment),
+    };
+    SyncGroupRequest {
+        group_id: "readers".into(),
+        generation_id: generation,
+        member_id: member.to_owned(),
+        protocol_type: Some("consumer".to_owned()),
+        protocol_name: Some("range".to_owned()),
+        assignments: assigned.iter().map(assignment).collect(),
+        ..Default::default()
+    }
+}
+
+fn heartbeat(client: &mut RawClient, member: &str, generation: i32) -> ErrorCode {
+    let request = HeartbeatRequest {
+        group_id: "readers".into(),
+        generation_id: generation,
+        member_id: member.to_owned(),
+        ..Default::default()
+    };
+    client.call(4, &request).error_code
+}
+
+fn commit(client: &mut RawClient, member: &str, generation: i32) -> ErrorCode {
+    let partition =
+        OffsetCommitRequestPartition { committed_offset: Offset(1), ..Default::default() };
+    let request = OffsetCommitRequest {
+        group_id: "readers".into(),
+        generation_id_or_member_epoch: generation,
+        member_id: member.to_owned(),
+        topics: vec![OffsetCommitRequestTopic {
+            name: TopicName::new("clicks"),
+            partitions: vec![partition],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    client.call(9, &request).topics[0].partitions[0].error_code
+}
+
+/// Joins alone, by the id that it is given first.
+fn join_alone(client: &mut RawClient) -> JoinGroupResponse {
+    let told = client.call(JOIN, &join(""));
+    assert_eq!(told.error_code, ErrorCode::MemberIdRequired);
+    assert!(told.member_id.starts_with("raw-"), "{}", told.member_id);
+    let joined = client.call(JOIN, &join(&told.member_id));
+    assert_eq!((joined.error_code, joined.members.len()), (ErrorCode::None, 1));
+    joined
+}
+
+#[test]
+fn a_parked_member_holds_up_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker_at(directory.path(), "1500");
+    let mut waiting = RawClient::connect(&broker);
+    let told = waiting.call(JOIN, &join(""));
+    waiting.send(JOIN, &join(&told.member_id));
+    let mut other = RawClient::connect(&broker);
+    other.call(12, &MetadataRequest::default());
+    assert_eq!(heartbeat(&mut other, "nobody", 1), ErrorCode::UnknownMemberId);
+    let (_, joined): (_, JoinGroupResponse) = waiting.receive(JOIN);
+    assert_eq!((joined.error_code, joined.generation_id), (ErrorCode::None, 1));
+    // One that is parked when the broker stops is told so, and does not hold up the stop.
+    waiting.call(SYNC, &sync(&joined.member_id, 1, &[]));
+    let asked = RawClient::connect(&broker).call(JOIN, &join(""));
+    other.send(JOIN, &join(&asked.member_id));
+    while heartbeat(&mut waiting, &joined.member_id, 1) == ErrorCode::None {}
+    broker.shutdown().unwrap();
+    let (_, told): (_, JoinGroupResponse) = other.receive(JOIN);
+    assert_eq!(told.error_code, ErrorCode::CoordinatorNotAvailable);
+}
+
+#[test]
+fn two_members_share_and_survive_a_restart_and_zombies_store_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker_at(directory.path(), "0");
+    let mut one = RawClient::connect(&broker);
+    one.create_topic("clicks", 1, &[]);
+    let first = join_alone(&mut one).member_id;
+    let synced = one.call(SYNC, &sync(&first, 1, &[(&first, b"all")]));
+    assert_eq!(synced.assignment, "all");
+
+    let mut two = RawClient::connect(&broker);
+    let second = two.call(JOIN, &join("")).member_id;
+    two.send(JOIN, &join(&second));
+    while heartbeat(&mut one, &first, 1) == ErrorCode::None {}
+    let led = one.call(JOIN, &join(&first));
+    let (_, followed): (_, JoinGroupResponse) = two.receive(JOIN);
+    assert_eq!((led.generation_id, followed.generation_id), (2, 2));
+    assert_eq!((led.members.len(), followed.leader), (2, first.clone()));
+    two.send(SYNC, &sync(&second, 2, &[]));
+    one.call(SYNC, &sync(&first, 2, &[(&first, b"half"), (&second, b"other half")]));
+    let (_, synced): (_, SyncGroupResponse) = two.receive(SYNC);
+    assert_eq!(synced.assignment, "other half");
+    assert_eq!(commit(&mut one, &first, 1), ErrorCode::IllegalGeneration);
+    assert_eq!(commit(&mut one, "stranger", 2), ErrorCode::UnknownMemberId);
+    assert_eq!(commit(&mut one, "", -1), ErrorCode::UnknownMemberId);
+    assert_eq!(commit(&mut one, &first, 2), ErrorCode::None);
+    broker.shutdown().unwrap();
+
+    let broker = broker_at(directory.path(), "0");
+    let mut two = RawClient::connect(&broker);
+    assert_eq!(heartbeat(&mut two, &second, 2), ErrorCode::None);
+    let synced = two.call(SYNC, &sync(&second, 2, &[]));
+    assert_eq!(synced.assignment, "other half");
+    let leaving =
+        |member: &str| MemberIdentity { member_id: member.to_owned(), ..Default::default() };
+    let request = LeaveGroupRequest {
+        group_id: "readers".into(),
+        members: vec![leaving(&first), leaving("stranger")],
+        ..Default::default()
+    };
+    let left = two.call(5, &request);
+    let errors: Vec<ErrorCode> = left.members.iter().map(|member| member.error_code).collect();
+    assert_eq!(errors, [ErrorCode::None, ErrorCode::UnknownMemberId]);
+    assert_eq!(heartbeat(&mut two, &second, 2), ErrorCode::RebalanceInProgress);
+    assert_eq!(commit(&mut two, &first, 2), ErrorCode::UnknownMemberId, "a zombie");
+    broker.shutdown().unwrap();
+}
+
+#[test]
+fn a_silent_member_is_out_by_the_brokers_own_clock() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker_at(directory.path(), "0");
+    let mut silent = RawClient::connect(&broker);
+    let short = |member: &str| JoinGroupRequest { session_timeout_ms: 200, ..join(member) };
+    let told = silent.call(JOIN, &short(""));
+    let joined = silent.call(JOIN, &short(&told.member_id));
+    silent.call(SYNC, &sync(&joined.member_id, 1, &[]));
+    std::thread::sleep(Duration::from_millis(600));
+    assert_eq!(heartbeat(&mut silent, &joined.member_id, 1), ErrorCode::UnknownMemberId);
+    let next = join_alone(&mut silent);
+    assert_eq!(next.generation_id, 3, "the second was the empty one");
+    broker.shutdown().unwrap();
+}

@@ -1,0 +1,302 @@
+//! Consumer groups of other people's clients: members come, share, leave and come back, and every
+//! record is read and committed once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::broker::Broker;
+use super::lab::{LIMIT, Trial};
+use super::record::{Record, lines_of};
+use crate::failure::{Failure, Outcome, ensure};
+use crate::process::{self, Group};
+
+const PARTITIONS: usize = 6;
+/// Records of one batch of input.
+const RECORDS: usize = 60;
+/// Members find each other, or the scenario fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Quick enough for a test; clients are told more often than by default that they must rejoin.
+const SETTINGS: [&str; 2] =
+    ["group.initial.rebalance.delay.ms=0", "offsets.topic.num.partitions=3"];
+
+/// A program whose members do as they are told (see "Group members" in compat/README.md).
+struct Members {
+    program: Group,
+    commands: ChildStdin,
+    said: Receiver<String>,
+    assigned: BTreeMap<String, BTreeSet<String>>,
+    /// How often each was told of partitions.
+    changes: BTreeMap<String, usize>,
+    stopped: BTreeSet<String>,
+    /// `topic:partition:offset` of what was read and committed.
+    read: Vec<String>,
+}
+
+impl Members {
+    fn start(mut command: Command) -> Outcome<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut program = Group::spawn(&mut command)?;
+        let none = || Failure::new("no pipe to the members");
+        let commands = program.take_stdin().ok_or_else(none)?;
+        let output = program.take_stdout().ok_or_else(none)?;
+        let (say, said) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if say.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let (assigned, changes) = (BTreeMap::new(), BTreeMap::new());
+        let (stopped, read) = (BTreeSet::new(), Vec::new());
+        Ok(Self { program, commands, said, assigned, changes, stopped, read })
+    }
+
+    fn tell(&mut self, command: &str) -> Outcome<()> {
+        writeln!(self.commands, "{command}")?;
+        Ok(self.commands.flush()?)
+    }
+
+    fn join(&mut self, name: &str, group: &str, topic: &str, settings: &[&str]) -> Outcome<()> {
+        self.tell(&format!("start {name} {group} {topic} {}", settings.join(" ")))
+    }
+
+    /// Has a member leave, and waits until it has.
+    fn stop(&mut self, name: &str) -> Outcome<()> {
+        self.tell(&format!("stop {name}"))?;
+        self.until(&format!("{name} stops"), |all| all.stopped.contains(name))?;
+        self.stopped.remove(name);
+        self.assigned.remove(name);
+        Ok(())
+    }
+
+    fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) -> Outcome<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.said.recv_timeout(left) else {
+                let (assigned, read) = (&self.assigned, self.read.len());
+                let running = self.program.is_running();
+                return Err(Failure::new(format!(
+                    "waited in vain until {what}: {assigned:?}, {read} read, running {running}"
+                )));
+            };
+            self.note(&line)?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, line: &str) -> Outcome<()> {
+        let fields: Vec<&str> = line.split('\t').collect();
+        match fields[..] {
+            [name, "assigned", partitions] => {
+                let partitions = partitions.split(',').filter(|text| !text.is_empty());
+                self.assigned.insert(name.to_owned(), partitions.map(str::to_owned).collect());
+                *self.changes.entry(name.to_owned()).or_default() += 1;
+            }
+            [_, "record", place] => self.read.push(place.to_owned()),
+            [name, "stopped"] => {
+                self.stopped.insert(name.to_owned());
+            }
+            [_, "uncommitted", _] => {}
+            _ => return Err(Failure::new(format!("a member said {line}"))),
+        }
+        Ok(())
+    }
+
+    /// Waits until these members have all partitions, evenly and each once.
+    fn until_shared(&mut self, names: &[&str]) -> Outcome<()> {
+        let what = format!("{} have all", names.join(" and "));
+        self.until(&what, |all| {
+            let sets: Vec<_> = names.iter().filter_map(|name| all.assigned.get(*name)).collect();
+            let together: BTreeSet<_> = sets.iter().copied().flatten().collect();
+            sets.len() == names.len()
+                && together.len() == PARTITIONS
+                && sets.iter().all(|set| set.len() == PARTITIONS / names.len())
+        })
+    }
+
+    fn until_read(&mut self, count: usize) -> Outcome<()> {
+        self.until(&format!("{count} records are read"), |all| all.read.len() >= count)
+    }
+}
+
+/// One broker, one topic, and what to fill it with.
+struct Stage<'a> {
+    trial: &'a Trial<'a>,
+    broker: Broker,
+}
+
+impl<'a> Stage<'a> {
+    fn new(trial: &'a Trial<'a>) -> Outcome<Self> {
+        Ok(Self { trial, broker: trial.own_broker(&SETTINGS)? })
+    }
+
+    fn create(&self, topic: &str) -> Outcome<()> {
+        let mut create = self.trial.tools().go()?;
+        create.args(["create", &self.broker.bootstrap(), &PARTITIONS.to_string(), topic]);
+        process::run_ok(&mut create, b"", LIMIT).map(drop)
+    }
+
+    /// Appends [`RECORDS`] records, spread over the partitions.
+    fn fill(&self, topic: &str) -> Outcome<()> {
+        let record = |number: usize| {
+            let mut record = Record::to(topic);
+            record.partition = i32::try_from(number % PARTITIONS).ok();
+            record.value = Some(number.to_string().into_bytes());
+            record
+        };
+        let records: Vec<Record> = (0..RECORDS).map(record).collect();
+        let file = self.trial.write(&format!("{topic}.tsv"), &lines_of(&records))?;
+        let mut produce = self.trial.tools().go()?;
+        produce.args(["produce", &self.broker.bootstrap()]).arg(file);
+        process::run_ok(&mut produce, b"", LIMIT).map(drop)
+    }
+
+    /// Two members share a topic, one leaves, the other goes on alone; each record once.
+    fn share(&self, members: &mut Members, topic: &str, settings: &[&str]) -> Outcome<()> {
+        self.create(topic)?;
+        self.fill(topic)?;
+        members.read.clear();
+        members.join("a", topic, topic, settings)?;
+        members.until_shared(&["a"])?;
+        members.join("b", topic, topic, settings)?;
+        members.until_shared(&["a", "b"])?;
+        self.fill(topic)?;
+        members.until_read(2 * RECORDS)?;
+        members.stop("b")?;
+        members.until_shared(&["a"])?;
+        self.fill(topic)?;
+        members.until_read(3 * RECORDS)?;
+        members.stop("a")?;
+        // What was committed is not read again.
+        self.fill(topic)?;
+        members.join("c", topic, topic, settings)?;
+        members.until_read(4 * RECORDS)?;
+        members.stop("c")?;
+        let once: BTreeSet<&String> = members.read.iter().collect();
+        let (read, different) = (members.read.len(), once.len());
+        ensure!(read == 4 * RECORDS && different == read, "{read} read, {different} different");
+        Ok(())
+    }
+
+    /// A static member goes and comes back: it has what it had, and the other notices nothing.
+    fn keep_place(&self, members: &mut Members, topic: &str, settings: &[&str]) -> Outcome<()> {
+        self.create(topic)?;
+        let with = |instance: &str| {
+            let instance = format!("group.instance.id={instance}");
+            settings.iter().map(|s| (*s).to_owned()).chain([instance]).collect::<Vec<_>>()
+        };
+        let (one, two) = (with("one"), with("two"));
+        let one: Vec<&str> = one.iter().map(String::as_str).collect();
+        let two: Vec<&str> = two.iter().map(String::as_str).collect();
+        members.join("a", topic, topic, &one)?;
+        members.join("b", topic, topic, &two)?;
+        members.until_shared(&["a", "b"])?;
+        let had = members.assigned.get("a").cloned();
+        let changes = members.changes.get("b").copied();
+        members.stop("a")?;
+        members.join("a", topic, topic, &one)?;
+        members.until_shared(&["a", "b"])?;
+        ensure!(members.assigned.get("a") == had.as_ref(), "it came back to other partitions");
+        let after = members.changes.get("b").copied();
+        ensure!(after == changes, "the other was rebalanced: {changes:?} to {after:?}");
+        members.stop("a")?;
+        members.stop("b")
+    }
+
+    /// Each way of assigning, then static members.
+    fn play(
+        &self,
+        program: Command,
+        ways: &[(&str, &[&str])],
+        for_static: &[&str],
+    ) -> Outcome<String> {
+        let mut members = Members::start(program)?;
+        for (name, settings) in ways {
+            let topic = self.trial.topic(name);
+            self.share(&mut members, &topic, settings)
+                .map_err(|failure| failure.while_doing(format!("sharing by {name}")))?;
+        }
+        self.keep_place(&mut members, &self.trial.topic("static"), for_static)
+            .map_err(|failure| failure.while_doing("keeping a static member's place"))?;
+        let names: Vec<&str> = ways.iter().map(|(name, _)| *name).collect();
+        let read = 4 * RECORDS * ways.len();
+        Ok(format!("{read} records once each by {}, static members kept", names.join(", ")))
+    }
+}
+
+pub(crate) fn java_classic(trial: &Trial) -> Outcome<String> {
+    const QUICK: &str = "heartbeat.interval.ms=100";
+    const RANGE: &str = "partition.assignment.strategy=\
+                         org.apache.kafka.clients.consumer.RangeAssignor";
+    const ROBIN: &str = "partition.assignment.strategy=\
+                         org.apache.kafka.clients.consumer.RoundRobinAssignor";
+    const STICKY: &str = "partition.assignment.strategy=\
+                          org.apache.kafka.clients.consumer.StickyAssignor";
+    const COOPERATIVE: &str = "partition.assignment.strategy=\
+                               org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
+    let stage = Stage::new(trial)?;
+    let mut program = trial.tools().java("GroupPeer")?;
+    program.arg(stage.broker.bootstrap());
+    let ways: [(&str, &[&str]); 4] = [
+        ("range", &[QUICK, RANGE]),
+        ("roundrobin", &[QUICK, ROBIN]),
+        ("sticky", &[QUICK, STICKY]),
+        ("cooperative", &[QUICK, COOPERATIVE]),
+    ];
+    stage.play(program, &ways, &[QUICK, RANGE])
+}
+
+pub(crate) fn python_classic(trial: &Trial) -> Outcome<String> {
+    const QUICK: &str = "heartbeat.interval.ms=100";
+    let stage = Stage::new(trial)?;
+    let mut program = trial.tools().python()?;
+    program.args(["group", &stage.broker.bootstrap()]);
+    let ways: [(&str, &[&str]); 3] = [
+        ("range", &[QUICK, "partition.assignment.strategy=range"]),
+        ("roundrobin", &[QUICK, "partition.assignment.strategy=roundrobin"]),
+        ("cooperative", &[QUICK, "partition.assignment.strategy=cooperative-sticky"]),
+    ];
+    stage.play(program, &ways, ways[0].1)
+}
+
+pub(crate) fn franz_go(trial: &Trial) -> Outcome<String> {
+    let stage = Stage::new(trial)?;
+    let mut program = trial.tools().go()?;
+    program.args(["group", &stage.broker.bootstrap()]);
+    let ways: [(&str, &[&str]); 4] = [
+        ("range", &["partition.assignment.strategy=range"]),
+        ("roundrobin", &["partition.assignment.strategy=roundrobin"]),
+        ("sticky", &["partition.assignment.strategy=sticky"]),
+        ("cooperative", &["partition.assignment.strategy=cooperative-sticky"]),
+    ];
+    stage.play(program, &ways, ways[0].1)
+}
+
+/// kcat as a member: reads what is there, and the next one reads on from there.
+pub(crate) fn kcat(trial: &Trial) -> Outcome<String> {
+    let stage = Stage::new(trial)?;
+    let topic = trial.topic("topic");
+    stage.create(&topic)?;
+    let read = || -> Outcome<BTreeSet<String>> {
+        let mut command = trial.tools().kcat()?;
+        command.args(["-b", &stage.broker.bootstrap(), "-G", &topic, "-e", "-q"]);
+        command.args(["-X", "auto.offset.reset=earliest", "-f", "%p:%o\n", &topic]);
+        let text = process::run_ok(&mut command, b"", LIMIT)?.text();
+        let lines: Vec<&str> = text.lines().collect();
+        let places: BTreeSet<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        ensure!(lines.len() == RECORDS && places.len() == RECORDS, "{} read", lines.len());
+        Ok(places)
+    };
+    stage.fill(&topic)?;
+    let first = read()?;
+    stage.fill(&topic)?;
+    let second = read()?;
+    ensure!(first.is_disjoint(&second), "records were read twice");
+    Ok(format!("{} records by two members after one another", first.len() + second.len()))
+}
