@@ -64,14 +64,22 @@ pub struct BatchEnd {
     pub is_acked: bool,
 }
 
+/// Records sent one after the other that were due, and sent, at the same time.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    due: Duration,
+    at: Duration,
+    record_count: u64,
+}
+
 /// Pairs records with the ends of their batches: within a partition, batches end in the order in
-/// which their records were sent. Records sent one after the other that were due at the same time
-/// are kept as one entry.
+/// which their records were sent.
 #[derive(Debug)]
 pub struct LatencyBook {
-    /// By partition: when the records were due that have no end yet, and how many.
-    due: Vec<VecDeque<(Duration, u64)>>,
+    /// By partition: the records that have no end yet.
+    open: Vec<VecDeque<Sent>>,
     latencies: Latencies,
+    from_send: Latencies,
     /// Acknowledged records still to leave out: the run's start-up.
     left_out: u64,
     acked: u64,
@@ -82,43 +90,46 @@ impl LatencyBook {
     /// A book that leaves the first `left_out` acknowledged records out of the latencies.
     pub fn new(left_out: u64) -> LatencyBook {
         LatencyBook {
-            due: Vec::new(),
+            open: Vec::new(),
             latencies: Latencies::default(),
+            from_send: Latencies::default(),
             left_out,
             acked: 0,
             failed: 0,
         }
     }
 
-    /// A record was sent to a partition; it was due then, counted from the start of the run.
+    /// A record was sent to a partition; when it was due and when it was sent are counted from the
+    /// start of the run.
     #[inline]
-    pub fn sent(&mut self, partition: i32, due: Duration) {
+    pub fn sent(&mut self, partition: i32, due: Duration, at: Duration) {
         let partition = usize::try_from(partition).unwrap_or(0);
-        if partition >= self.due.len() {
-            self.due.resize_with(partition + 1, VecDeque::new);
+        if partition >= self.open.len() {
+            self.open.resize_with(partition + 1, VecDeque::new);
         }
-        let queue = &mut self.due[partition];
+        let queue = &mut self.open[partition];
         match queue.back_mut() {
-            Some((last, count)) if *last == due => *count += 1,
-            _ => queue.push_back((due, 1)),
+            Some(last) if last.due == due && last.at == at => last.record_count += 1,
+            _ => queue.push_back(Sent { due, at, record_count: 1 }),
         }
     }
 
     /// A batch ended whose records were all entered by [`LatencyBook::sent`] before.
     pub fn ended(&mut self, end: BatchEnd) {
         let Some(queue) =
-            usize::try_from(end.partition).ok().and_then(|index| self.due.get_mut(index))
+            usize::try_from(end.partition).ok().and_then(|index| self.open.get_mut(index))
         else {
             return;
         };
         let mut rest = end.record_count;
         while rest > 0 {
-            let Some((due, count)) = queue.front_mut() else { break };
-            let taken = rest.min(*count);
-            let latency = end.at.saturating_sub(*due);
-            *count -= taken;
+            let Some(sent) = queue.front_mut() else { break };
+            let taken = rest.min(sent.record_count);
+            let latency = end.at.saturating_sub(sent.due);
+            let from_send = end.at.saturating_sub(sent.at);
+            sent.record_count -= taken;
             rest -= taken;
-            if *count == 0 {
+            if sent.record_count == 0 {
                 queue.pop_front();
             }
             if !end.is_acked {
@@ -130,6 +141,7 @@ impl LatencyBook {
             self.left_out -= left_out;
             if taken > left_out {
                 self.latencies.record(latency, taken - left_out);
+                self.from_send.record(from_send, taken - left_out);
             }
         }
     }
@@ -144,7 +156,12 @@ impl LatencyBook {
         self.failed
     }
 
-    /// The percentiles of what wasn't left out.
+    /// The percentiles from the call of send on, of what wasn't left out.
+    pub fn percentiles_from_send(&self) -> Percentiles {
+        self.from_send.percentiles()
+    }
+
+    /// The percentiles from when records were due, of what wasn't left out.
     pub fn percentiles(&self) -> Percentiles {
         self.latencies.percentiles()
     }
@@ -166,7 +183,7 @@ mod tests {
     fn a_records_latency_runs_from_when_it_was_due_to_its_batchs_end() {
         let mut book = LatencyBook::new(0);
         for index in 0..1000 {
-            book.sent(index % 2, ms(index as u64 / 10));
+            book.sent(index % 2, ms(index as u64 / 10), ms(index as u64 / 10 + 30));
         }
         book.ended(end(1, 500, ms(100)));
         book.ended(end(0, 500, ms(200)));
@@ -174,13 +191,15 @@ mod tests {
         let Percentiles { p50, p99, .. } = book.percentiles();
         assert!((99_000..=101_500).contains(&p50), "{p50}");
         assert!((197_000..=200_500).contains(&p99), "{p99}");
+        let p50 = book.percentiles_from_send().p50;
+        assert!((69_000..=71_500).contains(&p50), "{p50}");
     }
 
     #[test]
     fn the_start_up_and_failed_records_are_left_out() {
         let mut book = LatencyBook::new(10);
         for _ in 0..30 {
-            book.sent(0, ms(0));
+            book.sent(0, ms(0), ms(0));
         }
         book.ended(end(0, 15, ms(50)));
         book.ended(BatchEnd { is_acked: false, ..end(0, 5, ms(900)) });

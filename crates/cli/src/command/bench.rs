@@ -114,6 +114,7 @@ struct BenchResult {
     records_per_second: f64,
     value_bytes: u64,
     latency_us: Percentiles,
+    latency_from_send_us: Percentiles,
     cpu_seconds: f64,
     rss_bytes: Option<u64>,
 }
@@ -183,6 +184,7 @@ fn measure(
         records_per_second: run.book.acked() as f64 / seconds.max(1e-9),
         value_bytes: run.value_bytes,
         latency_us: run.book.percentiles(),
+        latency_from_send_us: run.book.percentiles_from_send(),
         cpu_seconds: (usage::cpu_time().saturating_sub(cpu_before)).as_secs_f64(),
         rss_bytes: usage::peak_memory_bytes(),
     };
@@ -241,7 +243,7 @@ impl Run<'_> {
             self.value_bytes += value.len() as u64;
             let record = ProducerRecord::to(&self.bench.topic).nullable_key(key).value(value);
             let delivery = self.producer.send(record).map_err(|error| send_failure(&error))?;
-            self.book.sent(delivery.partition().0, due);
+            self.book.sent(delivery.partition().0, due, now);
             if index.is_multiple_of(RECORDS_PER_CHECK) {
                 self.enter_ends();
                 if interrupt.is_raised() {

@@ -39,6 +39,8 @@ pub(crate) struct QueueState {
 pub(crate) struct ReadyRules<'a> {
     pub(crate) now: Instant,
     pub(crate) linger: Duration,
+    /// No batch has lingered long enough before this moment.
+    pub(crate) held_until: Option<Instant>,
     pub(crate) memory_pressure: bool,
     pub(crate) closing: bool,
     pub(crate) flush: &'a FlushTracker,
@@ -86,7 +88,8 @@ impl PartitionQueue {
             };
         }
         let Some(open) = &state.open else { return Front::Empty };
-        let linger_over = open.origin.created + rules.linger;
+        let lingered = open.origin.created + rules.linger;
+        let linger_over = rules.held_until.map_or(lingered, |held| held.max(lingered));
         let Some(reason) = rules.reason(open.origin.generation, linger_over) else {
             return Front::Filling(linger_over);
         };

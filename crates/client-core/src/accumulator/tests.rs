@@ -51,6 +51,7 @@ impl Bench {
         let rules = ReadyRules {
             now: self.now + after,
             linger: self.accumulator.config().linger,
+            held_until: None,
             memory_pressure: self.accumulator.memory().waiting() > 0,
             closing: self.accumulator.is_closed(),
             flush: self.accumulator.flush_tracker(),

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct BrokerState {
     pub(crate) connection: Connection,
     pub(crate) in_flight: usize,
+    /// When a request was last sent to it.
+    pub(crate) last_sent: Option<Instant>,
     pub(crate) throttled_until: Option<Instant>,
     /// Connections in a row that could not be made or were lost.
     pub(crate) failures: u32,

@@ -331,6 +331,7 @@ impl Sender {
         ReadyRules {
             now,
             linger: accumulator.config().linger,
+            held_until: None,
             memory_pressure: accumulator.memory().waiting() > 0,
             closing: accumulator.is_closed(),
             flush: accumulator.flush_tracker(),

@@ -1,7 +1,7 @@
 //! A round of the sender: what is ready goes into requests, as far as brokers take it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use streamledger_protocol::BrokerId;
 use streamledger_protocol::record_batch::BatchSeal;
@@ -15,12 +15,18 @@ use super::effect::{
 };
 use super::partition::{PartitionState, Step};
 use super::{RequestInFlight, Sender};
-use crate::accumulator::{Front, OpenBatch, ReadyReason};
+use crate::accumulator::{Front, OpenBatch, ReadyReason, ReadyRules};
 use crate::failure::{FailureReason, WaitedFor};
 
 /// Compressed batches kept ready for each partition beyond what is in flight, at least. With more
 /// codecs at work there are as many, so that one partition alone can keep them busy.
 const STAGED_MIN: usize = 2;
+
+/// For how long after a request a batch that isn't full waits for that request's answer. Brokers
+/// answer a connection's requests one after the other, so small ones sent beside each other only
+/// stand in line there; this is a few times what a near broker takes for one, and little beside
+/// the way to a far one.
+pub(super) const HOLD_MAX: Duration = Duration::from_micros(500);
 
 /// A request being put together.
 struct Draft {
@@ -162,9 +168,11 @@ impl Sender {
             Some(used_bytes) => self.config.request_bytes_max.saturating_sub(used_bytes),
             None => usize::MAX,
         };
+        // Into a request that is made anyway goes all that is ready.
+        let held_until = if draft.is_some() { None } else { self.held_until(now, broker) };
         let place = match step {
             Step::Send(place) => place,
-            Step::Draw | Step::Wait(..) => match self.draw(now, slot, room_bytes) {
+            Step::Draw | Step::Wait(..) => match self.draw(now, slot, room_bytes, held_until) {
                 Drawn::Batch => self.partition(slot).map_or(0, |p| p.unresolved.len() - 1),
                 Drawn::NoRoom => return Offer::Again,
                 Drawn::Nothing => return Offer::Nothing,
@@ -206,6 +214,14 @@ impl Sender {
         draft.batches.push(OutgoingBatch { topic_partition, topic_id, bytes });
         partition.waited_for = WaitedFor::Answer(draft.broker);
         Offer::Again
+    }
+
+    /// Until when a batch that isn't full waits for an answer of its broker, so that it goes with
+    /// what comes meanwhile; see [`HOLD_MAX`].
+    fn held_until(&self, now: Instant, broker: BrokerId) -> Option<Instant> {
+        let state = self.brokers.get(&broker).filter(|state| state.in_flight > 0)?;
+        let held_until = state.last_sent? + HOLD_MAX;
+        (held_until > now).then_some(held_until)
     }
 
     fn new_draft(&mut self, broker: BrokerId, acks: Acks) -> Draft {
@@ -259,7 +275,9 @@ impl Sender {
             metrics.count_attempt(now, to, batch, is_first);
         }
         drop(metrics);
-        self.brokers.entry(broker).or_default().in_flight += 1;
+        let state = self.brokers.entry(broker).or_default();
+        state.in_flight += 1;
+        state.last_sent = Some(now);
         let in_flight = RequestInFlight { broker, sent_at: now, batches: names };
         self.requests.insert(request, in_flight);
         let timeout = self.config.request_timeout;
@@ -273,7 +291,13 @@ impl Sender {
 
     /// Takes the partition's next batch, if one is ready and no larger than the room, gives it its
     /// sequence and puts it last among the unresolved.
-    fn draw(&mut self, now: Instant, slot: usize, room_bytes: usize) -> Drawn {
+    fn draw(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        room_bytes: usize,
+        held_until: Option<Instant>,
+    ) -> Drawn {
         let Some(partition) = self.partition(slot) else { return Drawn::Nothing };
         match partition.staged.front() {
             Some(staged) => match &staged.sealed {
@@ -284,7 +308,7 @@ impl Sender {
                     Drawn::Nothing
                 }
             },
-            None => self.draw_from_queue(now, slot, room_bytes),
+            None => self.draw_from_queue(now, slot, room_bytes, held_until),
         }
     }
 
@@ -314,9 +338,15 @@ impl Sender {
         Drawn::Batch
     }
 
-    fn draw_from_queue(&mut self, now: Instant, slot: usize, room_bytes: usize) -> Drawn {
+    fn draw_from_queue(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        room_bytes: usize,
+        held_until: Option<Instant>,
+    ) -> Drawn {
         let accumulator = Arc::clone(&self.accumulator);
-        let rules = self.ready_rules(now, &accumulator);
+        let rules = ReadyRules { held_until, ..self.ready_rules(now, &accumulator) };
         let plain = self.config.compression.codec == Codec::None;
         let Some(partition) = self.partition(slot) else { return Drawn::Nothing };
         // A compressed batch is measured when it is compressed.

@@ -5,7 +5,11 @@ use std::time::Duration;
 use streamledger_protocol::{Acks, Codec, ErrorCode};
 
 use super::rig::*;
+use crate::sender::plan::HOLD_MAX;
 use crate::sender::{Event, ProducerIdAnswer, SenderConfig};
+
+/// The rig's.
+const LINGER: Duration = Duration::from_millis(5);
 
 fn plain() -> SenderConfig {
     SenderConfig { idempotent: false, ..SenderConfig::default() }
@@ -45,6 +49,74 @@ fn a_full_batch_goes_at_once() {
     let _kept = rig.append(0, 10);
     rig.handle(Event::Wake);
     assert_eq!(header(&rig.bytes_sent()[0]).record_count, 9);
+}
+
+/// Appends, and tells the sender.
+fn queue(rig: &mut Rig, partition: i32, records: usize) {
+    let _ = rig.append(partition, records);
+    rig.handle(Event::Wake);
+}
+
+#[test]
+fn beside_a_request_only_a_full_batch_goes_at_once_and_others_wait_for_the_answer() {
+    let mut rig = Rig::warm();
+    queue(&mut rig, 0, 1);
+    rig.pass(LINGER);
+    assert_eq!(rig.sequences_sent(), [1]);
+    queue(&mut rig, 1, 2);
+    rig.pass(LINGER - HOLD_MAX / 2);
+    queue(&mut rig, 2, 10);
+    assert_eq!(rig.sent.len(), 2, "a full batch goes at once");
+    rig.pass(HOLD_MAX / 2);
+    assert_eq!(rig.sent.len(), 2, "partition 1 has lingered, and waits");
+    rig.answer_next(ErrorCode::None, 1);
+    assert_eq!(rig.sent.len(), 1, "there is another request");
+    rig.answer_next(ErrorCode::None, 0);
+    let batches: Vec<_> = rig.bytes_sent().iter().map(|bytes| header(bytes).record_count).collect();
+    assert_eq!(batches, [2]);
+}
+
+#[test]
+fn a_batch_waits_for_the_answer_to_another_request_for_a_moment_only() {
+    let mut rig = Rig::warm();
+    queue(&mut rig, 0, 1);
+    rig.pass(HOLD_MAX / 2);
+    queue(&mut rig, 1, 1);
+    rig.pass(LINGER - HOLD_MAX / 2);
+    rig.pass(HOLD_MAX / 2);
+    assert_eq!(rig.sent.len(), 1, "it has lingered, and waits");
+    assert_eq!(rig.sender.next_wakeup(), Some(rig.now + HOLD_MAX / 2));
+    rig.pass(HOLD_MAX / 2);
+    assert_eq!(rig.sent.len(), 2, "a broker far away is asked again meanwhile");
+}
+
+#[test]
+fn a_request_that_is_made_anyway_takes_along_what_it_finds_waiting() {
+    let batches_together = |waiting, full| {
+        let mut rig = Rig::warm();
+        queue(&mut rig, 0, 1);
+        rig.pass(HOLD_MAX / 2);
+        queue(&mut rig, waiting, 1);
+        rig.pass(LINGER - HOLD_MAX / 2);
+        rig.pass(HOLD_MAX / 2);
+        assert_eq!(rig.sent.len(), 1);
+        queue(&mut rig, full, 10);
+        rig.sent.iter().map(|request| request.batches.len()).max()
+    };
+    // Whichever of the two the round looks at first.
+    let together = [batches_together(2, 3), batches_together(3, 2)];
+    assert!(together.contains(&Some(2)), "{together:?}");
+}
+
+#[test]
+fn a_flush_waits_for_no_answer() {
+    let mut rig = Rig::warm();
+    let _kept = (rig.append(0, 1), rig.append(1, 1));
+    rig.flush();
+    let _kept = (rig.append(2, 1), rig.append(3, 1));
+    rig.flush();
+    let batches: Vec<_> = rig.sent.iter().map(|request| request.batches.len()).collect();
+    assert_eq!(batches, [2, 2]);
 }
 
 #[test]

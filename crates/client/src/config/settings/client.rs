@@ -98,9 +98,11 @@ settings! {
     why "one minute before the broker's ten: the client closes first, so no request is lost.";
 
     send_buffer_bytes: Option<usize>, set by Option<usize>,
-    "send.buffer.bytes", EVERY_CLIENT, SettingType::Int(-1, INT_MAX), default "131072", Medium;
+    "send.buffer.bytes", EVERY_CLIENT, SettingType::Int(-1, INT_MAX),
+    default ("524288", "131072", "131072"), Medium;
     does "The size of the socket's send buffer (SO_SNDBUF); -1 leaves it to the system.";
-    why "room for a few batches within a data centre; use -1 over long distances.";
+    why "a producer's takes several batches in one go: with Kafka's 131072 a thread is woken for \
+        every few. Use -1 over long distances.";
 
     receive_buffer_bytes: Option<usize>, set by Option<usize>,
     "receive.buffer.bytes", EVERY_CLIENT, SettingType::Int(-1, INT_MAX),

@@ -32,7 +32,8 @@ settings! {
     linger: Duration, set by Duration,
     "linger.ms", PRODUCER, LONG_FROM_0, default "5", Medium;
     does "How long a batch that isn't full waits for more records before it is sent.";
-    why "fuller batches cost every side less, which mostly wins back the 5 ms (KIP-1030).";
+    why "fuller batches cost every side less, which mostly wins back the 5 ms (KIP-1030). At 0 too \
+        a batch waits for an answer that is about to come, half a millisecond at most.";
 
     batch_size: usize, set by usize,
     "batch.size", PRODUCER, INT_FROM_0, default "16384", Medium;
