@@ -16,14 +16,20 @@ use streamledger_protocol::messages::incremental_alter_configs::{
 };
 use streamledger_protocol::messages::metadata::MetadataRequestTopic;
 use streamledger_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, ApiVersionsResponse,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
-    DescribeTransactionsRequest, EndTxnRequest, FetchRequest, FindCoordinatorRequest,
-    HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest,
-    LeaveGroupRequest, ListConfigResourcesRequest, ListOffsetsRequest, ListTransactionsRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterClientQuotasRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
+    AlterUserScramCredentialsRequest, ApiVersionsRequest, ApiVersionsResponse, CreateAclsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteAclsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    DescribeQuorumRequest, DescribeTopicPartitionsRequest, DescribeTransactionsRequest,
+    DescribeUserScramCredentialsRequest, ElectLeadersRequest, EndTxnRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
+    ListOffsetsRequest, ListPartitionReassignmentsRequest, ListTransactionsRequest,
     MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, SyncGroupRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
+    ProduceRequest, SyncGroupRequest, TxnOffsetCommitRequest, UpdateFeaturesRequest,
+    WriteTxnMarkersRequest,
 };
 use streamledger_protocol::{ApiVersion, BrokerId, ErrorCode, TopicId, TopicName};
 
@@ -49,6 +55,28 @@ fn ask_in_all<R: Request>(
             asked += 1;
         }
     }
+    asked
+}
+
+/// The APIs of administration that change nothing when nothing is asked for.
+fn ask_administration(c: &mut RawClient, a: &mut BTreeMap<i16, (i16, i16)>) -> usize {
+    let mut asked = 0;
+    asked += ask_in_all(c, a, &DeleteRecordsRequest::default());
+    asked += ask_in_all(c, a, &DescribeAclsRequest::default());
+    asked += ask_in_all(c, a, &CreateAclsRequest::default());
+    asked += ask_in_all(c, a, &DeleteAclsRequest::default());
+    asked += ask_in_all(c, a, &AlterConfigsRequest::default());
+    asked += ask_in_all(c, a, &AlterReplicaLogDirsRequest::default());
+    asked += ask_in_all(c, a, &DescribeLogDirsRequest::default());
+    asked += ask_in_all(c, a, &ElectLeadersRequest::default());
+    asked += ask_in_all(c, a, &AlterPartitionReassignmentsRequest::default());
+    asked += ask_in_all(c, a, &ListPartitionReassignmentsRequest::default());
+    asked += ask_in_all(c, a, &DescribeClientQuotasRequest::default());
+    asked += ask_in_all(c, a, &AlterClientQuotasRequest::default());
+    asked += ask_in_all(c, a, &DescribeUserScramCredentialsRequest::default());
+    asked += ask_in_all(c, a, &AlterUserScramCredentialsRequest::default());
+    asked += ask_in_all(c, a, &DescribeQuorumRequest::default());
+    asked += ask_in_all(c, a, &UpdateFeaturesRequest::default());
     asked
 }
 
@@ -91,6 +119,7 @@ fn every_advertised_version_of_every_api_is_answered() {
     asked += ask_in_all(c, a, &HeartbeatRequest::default());
     asked += ask_in_all(c, a, &LeaveGroupRequest::default());
     asked += ask_in_all(c, a, &SyncGroupRequest::default());
+    asked += ask_administration(c, a);
     assert!(advertised.is_empty(), "advertised and not asked: {advertised:?}");
     assert!(asked > 80, "asked only {asked} times");
 }

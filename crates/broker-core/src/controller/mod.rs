@@ -7,7 +7,9 @@
 
 mod decide;
 mod journal;
+mod quotas;
 mod record;
+mod scram;
 mod state;
 
 pub use decide::{
@@ -17,5 +19,12 @@ pub use decide::{
     decide_reserve_producer_ids,
 };
 pub use journal::{JOURNAL_HEADER, Journal, JournalError, encode_frame, read_journal};
+pub use quotas::{
+    FoundQuotas, QuotaChange, QuotaEntity, QuotaMatch, QuotaValue, decide_alter_quotas, find_quotas,
+};
 pub use record::{MetadataRecord, RecordError, TEXT_BYTES_MAX};
+pub use scram::{
+    SCRAM_ITERATIONS_MAX, SCRAM_ITERATIONS_MIN, ScramChange, ScramCredential, ScramMechanism,
+    decide_alter_scram,
+};
 pub use state::{ClusterState, PartitionState, ReplayError, Topic, is_internal_topic};

@@ -8,6 +8,9 @@ use bytes::{Buf, BufMut, Bytes};
 use streamledger_protocol::{BrokerId, TopicId, TopicName};
 use thiserror::Error;
 
+use super::quotas::{QuotaEntity, QuotaValue};
+use super::scram::{ScramCredential, ScramMechanism};
+
 /// One decided fact. Replaying all of them in order gives the cluster's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MetadataRecord {
@@ -68,6 +71,24 @@ pub enum MetadataRecord {
         /// The first producer id that is surely free.
         next: i64,
     },
+    /// A client quota was set, or removed (no value).
+    ClientQuotaChanged {
+        /// Whose it is.
+        entity: QuotaEntity,
+        /// Which quota.
+        key: String,
+        /// Its value; `None` removes it.
+        value: Option<QuotaValue>,
+    },
+    /// A user's SCRAM credential was set, or removed.
+    ScramCredentialChanged {
+        /// The user.
+        user: String,
+        /// The mechanism.
+        mechanism: ScramMechanism,
+        /// What is kept of the password; `None` removes it.
+        credential: Option<ScramCredential>,
+    },
 }
 
 /// Bytes that are no metadata record of this version.
@@ -95,6 +116,8 @@ impl MetadataRecord {
             Self::TopicConfigChanged { .. } => 6,
             Self::BrokerConfigChanged { .. } => 7,
             Self::ProducerIdsReserved { .. } => 8,
+            Self::ClientQuotaChanged { .. } => 9,
+            Self::ScramCredentialChanged { .. } => 10,
         }
     }
 
@@ -135,6 +158,29 @@ impl MetadataRecord {
                 put_optional_text(out, value.as_deref())?;
             }
             Self::ProducerIdsReserved { next } => out.put_i64(*next),
+            Self::ClientQuotaChanged { entity, key, value } => {
+                put_count(out, entity.len())?;
+                for (kind, name) in entity {
+                    put_text(out, kind)?;
+                    put_optional_text(out, name.as_deref())?;
+                }
+                put_text(out, key)?;
+                out.put_u8(u8::from(value.is_some()));
+                if let Some(QuotaValue(bits)) = value {
+                    out.put_u64(*bits);
+                }
+            }
+            Self::ScramCredentialChanged { user, mechanism, credential } => {
+                put_text(out, user)?;
+                out.put_i8(mechanism.code());
+                out.put_u8(u8::from(credential.is_some()));
+                if let Some(credential) = credential {
+                    put_bytes(out, &credential.salt)?;
+                    out.put_i32(credential.iterations);
+                    put_bytes(out, &credential.stored_key)?;
+                    put_bytes(out, &credential.server_key)?;
+                }
+            }
         }
         Ok(())
     }
@@ -171,6 +217,28 @@ impl MetadataRecord {
                 value: take_optional_text(bytes)?,
             },
             8 => Self::ProducerIdsReserved { next: take(bytes.try_get_i64())? },
+            9 => Self::ClientQuotaChanged {
+                entity: take_list(bytes, 3, |bytes| {
+                    Ok((take_text(bytes)?, take_optional_text(bytes)?))
+                })?
+                .into_iter()
+                .collect(),
+                key: take_text(bytes)?,
+                value: take_optional(bytes, |bytes| Ok(QuotaValue(take(bytes.try_get_u64())?)))?,
+            },
+            10 => Self::ScramCredentialChanged {
+                user: take_text(bytes)?,
+                mechanism: ScramMechanism::from_code(take(bytes.try_get_i8())?)
+                    .ok_or(RecordError::Malformed("no such SCRAM mechanism"))?,
+                credential: take_optional(bytes, |bytes| {
+                    Ok(ScramCredential {
+                        salt: take_bytes(bytes)?,
+                        iterations: take(bytes.try_get_i32())?,
+                        stored_key: take_bytes(bytes)?,
+                        server_key: take_bytes(bytes)?,
+                    })
+                })?,
+            },
             kind => return Err(RecordError::UnknownKind(kind)),
         };
         Ok(record)
@@ -186,6 +254,13 @@ fn put_text(out: &mut Vec<u8>, text: &str) -> Result<(), RecordError> {
     let length = u16::try_from(text.len()).map_err(|_| RecordError::Malformed("text too long"))?;
     out.put_u16(length);
     out.put_slice(text.as_bytes());
+    Ok(())
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) -> Result<(), RecordError> {
+    let length = u16::try_from(bytes.len()).map_err(|_| RecordError::Malformed("too long"))?;
+    out.put_u16(length);
+    out.put_slice(bytes);
     Ok(())
 }
 
@@ -209,22 +284,33 @@ fn take<T, E>(read: Result<T, E>) -> Result<T, RecordError> {
     read.map_err(|_| RecordError::Malformed("cut short"))
 }
 
-fn take_text(bytes: &mut Bytes) -> Result<String, RecordError> {
+fn take_bytes(bytes: &mut Bytes) -> Result<Bytes, RecordError> {
     let length = usize::from(take(bytes.try_get_u16())?);
     if bytes.remaining() < length {
         return Err(RecordError::Malformed("text cut short"));
     }
-    let text = bytes.split_to(length);
+    Ok(bytes.split_to(length))
+}
+
+fn take_text(bytes: &mut Bytes) -> Result<String, RecordError> {
+    let text = take_bytes(bytes)?;
     let text = std::str::from_utf8(&text).map_err(|_| RecordError::Malformed("not UTF-8"))?;
     Ok(text.to_owned())
 }
 
-fn take_optional_text(bytes: &mut Bytes) -> Result<Option<String>, RecordError> {
+fn take_optional<T>(
+    bytes: &mut Bytes,
+    present: impl Fn(&mut Bytes) -> Result<T, RecordError>,
+) -> Result<Option<T>, RecordError> {
     match take(bytes.try_get_u8())? {
         0 => Ok(None),
-        1 => take_text(bytes).map(Some),
+        1 => present(bytes).map(Some),
         _ => Err(RecordError::Malformed("neither present nor absent")),
     }
+}
+
+fn take_optional_text(bytes: &mut Bytes) -> Result<Option<String>, RecordError> {
+    take_optional(bytes, take_text)
 }
 
 fn take_topic_id(bytes: &mut Bytes) -> Result<TopicId, RecordError> {
@@ -287,6 +373,29 @@ pub(crate) mod tests {
             (text, proptest::option::of(text))
                 .prop_map(|(name, value)| { MetadataRecord::BrokerConfigChanged { name, value } }),
             any::<i64>().prop_map(|next| MetadataRecord::ProducerIdsReserved { next }),
+            (
+                proptest::collection::btree_map(text, proptest::option::of(text), 0..3),
+                text,
+                proptest::option::of(any::<u64>().prop_map(QuotaValue)),
+            )
+                .prop_map(|(entity, key, value)| {
+                    MetadataRecord::ClientQuotaChanged { entity, key, value }
+                }),
+            (text, any::<bool>(), proptest::option::of(any::<(i32, [u8; 4])>())).prop_map(
+                |(user, longer, credential)| MetadataRecord::ScramCredentialChanged {
+                    user,
+                    mechanism: match longer {
+                        true => ScramMechanism::Sha512,
+                        false => ScramMechanism::Sha256,
+                    },
+                    credential: credential.map(|(iterations, key)| ScramCredential {
+                        salt: Bytes::copy_from_slice(&key),
+                        iterations,
+                        stored_key: Bytes::copy_from_slice(&key[..2]),
+                        server_key: Bytes::new(),
+                    }),
+                }
+            ),
         ]
     }
 

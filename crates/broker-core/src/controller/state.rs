@@ -7,7 +7,9 @@ use std::sync::Arc;
 use streamledger_protocol::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use thiserror::Error;
 
+use super::quotas::{QuotaEntity, QuotaValue};
 use super::record::MetadataRecord;
+use super::scram::{ScramCredential, ScramMechanism};
 use crate::map::Map;
 
 /// Topics whose records are the broker's own (Kafka's `Topic.INTERNAL_TOPICS`).
@@ -80,6 +82,8 @@ pub struct ClusterState {
     partition_count: usize,
     broker_configs: BTreeMap<String, String>,
     next_producer_id: i64,
+    quotas: BTreeMap<QuotaEntity, BTreeMap<String, QuotaValue>>,
+    scram: BTreeMap<(String, ScramMechanism), ScramCredential>,
 }
 
 impl ClusterState {
@@ -129,6 +133,29 @@ impl ClusterState {
         self.next_producer_id
     }
 
+    /// Client quotas, by whose they are.
+    #[must_use]
+    pub fn quotas(&self) -> &BTreeMap<QuotaEntity, BTreeMap<String, QuotaValue>> {
+        &self.quotas
+    }
+
+    /// SCRAM credentials, by user and mechanism.
+    pub fn scram_credentials(
+        &self,
+    ) -> impl Iterator<Item = (&str, ScramMechanism, &ScramCredential)> {
+        self.scram.iter().map(|((user, mechanism), own)| (user.as_str(), *mechanism, own))
+    }
+
+    /// A user's SCRAM credential.
+    #[must_use]
+    pub fn scram_credential(
+        &self,
+        user: &str,
+        mechanism: ScramMechanism,
+    ) -> Option<&ScramCredential> {
+        self.scram.get(&(user.to_owned(), mechanism))
+    }
+
     /// Applies one record, after it is on disk, or at load.
     ///
     /// # Errors
@@ -172,6 +199,23 @@ impl ClusterState {
                 }
                 self.next_producer_id = *next;
             }
+            MetadataRecord::ClientQuotaChanged { entity, key, value } => {
+                let own = self.quotas.entry(entity.clone()).or_default();
+                match value {
+                    Some(value) => own.insert(key.clone(), *value),
+                    None => own.remove(key),
+                };
+                if own.is_empty() {
+                    self.quotas.remove(entity);
+                }
+            }
+            MetadataRecord::ScramCredentialChanged { user, mechanism, credential } => {
+                let key = (user.clone(), *mechanism);
+                match credential {
+                    Some(credential) => self.scram.insert(key, credential.clone()),
+                    None => self.scram.remove(&key),
+                };
+            }
         }
         Ok(())
     }
@@ -192,6 +236,20 @@ impl ClusterState {
             records.push(MetadataRecord::BrokerConfigChanged { name, value });
         }
         records.push(MetadataRecord::ProducerIdsReserved { next: self.next_producer_id });
+        for (entity, quotas) in &self.quotas {
+            records.extend(quotas.iter().map(|(key, value)| MetadataRecord::ClientQuotaChanged {
+                entity: entity.clone(),
+                key: key.clone(),
+                value: Some(*value),
+            }));
+        }
+        records.extend(self.scram.iter().map(|((user, mechanism), credential)| {
+            MetadataRecord::ScramCredentialChanged {
+                user: user.clone(),
+                mechanism: *mechanism,
+                credential: Some(credential.clone()),
+            }
+        }));
         records.extend(self.topics.values().map(|topic| MetadataRecord::TopicCreated {
             topic_id: topic.id,
             name: topic.name.clone(),

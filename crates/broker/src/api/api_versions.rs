@@ -67,6 +67,11 @@ impl Api for ApiVersionsRequest {
     }
 }
 
+/// The level of a feature, if there is such a feature.
+pub(super) fn finalized_level(name: &str) -> Option<i16> {
+    FEATURES.iter().find(|feature| feature.name == name).map(|feature| feature.level)
+}
+
 /// The answer to a version that is not served: the error and the whole list, for version 0.
 pub(super) fn unsupported_version() -> ApiVersionsResponse {
     ApiVersionsResponse {

@@ -1,5 +1,7 @@
 //! What a client may do, as bits (KIP-430). Without an authorizer that is everything.
 
+/// What is said to whoever asks about rules of access.
+pub(super) const NO_AUTHORIZER: &str = "No Authorizer is configured.";
 /// The answer when it wasn't asked for.
 pub(super) const NOT_ASKED: i32 = i32::MIN;
 

@@ -8,16 +8,30 @@
 
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
+mod alter_client_quotas;
+mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
+mod alter_user_scram_credentials;
 mod api_versions;
 mod authorized;
+mod create_acls;
 mod create_partitions;
 mod create_topics;
+mod delete_acls;
+mod delete_records;
 mod delete_topics;
+mod describe_acls;
+mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
 mod describe_transactions;
+mod describe_user_scram_credentials;
+mod elect_leaders;
 mod end_txn;
 mod fetch;
 mod find_coordinator;
@@ -30,6 +44,7 @@ mod leadership;
 mod leave_group;
 mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod list_transactions;
 mod metadata;
 mod offset_commit;
@@ -41,6 +56,7 @@ mod stored_offsets;
 mod sync_group;
 mod transactional;
 mod txn_offset_commit;
+mod update_features;
 mod write_txn_markers;
 
 use std::net::SocketAddr;
@@ -53,14 +69,20 @@ use futures_util::future::BoxFuture;
 use streamledger_protocol::frame::{decode_request, decode_request_header, encode_response};
 use streamledger_protocol::message::{Request, Response};
 use streamledger_protocol::messages::{
-    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, CreatePartitionsRequest,
-    CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeProducersRequest, DescribeTopicPartitionsRequest, DescribeTransactionsRequest,
-    EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListConfigResourcesRequest, ListOffsetsRequest, ListTransactionsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest,
-    SyncGroupRequest, TxnOffsetCommitRequest, WriteTxnMarkersRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterClientQuotasRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
+    AlterUserScramCredentialsRequest, ApiVersionsRequest, CreateAclsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteAclsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
+    DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    DescribeQuorumRequest, DescribeTopicPartitionsRequest, DescribeTransactionsRequest,
+    DescribeUserScramCredentialsRequest, ElectLeadersRequest, EndTxnRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
+    ListOffsetsRequest, ListPartitionReassignmentsRequest, ListTransactionsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest, SyncGroupRequest, TxnOffsetCommitRequest, UpdateFeaturesRequest,
+    WriteTxnMarkersRequest,
 };
 use streamledger_protocol::wire::{DecodeError, EncodeError, Frame, Reader};
 use streamledger_protocol::{ApiKey, ApiVersion, CorrelationId, ErrorCode};
@@ -88,6 +110,7 @@ pub(crate) static SERVED: &[ServedApi] = &[
     ServedApi::of::<ApiVersionsRequest>(),
     ServedApi::of::<CreateTopicsRequest>(),
     ServedApi::of::<DeleteTopicsRequest>(),
+    ServedApi::of::<DeleteRecordsRequest>(),
     ServedApi::of::<InitProducerIdRequest>(),
     ServedApi::of::<OffsetForLeaderEpochRequest>(),
     ServedApi::of::<AddPartitionsToTxnRequest>(),
@@ -95,9 +118,24 @@ pub(crate) static SERVED: &[ServedApi] = &[
     ServedApi::of::<EndTxnRequest>(),
     ServedApi::of::<WriteTxnMarkersRequest>(),
     ServedApi::of::<TxnOffsetCommitRequest>(),
+    ServedApi::of::<DescribeAclsRequest>(),
+    ServedApi::of::<CreateAclsRequest>(),
+    ServedApi::of::<DeleteAclsRequest>(),
     ServedApi::of::<DescribeConfigsRequest>(),
+    ServedApi::of::<AlterConfigsRequest>(),
+    ServedApi::of::<AlterReplicaLogDirsRequest>(),
+    ServedApi::of::<DescribeLogDirsRequest>(),
     ServedApi::of::<CreatePartitionsRequest>(),
+    ServedApi::of::<ElectLeadersRequest>(),
     ServedApi::of::<IncrementalAlterConfigsRequest>(),
+    ServedApi::of::<AlterPartitionReassignmentsRequest>(),
+    ServedApi::of::<ListPartitionReassignmentsRequest>(),
+    ServedApi::of::<DescribeClientQuotasRequest>(),
+    ServedApi::of::<AlterClientQuotasRequest>(),
+    ServedApi::of::<DescribeUserScramCredentialsRequest>(),
+    ServedApi::of::<AlterUserScramCredentialsRequest>(),
+    ServedApi::of::<DescribeQuorumRequest>(),
+    ServedApi::of::<UpdateFeaturesRequest>(),
     ServedApi::of::<DescribeClusterRequest>(),
     ServedApi::of::<DescribeProducersRequest>(),
     ServedApi::of::<DescribeTransactionsRequest>(),

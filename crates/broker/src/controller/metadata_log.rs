@@ -60,6 +60,7 @@ pub(crate) struct MetadataLog {
     file: File,
     /// Bytes of whole decisions in the file.
     valid_bytes: u64,
+    record_count: u64,
     /// A flush failed: the kernel may have dropped what was written (FAILURES.md 36).
     is_offline: bool,
 }
@@ -98,7 +99,8 @@ impl MetadataLog {
             .and_then(|()| file.sync_all())
             .and_then(|()| file.seek(SeekFrom::End(0)))
             .map_err(failed)?;
-        Ok((Self { path, file, valid_bytes, is_offline: false }, state))
+        let record_count = journal.records.len() as u64;
+        Ok((Self { path, file, valid_bytes, record_count, is_offline: false }, state))
     }
 
     /// Appends a decision and flushes it. After an error nothing of it is in the log.
@@ -127,7 +129,13 @@ impl MetadataLog {
             return Err(error);
         }
         self.valid_bytes += frame.len() as u64;
+        self.record_count += records.len() as u64;
         Ok(())
+    }
+
+    /// How many records it has.
+    pub(crate) const fn record_count(&self) -> u64 {
+        self.record_count
     }
 }
 

@@ -8,6 +8,8 @@
 mod metadata_log;
 mod random;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use parking_lot::{Mutex, RwLock};
 use streamledger_broker_core::config::BrokerConfigs;
 use streamledger_broker_core::controller::{
@@ -35,6 +37,8 @@ pub(crate) struct Controller {
     log: Mutex<MetadataLog>,
     producer_ids: Mutex<ProducerIdBlock>,
     configs_at_start: BrokerConfigs,
+    /// How many records the metadata log has been given.
+    record_count: AtomicU64,
 }
 
 impl Controller {
@@ -47,11 +51,13 @@ impl Controller {
         node: BrokerId,
         configs: BrokerConfigs,
     ) -> Result<Self, MetadataLogError> {
+        let record_count = AtomicU64::new(log.record_count());
         let controller = Self {
             state: RwLock::new(state),
             log: Mutex::new(log),
             producer_ids: Mutex::new(ProducerIdBlock::default()),
             configs_at_start: configs,
+            record_count,
         };
         let decision = decide_found_cluster(&controller.state.read(), cluster_id, node);
         controller.keep(&mut controller.log.lock(), &decision.records)?;
@@ -61,6 +67,11 @@ impl Controller {
     /// Reads the state. The lock is held while `read` runs: no waiting in it.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&ClusterState) -> R) -> R {
         read(&self.state.read())
+    }
+
+    /// How many records the metadata log has: its end offset.
+    pub(crate) fn record_count(&self) -> u64 {
+        self.record_count.load(Ordering::Relaxed)
     }
 
     /// The broker's settings, those changed while running included.
@@ -107,6 +118,7 @@ impl Controller {
         records: &[MetadataRecord],
     ) -> Result<(), MetadataLogError> {
         log.append(records)?;
+        self.record_count.store(log.record_count(), Ordering::Relaxed);
         let mut state = self.state.write();
         for record in records {
             if let Err(error) = state.replay(record) {

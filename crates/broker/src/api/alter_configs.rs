@@ -1,0 +1,94 @@
+//! AlterConfigs (33): gives topics and the broker exactly these settings; what is not named goes
+//! back to its default. `IncrementalAlterConfigs` is the better one, and older tools use this.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use streamledger_broker_core::controller::{AlterOperation, ConfigAlteration, Refusal};
+use streamledger_protocol::ErrorCode;
+use streamledger_protocol::messages::alter_configs::{
+    AlterConfigsResource, AlterConfigsResourceResponse,
+};
+use streamledger_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
+
+use super::resource::Resource;
+use super::{Answer, Api, Call};
+use crate::node::Node;
+
+impl Api for AlterConfigsRequest {
+    const SERVED_VERSIONS: RangeInclusive<i16> = 0..=2;
+
+    fn refused(&self, error: ErrorCode) -> AlterConfigsResponse {
+        let refuse = |resource| answer(resource, Err(Refusal::new(error, "")));
+        let responses = self.resources.iter().map(refuse).collect();
+        AlterConfigsResponse { responses, ..Default::default() }
+    }
+
+    async fn handle(self, call: &Arc<Call>) -> Answer<AlterConfigsResponse> {
+        let failed = self.refused(ErrorCode::UnknownServerError);
+        let altered = call.blocking(move |node| {
+            let alter = |resource| answer(resource, alter(node, resource, self.validate_only));
+            let responses = self.resources.iter().map(alter).collect();
+            AlterConfigsResponse { responses, ..Default::default() }
+        });
+        altered.await.unwrap_or(failed).into()
+    }
+}
+
+fn alter(
+    node: &Node,
+    resource: &AlterConfigsResource,
+    only_validates: bool,
+) -> Result<(), Refusal> {
+    let mut changes: Vec<ConfigAlteration> = Vec::with_capacity(resource.configs.len());
+    for config in &resource.configs {
+        if config.value.is_none() || changes.iter().any(|change| change.name == config.name) {
+            let message = format!("{} has no value, or more than one.", config.name);
+            return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+        }
+        let (name, value) = (config.name.clone(), config.value.clone());
+        changes.push(ConfigAlteration { name, operation: AlterOperation::Set, value });
+    }
+    match Resource::parse(resource.resource_type, &resource.resource_name, node.id())? {
+        Resource::Broker => {
+            let present = node.controller.broker_configs().dynamic;
+            forget_others(&mut changes, present.keys());
+            node.alter_broker(&changes, only_validates)
+        }
+        Resource::Topic(name) => {
+            let topic = node.topic(&name);
+            forget_others(&mut changes, topic.iter().flat_map(|topic| topic.configs.keys()));
+            node.alter_topic(&name, &changes, only_validates)
+        }
+    }
+}
+
+/// What is set now and is not among the changes goes back to its default.
+fn forget_others<'a>(
+    changes: &mut Vec<ConfigAlteration>,
+    present: impl Iterator<Item = &'a String>,
+) {
+    let gone: Vec<_> =
+        present.filter(|name| !changes.iter().any(|change| change.name == **name)).collect();
+    changes.extend(gone.into_iter().map(|name| ConfigAlteration {
+        name: name.clone(),
+        operation: AlterOperation::Delete,
+        value: None,
+    }));
+}
+
+fn answer(
+    resource: &AlterConfigsResource,
+    altered: Result<(), Refusal>,
+) -> AlterConfigsResourceResponse {
+    let (error_code, error_message) = match altered {
+        Ok(()) => (ErrorCode::None, None),
+        Err(refusal) => (refusal.error, Some(refusal.message)),
+    };
+    AlterConfigsResourceResponse {
+        error_code,
+        error_message,
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+    }
+}
