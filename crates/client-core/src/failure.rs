@@ -61,6 +61,10 @@ pub enum FatalError {
     /// A sequence is lost in a transaction, and the broker is older than Kafka 2.5, from which on
     /// it would give the producer its next epoch (KIP-360).
     NoNextEpoch,
+    /// This broker, which leads a partition, has no version of Produce that would do. In a
+    /// transaction of the second version (KIP-890) that is one before 12, though the cluster has agreed
+    /// on that version.
+    NotSpoken(BrokerId),
 }
 
 /// What went wrong with one attempt to send a batch.
@@ -178,6 +182,11 @@ impl fmt::Display for FatalError {
             Self::NoNextEpoch => {
                 f.write_str("a sequence is lost, and a broker before Kafka 2.5 gives no next epoch")
             }
+            Self::NotSpoken(broker) => write!(
+                f,
+                "broker {broker} has no version of Produce that this producer can use; in a \
+                 cluster with transaction.version=2 every broker has 12"
+            ),
         }
     }
 }

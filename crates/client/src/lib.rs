@@ -37,8 +37,8 @@ pub use streamledger_client_core::serializer::{
 };
 pub use streamledger_client_core::stage::Stage;
 pub use streamledger_client_core::transaction::{
-    AbortCause, CommittedOffset, ConsumerGroupMetadata, TransactionError, TransactionErrorKind,
-    TransactionOperation, TransactionState,
+    AbortCause, CommittedOffset, ConsumerGroupMetadata, TransactionApi, TransactionError,
+    TransactionErrorKind, TransactionOperation, TransactionStage, TransactionState,
 };
 pub use streamledger_protocol::record_batch::Header;
 pub use streamledger_protocol::{

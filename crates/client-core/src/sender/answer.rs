@@ -52,6 +52,18 @@ impl Sender {
         }
     }
 
+    /// The leader can't take what this producer has to send, and will not as long as it runs.
+    pub(super) fn on_not_spoken(&mut self, now: Instant, request: RequestId) {
+        let Some(broker) = self.requests.get(&request).map(|request| request.broker) else {
+            return;
+        };
+        let fatal = FatalError::NotSpoken(broker);
+        // First, so that a commit fails by this and not by a batch.
+        self.fail_dialogue(now, fatal);
+        self.on_all(now, request, &Answer::NotSent);
+        self.fail_for_good(now, IdentityEvent::Failed(fatal), fatal);
+    }
+
     fn take_request(&mut self, request: RequestId) -> Option<RequestInFlight> {
         let done = self.requests.remove(&request)?;
         self.metrics.lock().requests_ended += 1;

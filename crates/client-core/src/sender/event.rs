@@ -44,6 +44,8 @@ pub enum Event {
         /// Whether any of it may have reached the broker.
         possibly_sent: bool,
     },
+    /// A request was not sent, for its broker has no version of it that would do.
+    RequestNotSpoken(RequestId),
     /// The answer to [`super::Effect::InitProducerId`].
     ProducerId(ProducerIdAnswer),
     /// The outcome of [`super::Effect::Compress`].

@@ -194,6 +194,7 @@ impl Sender {
             Event::RequestFailed { request, possibly_sent: false } => {
                 self.on_all(now, request, &Answer::NotSent);
             }
+            Event::RequestNotSpoken(request) => self.on_not_spoken(now, request),
             Event::ProducerId(answer) => self.on_producer_id(now, answer),
             Event::Compressed(batch) => self.on_compressed(now, batch),
             Event::Transaction(command) => self.on_command(now, command),

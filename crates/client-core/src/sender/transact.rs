@@ -7,14 +7,14 @@ use super::Sender;
 use super::batch::Failing;
 use super::effect::Effect;
 use crate::accumulator::Gate;
-use crate::failure::{AttemptError, FailureReason, FatalError};
+use crate::failure::{FailureReason, FatalError};
 use crate::idempotence::IdentityEvent;
 #[cfg(feature = "planted-bugs")]
 use crate::planted_bugs::PlantedBug;
 use crate::transaction::{
     AbortCause, Applied, Dialogue, Renewal, SettledOperation, TransactionAnswer,
-    TransactionCommand, TransactionErrorKind, TransactionOperation, TransactionState,
-    TransactionVersion, Turn,
+    TransactionCommand, TransactionErrorKind, TransactionOperation, TransactionProgress,
+    TransactionState, TransactionVersion, Turn,
 };
 
 impl Sender {
@@ -24,9 +24,9 @@ impl Sender {
         self.transaction.as_deref().map(Dialogue::state)
     }
 
-    /// How often a broker was asked for the operation that goes on, and what went wrong last.
+    /// How far the operation on its transactions has come that goes on.
     #[must_use]
-    pub fn transaction_progress(&self) -> Option<(u32, Option<AttemptError>)> {
+    pub fn transaction_progress(&self) -> Option<TransactionProgress> {
         self.transaction.as_deref()?.progress()
     }
 

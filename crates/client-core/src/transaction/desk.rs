@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::error::{TransactionError, TransactionErrorKind};
+use super::error::{TransactionError, TransactionErrorKind, TransactionProgress};
 use super::question::GroupOffsets;
 use super::state::TransactionOperation;
-use crate::failure::AttemptError;
 
 /// An operation on its way to the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +57,8 @@ struct DeskState {
     /// What was heard last, for others who waited for the same.
     heard: Option<(TransactionOperation, Result<(), Box<TransactionError>>)>,
     wakers: Vec<Waker>,
-    /// How often a broker was asked for the operation that goes on, and what went wrong last.
-    progress: (u32, Option<AttemptError>),
+    /// How far the operation has come that goes on.
+    progress: TransactionProgress,
 }
 
 #[derive(Debug)]
@@ -91,9 +90,9 @@ impl TransactionDesk {
             Some(pending) if pending.operation == operation => Ok(DeskAnswer::Joined),
             Some(pending) => {
                 let kind = TransactionErrorKind::OtherPending(pending.operation);
-                Err(unasked(operation, kind))
+                Err(refused(operation, kind))
             }
-            None if closed => Err(unasked(operation, TransactionErrorKind::Closed)),
+            None if closed => Err(refused(operation, TransactionErrorKind::Closed)),
             None => {
                 state.begin(command, false);
                 Ok(DeskAnswer::Taken)
@@ -120,7 +119,7 @@ impl TransactionDesk {
             }
             None if !state.is_pending(operation) => Poll::Ready(match &state.heard {
                 Some((heard, outcome)) if *heard == operation => outcome.clone(),
-                _ => Err(unasked(operation, TransactionErrorKind::Closed)),
+                _ => Err(refused(operation, TransactionErrorKind::Closed)),
             }),
             None => {
                 state.register(waker);
@@ -167,7 +166,7 @@ impl TransactionDesk {
     }
 
     /// Keeps how far the operation has come that goes on, for who gives up waiting for it.
-    pub fn note_progress(&self, progress: (u32, Option<AttemptError>)) {
+    pub fn note_progress(&self, progress: TransactionProgress) {
         self.state.lock().progress = progress;
     }
 
@@ -178,9 +177,8 @@ impl TransactionDesk {
         operation: TransactionOperation,
         waited: Duration,
     ) -> Box<TransactionError> {
-        let (attempts, last_error) = self.state.lock().progress;
-        let kind = TransactionErrorKind::TimedOut;
-        Box::new(TransactionError { operation, kind, attempts, last_error, waited })
+        let (kind, progress) = (TransactionErrorKind::TimedOut, self.state.lock().progress);
+        Box::new(TransactionError::new(operation, kind, progress, waited))
     }
 
     /// The command for the sender, if there is one.
@@ -196,7 +194,7 @@ impl TransactionDesk {
         if let Some(pending) = &mut state.pending
             && pending.outcome.is_none()
         {
-            let closed = unasked(pending.operation, TransactionErrorKind::Closed);
+            let closed = refused(pending.operation, TransactionErrorKind::Closed);
             pending.outcome = Some(Err(closed));
         }
         state.wake_all();
@@ -235,7 +233,7 @@ impl DeskState {
         let operation = command.operation;
         self.pending = Some(Pending { operation, outcome: None, unattended, then_abort: false });
         self.command = Some(command);
-        self.progress = (0, None);
+        self.progress = TransactionProgress::default();
     }
 
     fn is_pending(&self, operation: TransactionOperation) -> bool {
@@ -256,7 +254,7 @@ impl DeskState {
 impl SettledOperation {
     /// An operation for which no broker was asked.
     pub(crate) fn refused(operation: TransactionOperation, kind: TransactionErrorKind) -> Self {
-        Self { operation, outcome: Err(unasked(operation, kind)) }
+        Self { operation, outcome: Err(refused(operation, kind)) }
     }
 
     /// Wakes who waits for it.
@@ -282,10 +280,8 @@ impl SettledOperation {
     }
 }
 
-/// The error of an operation that no broker was asked for.
-fn unasked(operation: TransactionOperation, kind: TransactionErrorKind) -> Box<TransactionError> {
-    let waited = Duration::ZERO;
-    Box::new(TransactionError { operation, kind, attempts: 0, last_error: None, waited })
+fn refused(operation: TransactionOperation, kind: TransactionErrorKind) -> Box<TransactionError> {
+    Box::new(TransactionError::refused(operation, kind))
 }
 
 #[cfg(test)]

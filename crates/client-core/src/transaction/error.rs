@@ -19,12 +19,38 @@ pub struct TransactionError {
     pub operation: TransactionOperation,
     /// What went wrong.
     pub kind: TransactionErrorKind,
+    /// How far it had come.
+    pub stage: TransactionStage,
     /// How often a broker was asked for it.
     pub attempts: u32,
     /// What went wrong with the last of those, if anything had.
     pub last_error: Option<AttemptError>,
     /// How long it was waited for.
     pub waited: Duration,
+}
+
+/// How far an operation on transactions has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum TransactionStage {
+    /// It was asked for, and nothing is done for it yet.
+    #[default]
+    Requested,
+    /// The transaction's records are on their way to their partitions, each at a
+    /// [`Stage`](crate::stage::Stage) of its own.
+    Delivering,
+    /// A coordinator is asked, or has to be asked again.
+    Asking(TransactionApi),
+}
+
+/// Where an operation stands, for who gives up waiting for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TransactionProgress {
+    /// How far it has come.
+    pub stage: TransactionStage,
+    /// How often a broker was asked for it.
+    pub attempts: u32,
+    /// What went wrong with the last of those, if anything had.
+    pub last_error: Option<AttemptError>,
 }
 
 /// What went wrong with a transaction.
@@ -67,6 +93,38 @@ pub enum AbortCause {
 }
 
 impl TransactionError {
+    /// The error of an operation that has come so far.
+    #[must_use]
+    pub fn new(
+        operation: TransactionOperation,
+        kind: TransactionErrorKind,
+        progress: TransactionProgress,
+        waited: Duration,
+    ) -> Self {
+        let TransactionProgress { stage, attempts, last_error } = progress;
+        Self { operation, kind, stage, attempts, last_error, waited }
+    }
+
+    /// The error of an operation for which nothing was done.
+    #[must_use]
+    pub fn refused(operation: TransactionOperation, kind: TransactionErrorKind) -> Self {
+        Self::new(operation, kind, TransactionProgress::default(), Duration::ZERO)
+    }
+
+    /// The partition that it is about, if it is about one.
+    #[must_use]
+    pub fn topic_partition(&self) -> Option<&TopicPartition> {
+        match &self.kind {
+            TransactionErrorKind::Abortable(AbortCause::NotDelivered(failure)) => {
+                Some(&failure.topic_partition)
+            }
+            TransactionErrorKind::Abortable(AbortCause::TopicRecreated(partition)) => {
+                Some(partition)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the transaction may have ended all the same: the outcome of a commit or an abort is
     /// not known. It will be: the same operation is to be called again.
     #[must_use]
@@ -207,7 +265,7 @@ fn not_allowed(state: TransactionState, operation: TransactionOperation) -> &'st
 
 impl fmt::Display for TransactionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, kind, attempts, last_error, waited } = self;
+        let Self { operation, kind, stage, attempts, last_error, waited } = self;
         write!(f, "{operation}: ")?;
         match kind {
             TransactionErrorKind::NotTransactional => {
@@ -218,7 +276,8 @@ impl fmt::Display for TransactionError {
                 write!(f, "the outcome of {pending} is still to be heard")?;
             }
             TransactionErrorKind::TimedOut => {
-                write!(f, "no outcome within {} ms, {attempts} attempts", waited.as_millis())?;
+                let waited_ms = waited.as_millis();
+                write!(f, "no outcome within {waited_ms} ms, {stage}, {attempts} attempts")?;
                 if let Some(error) = last_error {
                     write!(f, "; last: {error}")?;
                 }
@@ -238,6 +297,16 @@ impl fmt::Display for TransactionError {
 
 impl std::error::Error for TransactionError {}
 
+impl fmt::Display for TransactionStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requested => f.write_str("not begun"),
+            Self::Delivering => f.write_str("its records on their way"),
+            Self::Asking(api) => write!(f, "at {api}"),
+        }
+    }
+}
+
 impl fmt::Display for AbortCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -253,9 +322,12 @@ mod tests {
     use super::*;
 
     fn error(operation: TransactionOperation, kind: TransactionErrorKind) -> TransactionError {
-        let last_error = Some(AttemptError::NoAnswer);
-        let waited = Duration::from_secs(60);
-        TransactionError { operation, kind, attempts: 3, last_error, waited }
+        let progress = TransactionProgress {
+            stage: TransactionStage::Asking(TransactionApi::EndTransaction),
+            attempts: 3,
+            last_error: Some(AttemptError::NoAnswer),
+        };
+        TransactionError::new(operation, kind, progress, Duration::from_secs(60))
     }
 
     #[test]
@@ -263,7 +335,7 @@ mod tests {
         let unknown = error(TransactionOperation::Commit, TransactionErrorKind::TimedOut);
         assert_eq!(
             unknown.to_string(),
-            "commit: no outcome within 60000 ms, 3 attempts; last: no answer came; \
+            "commit: no outcome within 60000 ms, at EndTxn, 3 attempts; last: no answer came; \
              outcome unknown"
         );
         assert!(unknown.is_outcome_unknown() && !unknown.is_fatal() && !unknown.must_abort());

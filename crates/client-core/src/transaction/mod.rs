@@ -25,7 +25,9 @@ mod verdict;
 
 pub use desk::{DeskAnswer, SettledOperation, TransactionCommand, TransactionDesk};
 pub(crate) use dialogue::{Applied, Dialogue, Renewal, Turn};
-pub use error::{AbortCause, TransactionError, TransactionErrorKind};
+pub use error::{
+    AbortCause, TransactionError, TransactionErrorKind, TransactionProgress, TransactionStage,
+};
 pub use question::{
     AskedBroker, Capabilities, CommittedOffset, ConsumerGroupMetadata, CoordinatorKey,
     GroupOffsets, Question, QuestionId, TransactionAnswer, TransactionQuestion, TransactionReply,

@@ -7,6 +7,8 @@ use streamledger_protocol::{
     TopicPartition, TransactionalId,
 };
 
+use super::verdict::TransactionApi;
+
 /// The name of a question between sender and shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QuestionId(pub u64);
@@ -178,6 +180,21 @@ pub enum Question {
         /// By which protocol.
         version: TransactionVersion,
     },
+}
+
+impl Question {
+    /// The API that it is asked by.
+    #[must_use]
+    pub fn api(&self) -> TransactionApi {
+        match self {
+            Self::FindCoordinator(_) => TransactionApi::FindCoordinator,
+            Self::InitProducerId { .. } => TransactionApi::InitProducerId,
+            Self::AddPartitions { .. } => TransactionApi::AddPartitions,
+            Self::AddOffsets { .. } => TransactionApi::AddOffsets,
+            Self::CommitOffsets { .. } => TransactionApi::CommitOffsets,
+            Self::EndTransaction { .. } => TransactionApi::EndTransaction,
+        }
+    }
 }
 
 /// A question on its way. It is answered once, by [`TransactionAnswer`], at the latest when

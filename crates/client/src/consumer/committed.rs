@@ -5,11 +5,12 @@ use std::rc::Rc;
 use streamledger_client_core::transaction::{CommittedOffset, CoordinatorKey};
 use streamledger_protocol::messages::offset_fetch::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopics,
 };
 use streamledger_protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use streamledger_protocol::{
-    ApiKey, ApiVersion, Disposition, ErrorCode, GroupId, LeaderEpoch, Offset, PartitionIndex,
-    TopicName, TopicPartition,
+    ApiKey, ApiVersion, Disposition, ErrorCode, GroupId, PartitionIndex, TopicName, TopicPartition,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -109,7 +110,7 @@ impl Fetcher {
         }
         let timeout = self.client.request_timeout;
         let response = connection.call_in(version, &request, timeout).await?;
-        Ok(if asks_many { of_groups(response) } else { of_one_group(response) })
+        Ok(told(response, asks_many))
     }
 }
 
@@ -137,10 +138,10 @@ fn by_topic(partitions: &[TopicPartition]) -> Vec<(TopicName, Vec<PartitionIndex
     topics
 }
 
-fn of_groups(response: OffsetFetchResponse) -> Told {
-    let Some(group) = response.groups.into_iter().next() else {
-        return Err(ErrorCode::CoordinatorNotAvailable);
-    };
+/// What the answer says of the one group that was asked about.
+fn told(response: OffsetFetchResponse, asks_many: bool) -> Told {
+    let group = if asks_many { response.groups.into_iter().next() } else { Some(only(response)) };
+    let Some(group) = group else { return Err(ErrorCode::CoordinatorNotAvailable) };
     if group.error_code != ErrorCode::None {
         return Err(group.error_code);
     }
@@ -149,48 +150,48 @@ fn of_groups(response: OffsetFetchResponse) -> Told {
         let stored = topic.partitions.into_iter();
         stored.map(move |stored| {
             let tp = TopicPartition { topic: name.clone(), partition: stored.partition_index };
-            let (offset, epoch) = (stored.committed_offset, stored.committed_leader_epoch);
-            (tp, of_partition(stored.error_code, offset, epoch, stored.metadata))
+            (tp, of_partition(stored))
         })
     });
     Ok(each.collect())
 }
 
-fn of_one_group(response: OffsetFetchResponse) -> Told {
-    if response.error_code != ErrorCode::None {
-        return Err(response.error_code);
-    }
-    let each = response.topics.into_iter().flat_map(|topic| {
-        let name = topic.name;
-        let stored = topic.partitions.into_iter();
-        stored.map(move |stored| {
-            let tp = TopicPartition { topic: name.clone(), partition: stored.partition_index };
-            let (offset, epoch) = (stored.committed_offset, stored.committed_leader_epoch);
-            (tp, of_partition(stored.error_code, offset, epoch, stored.metadata))
-        })
+/// An answer in a version that knows one group, as the later ones give it.
+fn only(response: OffsetFetchResponse) -> OffsetFetchResponseGroup {
+    let partition = |stored: OffsetFetchResponsePartition| OffsetFetchResponsePartitions {
+        partition_index: stored.partition_index,
+        committed_offset: stored.committed_offset,
+        committed_leader_epoch: stored.committed_leader_epoch,
+        metadata: stored.metadata,
+        error_code: stored.error_code,
+    };
+    let topics = response.topics.into_iter().map(|topic| OffsetFetchResponseTopics {
+        name: topic.name,
+        partitions: topic.partitions.into_iter().map(partition).collect(),
+        ..OffsetFetchResponseTopics::default()
     });
-    Ok(each.collect())
+    OffsetFetchResponseGroup {
+        topics: topics.collect(),
+        error_code: response.error_code,
+        ..OffsetFetchResponseGroup::default()
+    }
 }
 
 fn of_partition(
-    error: ErrorCode,
-    offset: Offset,
-    leader_epoch: LeaderEpoch,
-    metadata: Option<String>,
+    stored: OffsetFetchResponsePartitions,
 ) -> Result<Option<CommittedOffset>, ErrorCode> {
-    if error != ErrorCode::None {
-        return Err(error);
+    if stored.error_code != ErrorCode::None {
+        return Err(stored.error_code);
     }
-    let metadata = metadata.filter(|text| !text.is_empty());
-    let stored = CommittedOffset { offset, leader_epoch, metadata };
-    Ok((offset.0 >= 0).then_some(stored))
+    let (offset, leader_epoch) = (stored.committed_offset, stored.committed_leader_epoch);
+    let metadata = stored.metadata.filter(|text| !text.is_empty());
+    Ok((offset.0 >= 0).then_some(CommittedOffset { offset, leader_epoch, metadata }))
 }
 
 #[cfg(test)]
 mod tests {
-    use streamledger_protocol::messages::offset_fetch::{
-        OffsetFetchResponsePartition, OffsetFetchResponseTopic,
-    };
+    use streamledger_protocol::Offset;
+    use streamledger_protocol::messages::offset_fetch::OffsetFetchResponseTopic;
 
     use super::*;
 
@@ -208,13 +209,13 @@ mod tests {
 
     #[test]
     fn a_stored_offset_no_offset_and_an_error_are_three_things() {
-        let told = |error, offset| of_one_group(answer(error, offset)).unwrap().remove(0);
+        let of = |error, offset| told(answer(error, offset), false).unwrap().remove(0);
         let at = TopicPartition::new("clicks", PartitionIndex(3));
         let stored = Some(CommittedOffset::new(Offset(7)));
-        assert_eq!(told(ErrorCode::None, 7), (at.clone(), Ok(stored)));
-        assert_eq!(told(ErrorCode::None, -1), (at.clone(), Ok(None)));
+        assert_eq!(of(ErrorCode::None, 7), (at.clone(), Ok(stored)));
+        assert_eq!(of(ErrorCode::None, -1), (at.clone(), Ok(None)));
         let unstable = ErrorCode::UnstableOffsetCommit;
-        assert_eq!(told(unstable, -1), (at, Err(unstable)));
+        assert_eq!(of(unstable, -1), (at, Err(unstable)));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::request::{self, Sent};
 use super::shared::{Closing, Shared};
 use super::{BatchReport, CloseReport, coordinate};
 use crate::metadata::MetadataRefresher;
-use crate::network::BrokerConnection;
+use crate::network::{BrokerConnection, NetworkError, NetworkErrorKind};
 use crate::telemetry::RunningTelemetry;
 
 /// Events from the thread's tasks, in the order they happened.
@@ -393,13 +393,16 @@ fn request_failed(
     link: &Link,
     inbox: &Inbox,
     request: streamledger_client_core::sender::RequestId,
-    error: &crate::network::NetworkError,
+    error: &NetworkError,
 ) {
     tracing::warn!(broker = %link.broker, %error, "a produce request failed");
     *inbox.shared.unreachable.lock() = Some(error.to_string().into());
     // First the connection, so that nothing more is sent over it.
     link.tell_if_lost(inbox);
-    inbox.push(Event::RequestFailed { request, possibly_sent: error.possibly_sent });
+    inbox.push(match error.kind {
+        NetworkErrorKind::NoCommonVersion(_) => Event::RequestNotSpoken(request),
+        _ => Event::RequestFailed { request, possibly_sent: error.possibly_sent },
+    });
 }
 
 /// Tells the sender of each new view of the cluster, whoever asked for it.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use streamledger_client_core::accumulator::RecordMetadata;
 use streamledger_client_core::transaction::{
@@ -97,7 +97,7 @@ impl Producer {
         offsets: Option<GroupOffsets>,
     ) -> Result<(), TransactionError> {
         if self.0.shared.is_io_thread() {
-            return Err(refused(operation, TransactionErrorKind::WouldDeadlock));
+            return Err(TransactionError::refused(operation, TransactionErrorKind::WouldDeadlock));
         }
         wait(self.operate(operation, offsets))
     }
@@ -112,7 +112,10 @@ impl Producer {
             let shared = &*self.0.shared;
             match &shared.transactions {
                 Some(transactions) => operate(shared, transactions, command).await,
-                None => Err(refused(operation, TransactionErrorKind::NotTransactional)),
+                None => Err(TransactionError::refused(
+                    operation,
+                    TransactionErrorKind::NotTransactional,
+                )),
             }
         }
     }
@@ -139,7 +142,10 @@ async fn operate(
                 let aborted = poll_fn(|context| desk.poll_aborted(context.waker()));
                 if before(aborted, deadline(), wake).await.is_none() {
                     let pending = TransactionOperation::Abort;
-                    return Err(refused(operation, TransactionErrorKind::OtherPending(pending)));
+                    return Err(TransactionError::refused(
+                        operation,
+                        TransactionErrorKind::OtherPending(pending),
+                    ));
                 }
             }
         }
@@ -149,11 +155,6 @@ async fn operate(
         Some(outcome) => outcome.map_err(|error| *error),
         None => Err(*desk.timed_out(operation, begun.elapsed())),
     }
-}
-
-fn refused(operation: TransactionOperation, kind: TransactionErrorKind) -> TransactionError {
-    let waited = Duration::ZERO;
-    TransactionError { operation, kind, attempts: 0, last_error: None, waited }
 }
 
 impl<'a> Transaction<'a> {

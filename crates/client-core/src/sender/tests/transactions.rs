@@ -11,7 +11,10 @@ use crate::idempotence::Identity;
 use crate::sender::Event;
 use crate::transaction::TransactionOperation::{Abort, Begin, Commit, Init, SendOffsets};
 use crate::transaction::TransactionVersion::{V1, V2};
-use crate::transaction::{DeskAnswer, TransactionErrorKind, TransactionState, TransactionVersion};
+use crate::transaction::{
+    DeskAnswer, TransactionApi, TransactionErrorKind, TransactionStage, TransactionState,
+    TransactionVersion,
+};
 
 #[test]
 fn version_1_adds_partitions_first_and_keeps_its_epoch() {
@@ -94,8 +97,12 @@ fn a_commit_waits_for_every_record() {
     assert_eq!(stage.rig.sent.len(), 1, "it lingers no more");
     stage.rig.pass(BACKOFF);
     assert!(stage.rig.questions.is_empty() && stage.hear(Commit).is_none());
+    let stands_at = |stage: &Stage| stage.rig.sender.transaction_progress().unwrap().stage;
+    assert_eq!(stands_at(&stage), TransactionStage::Delivering);
     stage.serve_produce();
     assert_eq!(stage.next_question().as_deref(), Some("commit 0"));
+    let end = TransactionApi::EndTransaction;
+    assert_eq!(stands_at(&stage), TransactionStage::Asking(end));
 }
 
 #[test]

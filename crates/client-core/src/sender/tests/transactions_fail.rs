@@ -9,9 +9,12 @@ use super::stage::Stage;
 use crate::accumulator::AppendError;
 use crate::failure::{FailureReason, FatalError};
 use crate::idempotence::Identity;
+use crate::sender::Event;
 use crate::transaction::TransactionOperation::{Abort, Begin, Commit, Init};
 use crate::transaction::TransactionVersion::{V1, V2};
-use crate::transaction::{AbortCause, TransactionErrorKind, TransactionState, TransactionVersion};
+use crate::transaction::{
+    AbortCause, TransactionErrorKind, TransactionStage, TransactionState, TransactionVersion,
+};
 
 /// With a batch that the leader has refused, and one behind it that was never sent.
 fn with_a_refused_batch(version: TransactionVersion, error: ErrorCode) -> Stage {
@@ -53,6 +56,28 @@ fn a_transaction_with_a_failed_record_can_only_be_aborted(#[case] version: Trans
         (stage.cluster.committed(0), stage.cluster.committed(1)),
         (vec!["again".to_owned()], vec!["good".to_owned()])
     );
+}
+
+/// A cluster with transaction.version=2 has no such leader; Kafka's client ends on it as well.
+#[test]
+fn a_leader_without_the_produce_that_version_2_needs_ends_the_producer_at_once_and_is_named() {
+    let mut stage = Stage::open(V2);
+    let in_flight = stage.rig.append(0, 1);
+    stage.rig.flush();
+    let queued = stage.rig.append(0, 9);
+    stage.ask(Commit).unwrap();
+    let request = stage.rig.sent.pop_front().unwrap().request;
+    stage.rig.handle(Event::RequestNotSpoken(request));
+    let error = stage.hear(Commit).unwrap().unwrap_err();
+    assert!(error.is_fatal() && !error.is_outcome_unknown());
+    assert_eq!(error.stage, TransactionStage::Delivering);
+    assert!(error.to_string().contains("broker 1 has no version of Produce"), "{error}");
+    for delivery in [&in_flight[0], &queued[0]] {
+        let failure = failure(delivery);
+        assert_eq!(failure.reason, FailureReason::Fatal(FatalError::NotSpoken(LEADER)));
+        assert!(!failure.possibly_written, "nothing has left");
+    }
+    assert!(stage.rig.questions.is_empty() && stage.rig.sent.is_empty());
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Dialogue {
             return Applied::Nothing;
         };
         self.capabilities = answer.capabilities.or(self.capabilities);
-        let api = api_of(&question);
+        let api = question.api();
         let reply = match answer.reply {
             TransactionReply::Nothing { possibly_sent } => {
                 return self.not_answered(question, possibly_sent);
@@ -34,10 +34,8 @@ impl Dialogue {
             reply => reply,
         };
         let (verdict, error) = self.judge(api, &reply);
-        if let Some(running) = &mut self.running
-            && error != ErrorCode::None
-        {
-            running.last_error = Some(AttemptError::Broker(error));
+        if error != ErrorCode::None {
+            self.note(|progress| progress.last_error = Some(AttemptError::Broker(error)));
         }
         match verdict {
             TransactionVerdict::Done => {
@@ -95,10 +93,8 @@ impl Dialogue {
 
     /// Nobody answered: the broker may not be the coordinator any more, or not be at all.
     fn not_answered(&mut self, question: Question, possibly_sent: bool) -> Applied {
-        if let Some(running) = &mut self.running {
-            running.last_error =
-                Some(if possibly_sent { AttemptError::NoAnswer } else { AttemptError::NotSent });
-        }
+        let error = if possibly_sent { AttemptError::NoAnswer } else { AttemptError::NotSent };
+        self.note(|progress| progress.last_error = Some(error));
         self.forget_coordinator(&question);
         self.stay_unsure(question, possibly_sent);
         Applied::Again { at_most: None }
@@ -219,17 +215,6 @@ impl Dialogue {
             | (Question::InitProducerId { .. }, _)
             | (Question::EndTransaction { .. }, _) => Applied::Again { at_most: None },
         }
-    }
-}
-
-fn api_of(question: &Question) -> TransactionApi {
-    match question {
-        Question::FindCoordinator(_) => TransactionApi::FindCoordinator,
-        Question::InitProducerId { .. } => TransactionApi::InitProducerId,
-        Question::AddPartitions { .. } => TransactionApi::AddPartitions,
-        Question::AddOffsets { .. } => TransactionApi::AddOffsets,
-        Question::CommitOffsets { .. } => TransactionApi::CommitOffsets,
-        Question::EndTransaction { .. } => TransactionApi::EndTransaction,
     }
 }
 

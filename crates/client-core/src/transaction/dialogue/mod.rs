@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use streamledger_protocol::{BrokerId, GroupId, ProducerIdentity, TopicPartition, TransactionalId};
 
 use super::desk::{SettledOperation, TransactionCommand};
-use super::error::{AbortCause, TransactionError, TransactionErrorKind};
+use super::error::{
+    AbortCause, TransactionError, TransactionErrorKind, TransactionProgress, TransactionStage,
+};
 use super::question::{
     AskedBroker, Capabilities, CoordinatorKey, GroupOffsets, Question, QuestionId,
     TransactionQuestion, TransactionVersion,
 };
 use super::state::{TransactionEvent, TransactionOperation, TransactionState};
-use crate::failure::{AttemptError, FatalError};
+use crate::failure::FatalError;
 
 /// The dialogue of one producer.
 #[derive(Debug)]
@@ -56,8 +58,7 @@ pub(crate) struct Dialogue {
 struct Running {
     operation: TransactionOperation,
     begun: Instant,
-    attempts: u32,
-    last_error: Option<AttemptError>,
+    progress: TransactionProgress,
 }
 
 /// Offsets on their way.
@@ -151,8 +152,8 @@ impl Dialogue {
         self.number
     }
 
-    pub(crate) fn progress(&self) -> Option<(u32, Option<AttemptError>)> {
-        self.running.as_ref().map(|running| (running.attempts, running.last_error))
+    pub(crate) fn progress(&self) -> Option<TransactionProgress> {
+        self.running.as_ref().map(|running| running.progress)
     }
 
     /// Whether the partitions of a transaction have to be added before they are sent to.
@@ -171,7 +172,8 @@ impl Dialogue {
             return Err(self.refusal(operation));
         };
         self.state = next;
-        self.running = Some(Running { operation, begun: now, attempts: 0, last_error: None });
+        self.running =
+            Some(Running { operation, begun: now, progress: TransactionProgress::default() });
         if operation == TransactionOperation::SendOffsets {
             self.offsets = offsets.map(|left| Offsets { left: *left, added: false });
         }
@@ -263,11 +265,11 @@ impl Dialogue {
             TransactionState::InTransaction => self.what_to_add(identity),
             TransactionState::Committing => match self.what_to_add(identity) {
                 Some(question) => Some(question),
-                None if !drained => None,
+                None if !drained => return self.deliver(),
                 None if !self.started => return self.ended(),
                 None => Some(self.end(identity, true)),
             },
-            TransactionState::Aborting if !drained => None,
+            TransactionState::Aborting if !drained => return self.deliver(),
             TransactionState::Aborting => match self.unsure.take() {
                 Some(question) => Some(question),
                 None if self.started && self.renewal < Renewal::Forgotten => {
@@ -280,6 +282,19 @@ impl Dialogue {
         match question {
             Some(question) => Turn::Ask(self.ask(question)),
             None => Turn::Wait(None),
+        }
+    }
+
+    /// Nothing is asked before the records have come to their ends.
+    fn deliver(&mut self) -> Turn {
+        self.note(|progress| progress.stage = TransactionStage::Delivering);
+        Turn::Wait(None)
+    }
+
+    /// Writes down how far the operation has come, if one goes on.
+    fn note(&mut self, note: impl FnOnce(&mut TransactionProgress)) {
+        if let Some(running) = &mut self.running {
+            note(&mut running.progress);
         }
     }
 
@@ -360,11 +375,11 @@ impl Dialogue {
         };
         self.started |= matches!(question, Question::CommitOffsets { .. });
         self.ending |= matches!(question, Question::EndTransaction { .. });
-        if !matches!(question, Question::FindCoordinator(_))
-            && let Some(running) = &mut self.running
-        {
-            running.attempts = running.attempts.saturating_add(1);
-        }
+        let is_attempt = !matches!(question, Question::FindCoordinator(_));
+        self.note(|progress| {
+            progress.stage = TransactionStage::Asking(question.api());
+            progress.attempts = progress.attempts.saturating_add(u32::from(is_attempt));
+        });
         self.questions += 1;
         let id = QuestionId(self.questions);
         self.asked = Some((id, question.clone()));
@@ -432,9 +447,9 @@ impl Dialogue {
         kind: TransactionErrorKind,
     ) -> Option<SettledOperation> {
         let running = self.running.take()?;
-        let Running { operation, begun, attempts, last_error } = running;
+        let Running { operation, begun, progress } = running;
         let waited = now.saturating_duration_since(begun);
-        let error = TransactionError { operation, kind, attempts, last_error, waited };
+        let error = TransactionError::new(operation, kind, progress, waited);
         Some(SettledOperation { operation, outcome: Err(Box::new(error)) })
     }
 
