@@ -25,6 +25,8 @@ pub enum PlantedBug {
     MarkersBeforeFlush,
     /// A marker is answered before it is on disk (KAFKA-17507).
     MarkerAnsweredBeforeFlush,
+    /// A marker of version 2 is taken at an epoch that has been seen (KIP-1228).
+    MarkerAtEqualEpoch,
     /// A coordinator that is loaded does not go on with the markers that were left.
     ForgetMarkersAtLoad,
     /// The end of a transaction is taken from an old epoch of its producer.
@@ -47,7 +49,7 @@ pub enum PlantedBug {
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::KeepTornTail,
         Self::AckBeforeFlush,
         Self::ForgetProducerStateOnRestart,
@@ -58,6 +60,7 @@ impl PlantedBug {
         Self::StableOffsetPastOpenTransaction,
         Self::MarkersBeforeFlush,
         Self::MarkerAnsweredBeforeFlush,
+        Self::MarkerAtEqualEpoch,
         Self::ForgetMarkersAtLoad,
         Self::EndOfOldEpoch,
         Self::BumpEpochTwice,

@@ -469,6 +469,36 @@ fn kafka_17507_and_17877_every_marker_asked_for_is_answered_when_it_is_there() {
 }
 
 #[test]
+fn kip_1228_a_marker_of_version_2_is_refused_at_an_epoch_that_has_been_seen() {
+    let broker = broker();
+    let mut client = RawClient::connect(&broker);
+    client.create_topic("orders", 1, &[]);
+    let producer = init(&mut client, None).unwrap();
+    assert_eq!(send(&mut client, 12, 0, producer, 0, &["open"]), ErrorCode::None);
+    let mut mark = |version: i16, epoch: i16, transaction_version: i8| {
+        let marker = WritableTxnMarker {
+            producer_id: producer.id,
+            producer_epoch: ProducerEpoch(epoch),
+            transaction_result: true,
+            topics: vec![WritableTxnMarkerTopic {
+                name: TopicName::new("orders"),
+                partition_indexes: vec![PartitionIndex(0)],
+            }],
+            coordinator_epoch: 0,
+            transaction_version,
+        };
+        let answer = client.call(version, &WriteTxnMarkersRequest { markers: vec![marker] });
+        answer.markers[0].topics[0].partitions[0].error_code
+    };
+    let outdated = ErrorCode::InvalidProducerEpoch;
+    assert_eq!(mark(2, producer.epoch.0, 2), outdated, "not raised");
+    assert_eq!(mark(2, producer.epoch.0 + 1, 2), ErrorCode::None);
+    assert_eq!(mark(2, producer.epoch.0 + 1, 2), outdated, "it comes again");
+    assert_eq!(mark(2, producer.epoch.0 + 1, 1), ErrorCode::None, "by version 1 it may");
+    assert_eq!(mark(1, producer.epoch.0 + 1, 0), ErrorCode::None, "and who doesn't say");
+}
+
+#[test]
 fn aborted_transactions_of_several_producers_are_told_by_first_offset() {
     let broker = broker();
     let mut client = RawClient::connect(&broker);

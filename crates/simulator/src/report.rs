@@ -191,6 +191,8 @@ counters! {
     markers_lost,
     /// Markers that came twice.
     markers_doubled,
+    /// Markers that came when their transaction was complete.
+    markers_late,
     /// Questions to coordinators, or their answers, that were lost.
     answers_lost,
     /// Answers of coordinators that came when nobody waited for them any more.

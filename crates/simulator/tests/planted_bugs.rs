@@ -50,6 +50,7 @@ found! { transactional_from_seed:
     a_coordinator_that_forgets_markers_is_found: "forget-markers-at-load";
     an_end_by_an_old_epoch_is_found: "end-of-old-epoch";
     an_epoch_raised_twice_is_found: "bump-epoch-twice";
+    a_late_marker_at_an_equal_epoch_is_found: "marker-at-equal-epoch";
     a_transaction_begun_on_an_unknown_end_is_found: "unknown-end-is-done";
     a_commit_before_its_records_is_found: "commit-before-records";
     a_commit_without_a_failed_record_is_found: "commit-without-failed-record";

@@ -210,6 +210,20 @@ fn kafka_17877_markers_that_come_twice_end_one_transaction() {
 }
 
 #[test]
+fn kip_1228_a_marker_of_version_2_that_comes_late_leaves_the_next_transaction_alone() {
+    let mut late = 0;
+    for seed in 0..20 {
+        let mut plan = plan(V2);
+        plan.seed = seed;
+        let mut world = warmed_up(plan);
+        world.double_markers(after(&world, 5000));
+        world.delay_markers(after(&world, 5000));
+        late += all_committed(world).counters.markers_late;
+    }
+    assert!(late > 20, "{late}");
+}
+
+#[test]
 fn kafka_19367_an_epoch_rises_by_one_for_each_transaction_and_each_owner() {
     let mut world = World::new(plan(V2));
     assert!(world.run_until(|world| world.waits_for(0, Init)));

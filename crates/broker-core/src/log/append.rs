@@ -11,7 +11,9 @@ use streamledger_protocol::record_batch::{
 use streamledger_protocol::{ErrorCode, Offset, TimestampMs, TimestampType};
 
 use super::config::LogConfig;
-use super::producer_state::{ProducerBatch, ProducerRefusal, TransactionGuard, TransactionMarker};
+use super::producer_state::{
+    MarkerEpoch, ProducerBatch, ProducerRefusal, TransactionGuard, TransactionMarker,
+};
 
 /// Who hands in record batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +22,10 @@ pub enum AppendOrigin {
     Client,
     /// The leader of the partition: offsets and leader epochs are in the batches already.
     Replication,
-    /// A coordinator of this broker: markers, group offsets, transaction states, metadata.
+    /// A coordinator of this broker: group offsets, transaction states, metadata.
     Coordinator,
+    /// A transaction coordinator, of this broker or another: the marker of a transaction's end.
+    Marker(MarkerEpoch),
 }
 
 /// Why batches are refused. Nothing of them is in the log.
@@ -136,7 +140,7 @@ pub fn validate_batches(
     let batches = match origin {
         AppendOrigin::Client => vec![validate_client(records, config, now, decompressor)?],
         AppendOrigin::Replication => split(&records, decompressor)?,
-        AppendOrigin::Coordinator => {
+        AppendOrigin::Coordinator | AppendOrigin::Marker(_) => {
             let mut batches = split(&records, decompressor)?;
             for batch in &mut batches {
                 check_batch_bytes(batch.bytes.len(), config)?;

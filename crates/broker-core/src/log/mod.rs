@@ -52,7 +52,7 @@ pub use prepared::{
 pub use producer_entry::{ProducerState, RECENT_BATCHES_MAX, RecentBatch, RecentBatches};
 pub use producer_snapshot::{CorruptSnapshot, decode_snapshot, encode_snapshot};
 pub use producer_state::{
-    Appended, ProducerBatch, ProducerRefusal, ProducerStateTable, SequenceVerdict,
+    Appended, MarkerEpoch, ProducerBatch, ProducerRefusal, ProducerStateTable, SequenceVerdict,
     TransactionGuard, TransactionMarker,
 };
 pub use read::{OffsetOutOfRange, ReadLimit, ReadPlan, ReadRange, Selection, select_batches};

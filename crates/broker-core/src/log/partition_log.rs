@@ -173,11 +173,18 @@ impl PartitionLog {
             AppendOrigin::Coordinator => {
                 self.check_coordinator(&valid.batches, valid.guard.as_ref())?;
             }
+            AppendOrigin::Marker(epoch) => {
+                for marker in valid.batches.iter().filter_map(|batch| batch.marker.as_ref()) {
+                    self.producers.check_marker(marker, epoch)?;
+                }
+            }
             AppendOrigin::Replication => self.check_continuous(&valid.batches)?,
         }
         let batches = match valid.origin {
             AppendOrigin::Replication => as_received(valid.batches),
-            AppendOrigin::Client | AppendOrigin::Coordinator => self.give_offsets(valid.batches),
+            AppendOrigin::Client | AppendOrigin::Coordinator | AppendOrigin::Marker(_) => {
+                self.give_offsets(valid.batches)
+            }
         };
         self.prepare(batches, now).map(AppendDecision::Write)
     }
@@ -211,15 +218,10 @@ impl PartitionLog {
         guard: Option<&TransactionGuard>,
     ) -> Result<(), AppendRefusal> {
         for batch in batches {
-            match (&batch.marker, batch.header.producer()) {
-                (Some(marker), _) => self.producers.check_marker(marker)?,
-                (None, Some(producer)) => {
-                    self.producers.check_epoch(producer)?;
-                    if batch.header.attributes.is_transactional() {
-                        self.producers.check_verified(producer, guard)?;
-                    }
-                }
-                (None, None) => {}
+            let Some(producer) = batch.header.producer() else { continue };
+            self.producers.check_epoch(producer)?;
+            if batch.header.attributes.is_transactional() {
+                self.producers.check_verified(producer, guard)?;
             }
         }
         Ok(())

@@ -122,6 +122,18 @@ pub struct TransactionMarker {
     pub committed: bool,
 }
 
+/// How the epoch of a marker stands to that of the records whose transaction it ends. The log does
+/// not tell; who writes the marker does (`transaction_version` of WriteTxnMarkers, KIP-1228).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkerEpoch {
+    /// The same: transactions of version 1.
+    Same,
+    /// Higher: transactions of version 2, and those that the coordinator fences. A marker at an
+    /// epoch that has been seen is late or came before: what is open under that epoch is another
+    /// transaction.
+    Raised,
+}
+
 /// Where an appended batch or marker lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
@@ -254,10 +266,19 @@ impl ProducerStateTable {
     /// Whether a coordinator may write that marker.
     ///
     /// # Errors
-    /// The producer or the coordinator has been fenced.
-    pub fn check_marker(&self, marker: &TransactionMarker) -> Result<(), ProducerRefusal> {
+    /// The producer or the coordinator has been fenced, or the marker has been written before.
+    pub fn check_marker(
+        &self,
+        marker: &TransactionMarker,
+        epoch: MarkerEpoch,
+    ) -> Result<(), ProducerRefusal> {
         let Some(state) = self.producers.get(&marker.producer.id) else { return Ok(()) };
-        self.check_epoch(marker.producer)?;
+        let producer = marker.producer;
+        self.check_epoch(producer)?;
+        let is_late = epoch == MarkerEpoch::Raised && producer.epoch == state.epoch;
+        if is_late && !self.planted.has(PlantedBug::MarkerAtEqualEpoch) {
+            return Err(ProducerRefusal::Fenced { producer, current: state.epoch });
+        }
         if marker.coordinator_epoch < state.coordinator_epoch {
             let (found, current) = (marker.coordinator_epoch, state.coordinator_epoch);
             return Err(ProducerRefusal::CoordinatorFenced { found, current });

@@ -127,14 +127,35 @@ fn a_marker_ends_the_transaction_and_fences_older_coordinators() {
     table.replay(&ProducerBatch { transactional: true, ..batch(0, 0, 9) }, &at(0, 9));
     let outside = ProducerRefusal::OutsideTransaction { producer: identity(7, 0) };
     assert_eq!(table.check(&batch(0, 10, 10)), Err(outside));
-    assert_eq!(table.check_marker(&marker), Ok(()));
+    assert_eq!(table.check_marker(&marker, MarkerEpoch::Same), Ok(()));
     table.replay_marker(&marker, &at(10, 10));
     let aborted = table.transactions().aborted_between(Offset(0), Offset(11));
     assert_eq!((aborted[0].first_offset, aborted[0].last_offset), (Offset(0), Offset(10)));
     assert_eq!(table.check(&batch(0, 10, 10)), Ok(SequenceVerdict::Next));
     let older = TransactionMarker { coordinator_epoch: 2, ..marker };
     let fenced = ProducerRefusal::CoordinatorFenced { found: 2, current: 3 };
-    assert_eq!(table.check_marker(&older), Err(fenced));
+    assert_eq!(table.check_marker(&older, MarkerEpoch::Same), Err(fenced));
+}
+
+#[test]
+fn kip_1228_a_late_marker_of_version_2_does_not_end_the_next_transaction() {
+    let mut table = ProducerStateTable::default();
+    table.replay(&ProducerBatch { transactional: true, ..batch(0, 0, 9) }, &at(0, 9));
+    let marker =
+        TransactionMarker { producer: identity(7, 1), coordinator_epoch: 3, committed: true };
+    let same = TransactionMarker { producer: identity(7, 0), ..marker };
+    let refused = |epoch: i16| {
+        let (producer, current) = (identity(7, epoch), ProducerEpoch(epoch));
+        Err(ProducerRefusal::Fenced { producer, current })
+    };
+    assert_eq!(table.check_marker(&same, MarkerEpoch::Raised), refused(0), "it is not raised");
+    assert_eq!(table.check_marker(&marker, MarkerEpoch::Raised), Ok(()));
+    table.replay_marker(&marker, &at(10, 10));
+    table.replay(&ProducerBatch { transactional: true, ..batch(1, 0, 9) }, &at(11, 20));
+    assert_eq!(table.check_marker(&marker, MarkerEpoch::Raised), refused(1), "it comes again");
+    let next = TransactionMarker { producer: identity(7, 2), ..marker };
+    assert_eq!(table.check_marker(&next, MarkerEpoch::Raised), Ok(()));
+    assert_eq!(table.check_marker(&marker, MarkerEpoch::Same), Ok(()), "by version 1 it would");
 }
 
 #[test]

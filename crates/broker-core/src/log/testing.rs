@@ -120,7 +120,7 @@ impl DiskLog {
 
     pub(super) fn append_marker(&mut self, id: i64, kind: ControlKind) -> AppendOutcome {
         let marker = build_control_batch(kind, identity(id), 0, TimestampMs(5000));
-        self.append_as(marker.into(), AppendOrigin::Coordinator).unwrap()
+        self.append_as(marker.into(), AppendOrigin::Marker(MarkerEpoch::Same)).unwrap()
     }
 
     pub(super) fn roll(&mut self) {

@@ -7,8 +7,9 @@ use streamledger_protocol::{
 };
 
 use super::record::TransactionRecord;
-use super::state::{Transaction, TransactionState};
+use super::state::{ClientVersion, Transaction, TransactionState};
 use crate::key_partition::key_partition;
+use crate::log::MarkerEpoch;
 use crate::planted_bugs::Planted;
 use crate::time::{MonotonicMs, Now};
 
@@ -47,6 +48,8 @@ pub struct MarkerWrite {
     pub coordinator_partition: PartitionIndex,
     /// The producer and the epoch that the markers carry.
     pub producer: ProducerIdentity,
+    /// How that epoch stands to the one of the transaction's records.
+    pub epoch: MarkerEpoch,
     /// Whether the transaction is committed; else it is aborted.
     pub committed: bool,
     /// Where to; a partition that is gone counts as written.
@@ -172,6 +175,10 @@ impl TransactionCoordinator {
             return Some(MarkerWrite {
                 coordinator_partition: self.partition_of(&transactional_id),
                 producer: transaction.producer,
+                epoch: match transaction.client {
+                    ClientVersion::V1 => MarkerEpoch::Same,
+                    ClientVersion::V2 => MarkerEpoch::Raised,
+                },
                 committed,
                 partitions: transaction.partitions.iter().cloned().collect(),
                 transactional_id,

@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use streamledger_broker_core::log::TransactionMarker;
+use streamledger_broker_core::log::{MarkerEpoch, TransactionMarker};
 use streamledger_protocol::messages::write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult,
     WritableTxnMarkerTopicResult,
@@ -33,7 +33,12 @@ impl Api for WriteTxnMarkersRequest {
                 coordinator_epoch: asked.coordinator_epoch,
                 committed: asked.transaction_result,
             };
-            result(asked, |partition| match write_marker(&call.node, &partition, &marker) {
+            // Older versions of the request don't say.
+            let epoch = match asked.transaction_version {
+                ..=1 => MarkerEpoch::Same,
+                2.. => MarkerEpoch::Raised,
+            };
+            result(asked, |partition| match write_marker(&call.node, &partition, &marker, epoch) {
                 Ok((log, last)) => {
                     unflushed.push((place, log, last));
                     ErrorCode::None

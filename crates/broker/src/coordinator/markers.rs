@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use streamledger_broker_core::log::{AppendRefusal, TransactionMarker};
+use streamledger_broker_core::log::{AppendRefusal, MarkerEpoch, TransactionMarker};
 use streamledger_broker_core::transaction::MarkerWrite;
 use streamledger_protocol::record_batch::{ControlKind, build_control_batch};
 use streamledger_protocol::{ErrorCode, Offset, TopicPartition};
@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) enum MarkerRefusal {
     /// There is no such partition (any more).
     Gone,
-    /// A newer life of the producer or of the coordinator has written there.
+    /// It has been written there, or a newer life of the producer or of the coordinator has.
     Outdated(ErrorCode),
     /// The log takes nothing now.
     NotWritten(AppendError),
@@ -66,6 +66,7 @@ pub(crate) fn write_marker(
     node: &Node,
     topic_partition: &TopicPartition,
     marker: &TransactionMarker,
+    epoch: MarkerEpoch,
 ) -> Result<(Arc<Partition>, Offset), MarkerRefusal> {
     let topic = node.topic(&topic_partition.topic).ok_or(MarkerRefusal::Gone)?;
     let log = match node.partition(&topic, topic_partition.partition) {
@@ -79,7 +80,7 @@ pub(crate) fn write_marker(
     };
     let now = node.store.now().wall;
     let batch = build_control_batch(kind, marker.producer, marker.coordinator_epoch, now);
-    let append = || log.append(batch.into(), AppendOrigin::Coordinator);
+    let append = || log.append(batch.into(), AppendOrigin::Marker(epoch));
     let outcome = match node.groups.keeps(topic_partition) {
         true => node.groups.with_marker(topic_partition.partition, marker, append)?,
         false => append()?,
@@ -106,7 +107,7 @@ async fn write_all(node: Arc<Node>, write: MarkerWrite) {
     let mut left = write.partitions.clone();
     let mut pause = FIRST_PAUSE;
     while !left.is_empty() {
-        left = match write_each(&node, &left, &marker).await {
+        left = match write_each(&node, &left, (&marker, write.epoch)).await {
             Some(left) => left,
             None => return,
         };
@@ -132,12 +133,12 @@ async fn write_all(node: Arc<Node>, write: MarkerWrite) {
 async fn write_each(
     node: &Node,
     partitions: &[TopicPartition],
-    marker: &TransactionMarker,
+    (marker, epoch): (&TransactionMarker, MarkerEpoch),
 ) -> Option<Vec<TopicPartition>> {
     let mut left = Vec::new();
     let mut unflushed = Vec::with_capacity(partitions.len());
     for topic_partition in partitions {
-        match write_marker(node, topic_partition, marker) {
+        match write_marker(node, topic_partition, marker, epoch) {
             Ok(written) => unflushed.push(written),
             Err(refusal) if refusal.is_the_end() => return None,
             Err(MarkerRefusal::NotWritten(_)) => left.push(topic_partition.clone()),

@@ -387,7 +387,9 @@ impl Partition {
         let config = self.config();
         let batches = match origin {
             AppendOrigin::Client => recompress(batches, &config),
-            AppendOrigin::Replication | AppendOrigin::Coordinator => batches,
+            AppendOrigin::Replication | AppendOrigin::Coordinator | AppendOrigin::Marker(_) => {
+                batches
+            }
         };
         let valid = with_decompressor(|decompressor| {
             validate_batches(batches, origin, &config, now.wall, decompressor)

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use streamledger_broker_core::log::{
     AppendOrigin, CleanupPolicy, CompactionEffect, CompactionPass, CompactionStanding, FileKind,
-    FileStep, HighWatermarkRule, LogConfig, ReadLimit, Replacement,
+    FileStep, HighWatermarkRule, LogConfig, MarkerEpoch, ReadLimit, Replacement,
 };
 use streamledger_broker_core::planted_bugs::Planted as BrokerPlanted;
 use streamledger_broker_core::time::{MonotonicMs, Now};
@@ -188,7 +188,11 @@ impl World {
         }
         let kind = if committed { ControlKind::Commit } else { ControlKind::Abort };
         let marker = build_control_batch(kind, identity(id), 0, self.now().wall);
-        match self.partition.append(&marker.into(), AppendOrigin::Coordinator, self.now()) {
+        match self.partition.append(
+            &marker.into(),
+            AppendOrigin::Marker(MarkerEpoch::Same),
+            self.now(),
+        ) {
             Ok(outcome) => {
                 self.report.transactions += 1;
                 let marker = Written::Marker { producer: id, committed };

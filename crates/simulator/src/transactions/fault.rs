@@ -26,13 +26,14 @@ pub(super) struct Troubles {
 }
 
 /// What can go wrong by chance, as often as it is listed.
-const KINDS: [Trouble; 15] = [
+const KINDS: [Trouble; 16] = [
     Trouble::Kill,
     Trouble::Kill,
     Trouble::Pause,
     Trouble::Rival,
     Trouble::LoseMarkers,
     Trouble::LateMarkers,
+    Trouble::DoubleMarkers,
     Trouble::DoubleMarkers,
     Trouble::LoseAnswers,
     Trouble::LoseAnswers,
@@ -217,6 +218,8 @@ impl World {
             return vec![first];
         }
         self.counters.markers_doubled += 1;
-        vec![first, self.fault_dice.below(us_max)]
+        // Some come amid the next transaction, some long after it.
+        let again_us_max = self.fault_dice.pick(&[30_000, 200_000, us_max]);
+        vec![first, self.fault_dice.below(again_us_max)]
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use streamledger_broker_core::log::{AppendOrigin, TransactionMarker};
+use streamledger_broker_core::log::{AppendOrigin, MarkerEpoch, TransactionMarker};
 use streamledger_broker_core::planted_bugs::PlantedBug;
 use streamledger_broker_core::transaction::MarkerWrite;
 use streamledger_protocol::record_batch::{ControlKind, build_control_batch};
@@ -29,6 +29,7 @@ pub(crate) struct MarkerOnItsWay {
     job: u64,
     topic_partition: TopicPartition,
     marker: TransactionMarker,
+    epoch: MarkerEpoch,
 }
 
 /// A marker that is in a log and not yet on disk.
@@ -69,12 +70,13 @@ impl World {
             coordinator_epoch: job.coordinator_epoch,
             committed: job.write.committed,
         };
+        let epoch = job.write.epoch;
         let left: Vec<TopicPartition> = job.left.iter().cloned().collect();
         if left.is_empty() && self.complete(number) {
             return;
         }
         for topic_partition in left {
-            self.send_marker(&MarkerOnItsWay { job: number, topic_partition, marker });
+            self.send_marker(&MarkerOnItsWay { job: number, topic_partition, marker, epoch });
         }
         let again = self.now + Duration::from_millis(self.network_dice.between(30, 300));
         self.push_transactional(again, TransactionHappening::MarkersAgain { job: number });
@@ -92,13 +94,16 @@ impl World {
     }
 
     pub(super) fn marker_arrives(&mut self, on_its_way: MarkerOnItsWay) {
-        let MarkerOnItsWay { job, topic_partition, marker } = on_its_way;
+        let MarkerOnItsWay { job, topic_partition, marker, epoch } = on_its_way;
         let Some(slot) = self.cluster.slot(&topic_partition) else { return };
         let Some(transactions) = &self.transactions else { return };
-        // A marker that comes when its transaction is complete went with its connection.
-        if !transactions.jobs.contains_key(&job) {
+        // One of version 1 that comes when its transaction is complete went with its connection;
+        // one of version 2 is told by its epoch.
+        let is_late = !transactions.jobs.contains_key(&job);
+        if epoch == MarkerEpoch::Same && is_late {
             return;
         }
+        self.counters.markers_late += u64::from(is_late);
         let kind = match marker.committed {
             true => ControlKind::Commit,
             false => ControlKind::Abort,
@@ -109,7 +114,7 @@ impl World {
             true => self.take_room(self.partitions[slot].host, batch.len()),
             false => return,
         };
-        let origin = (AppendOrigin::Coordinator, None);
+        let origin = (AppendOrigin::Marker(epoch), None);
         match self.partitions[slot].append(batch.into(), origin, now, free_bytes) {
             Appended::Written { last_offset, .. } => {
                 self.counters.markers += 1;

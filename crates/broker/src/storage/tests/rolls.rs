@@ -1,5 +1,6 @@
 //! What a roll leaves when the power goes, and in which order it reaches the disk.
 
+use streamledger_broker_core::log::MarkerEpoch;
 use streamledger_protocol::record_batch::{ControlKind, build_control_batch};
 
 use super::*;
@@ -159,7 +160,8 @@ fn fsyncs_of_a_roll(with_aborted: bool) -> u64 {
         let guard = Some(partition.transaction_guard(transactional().id).unwrap());
         partition.append_verified(in_transaction(0), AppendOrigin::Client, guard).unwrap();
         let abort = build_control_batch(ControlKind::Abort, transactional(), 0, TimestampMs(1000));
-        let marker = partition.append(abort.into(), AppendOrigin::Coordinator).unwrap();
+        let marker =
+            partition.append(abort.into(), AppendOrigin::Marker(MarkerEpoch::Same)).unwrap();
         wait_for(partition.wait_flushed(marker.last_offset)).unwrap().unwrap();
     }
     let mut sequence = 0;
