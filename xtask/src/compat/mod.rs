@@ -22,6 +22,7 @@ mod secured;
 mod settings;
 mod stock;
 mod telemetry;
+mod toolbox;
 mod tools;
 mod transactions;
 mod workload;
@@ -127,6 +128,9 @@ const SCENARIOS: &[Scenario] = &[
     stock("java-topics", "java", java::topics),
     stock("java-perf-test", "java", java::producer_performance),
     stock("java-get-offsets", "java", java::offsets),
+    stock("java-tools", "java", toolbox::administers),
+    stock("java-tools-txn", "java", toolbox::transactions),
+    stock("java-verifiable", "java", toolbox::verifiable),
     stock("java-transactions", "java", transactions::by_java),
     stock("kill-9-transactions", "java", transactions::by_java_through_kills),
     stock("python-codecs", "python", python::writes_each_codec),

@@ -124,6 +124,20 @@ const GENERAL: &[ConfigSpec] = &[
         "8 MiB, not Kafka's 55: as fast on one machine, and many readers fit in little memory."
     ),
     row!(
+        "follower.replication.throttled.rate",
+        ConfigKind::long_from(0),
+        Some("9223372036854775807"),
+        "Bytes a second at which replicas catch up.",
+        "No limit: there is one node, so nothing is moved. kafka-reassign-partitions sets it."
+    ),
+    row!(
+        "leader.replication.throttled.rate",
+        ConfigKind::long_from(0),
+        Some("9223372036854775807"),
+        "Bytes a second at which replicas are read.",
+        "No limit: there is one node, so nothing is moved. kafka-reassign-partitions sets it."
+    ),
+    row!(
         "listeners",
         ConfigKind::Text,
         None,
@@ -376,6 +390,13 @@ const GENERAL: &[ConfigSpec] = &[
         "32 MiB keeps the broker small; Kafka has no limit."
     ),
     row!(
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        ConfigKind::long_from(0),
+        Some("9223372036854775807"),
+        "Bytes a second at which replicas move between directories.",
+        "No limit: there is one node, so nothing is moved. kafka-reassign-partitions sets it."
+    ),
+    row!(
         "socket.listen.backlog.size",
         ConfigKind::int_from(1),
         Some("128"),
@@ -486,10 +507,19 @@ pub fn broker_config(name: &str) -> Option<&'static ConfigSpec> {
     BROKER_CONFIGS.iter().find(|spec| spec.name == name)
 }
 
-/// Whether a broker setting may change while the broker runs: those that are topics' defaults.
+/// Those that only ever change while the broker runs: what tools set and take back.
+const ONLY_WHILE_RUNNING: [&str; 3] = [
+    "follower.replication.throttled.rate",
+    "leader.replication.throttled.rate",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+];
+
+/// Whether a broker setting may change while the broker runs: those that are topics' defaults, and
+/// those of moving replicas.
 #[must_use]
 pub fn is_dynamic(name: &str) -> bool {
-    TOPIC_CONFIGS.iter().flat_map(|row| row.synonyms).any(|synonym| synonym.name == name)
+    let mut of_topics = TOPIC_CONFIGS.iter().flat_map(|row| row.synonyms);
+    ONLY_WHILE_RUNNING.contains(&name) || of_topics.any(|synonym| synonym.name == name)
 }
 
 /// Checks one broker setting: known here, and well formed.
