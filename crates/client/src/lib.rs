@@ -16,8 +16,8 @@ mod wait;
 pub use admin::{Admin, AdminError, NewPartitions, NewTopic};
 pub use config::{AdminConfig, ConfigError, ConsumerConfig, Password, ProducerConfig, Properties};
 pub use consumer::{
-    Consumer, ConsumerError, ConsumerRecord, ConsumerRecords, OffsetAndTimestamp, Position,
-    RecordView,
+    Assignor, Consumer, ConsumerError, ConsumerRecord, ConsumerRecords, OffsetAndTimestamp,
+    Position, RebalanceListener, RecordView,
 };
 pub use metadata::Unreachable;
 pub use network::{NetworkError, NetworkErrorKind, Token, TokenError, TokenFuture, TokenProvider};

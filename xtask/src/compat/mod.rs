@@ -13,6 +13,7 @@ mod kcat;
 mod kill;
 mod lab;
 mod our_client;
+mod our_groups;
 mod our_transactions;
 mod ours;
 mod peer;
@@ -104,6 +105,20 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-txn-timeout", our_transactions::times_out),
     our_client("ours-txn-killed", our_transactions::survives_its_own_death),
     our_client("ours-txn-restart", our_transactions::survives_the_brokers_death),
+    our_client("ours-assignors", our_groups::assigns_as_java),
+    our_client("ours-group-range", our_groups::by_range),
+    our_client("ours-group-turns", our_groups::by_round_robin),
+    our_client("ours-group-sticky", our_groups::by_sticky),
+    our_client("ours-group-coop", our_groups::by_cooperative_sticky),
+    our_client("ours-group-next", our_groups::by_next_generation),
+    our_client("ours-group-static", our_groups::keeps_static_members),
+    our_client("ours-group-idle", our_groups::puts_out_who_does_not_poll),
+    our_client("ours-group-pattern", our_groups::finds_topics_by_patterns),
+    our_client("ours-group-restart", our_groups::survives_the_coordinator),
+    our_client("ours-java-range", our_groups::beside_java_by_range),
+    our_client("ours-java-sticky", our_groups::beside_java_by_sticky),
+    our_client("ours-java-coop", our_groups::beside_java_by_cooperative_sticky),
+    our_client("ours-java-next", our_groups::beside_java_by_next_generation),
     our_client("ours-settings", settings::are_kafkas),
     only("secured", Kind::Apache, secured::each_way_in),
     only("telemetry", Kind::Apache, telemetry::pushes_metrics),

@@ -30,8 +30,8 @@ pub use settings::{
 };
 pub use spec::{ClientKind, DefaultValue, Importance, SettingSpec, SettingType, Support, WhenSet};
 pub use value::{
-    AutoOffsetReset, InvalidServerAddress, MetadataRecovery, PartitionerName, SecurityProtocol,
-    ServerAddress,
+    AutoOffsetReset, GroupProtocolName, InvalidServerAddress, MetadataRecovery, PartitionerName,
+    SecurityProtocol, ServerAddress,
 };
 
 /// Every setting of Kafka's clients, as this crate knows it.

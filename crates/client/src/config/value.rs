@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::secret::Password;
+use streamledger_client_core::consumer::group::Assignor;
 use streamledger_protocol::{Acks, Codec, IsolationLevel};
 
 /// A typed value that a setting's text becomes.
@@ -116,6 +117,15 @@ pub enum AutoOffsetReset {
     ByDuration(Duration),
 }
 
+/// How members of a group and its coordinator talk (`group.protocol`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupProtocolName {
+    /// A member is elected, and assigns the partitions.
+    Classic,
+    /// The coordinator assigns them (KIP-848).
+    Consumer,
+}
+
 impl SettingValue for Vec<ServerAddress> {
     fn read(text: Option<&str>) -> Option<Self> {
         let addresses = text?.split(',').map(str::trim).filter(|address| !address.is_empty());
@@ -145,6 +155,20 @@ impl SettingValue for Option<Password> {
 impl SettingArgument for Password {
     fn into_text(self) -> String {
         self.reveal().to_owned()
+    }
+}
+
+impl SettingValue for Vec<Assignor> {
+    fn read(text: Option<&str>) -> Option<Self> {
+        let names = text?.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let assignors: Self = names.map(Assignor::from_text).collect::<Option<_>>()?;
+        (!assignors.is_empty()).then_some(assignors)
+    }
+}
+
+impl SettingArgument for &[Assignor] {
+    fn into_text(self) -> String {
+        self.iter().map(|assignor| assignor.class()).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -240,6 +264,7 @@ read_and_written_by_words! {
         Plaintext = "PLAINTEXT", Ssl = "SSL", SaslPlaintext = "SASL_PLAINTEXT",
         SaslSsl = "SASL_SSL",
     }
+    GroupProtocolName, unset None, { Classic = "classic", Consumer = "consumer" }
     MetadataRecovery, unset None, { Rebootstrap = "rebootstrap", None = "none" }
     PartitionerName, unset Some(Self::Default), {
         Default = "default" | "murmur2_random"

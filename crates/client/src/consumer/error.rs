@@ -39,6 +39,62 @@ pub enum ConsumerError {
         /// Why.
         code: ErrorCode,
     },
+    /// The configuration has no `group.id`: set one to subscribe and to commit.
+    #[error("there is no group.id; set one to subscribe to topics and to commit offsets")]
+    NoGroup,
+    /// The coordinator refuses this consumer as a member. Subscribe again once that is mended.
+    #[error("group {group} doesn't take this consumer: {}", refusal(*code, message.as_deref()))]
+    MembershipRefused {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        code: ErrorCode,
+        /// What the coordinator says about it, if anything.
+        message: Option<String>,
+    },
+    /// The coordinator minds something about the subscription. The consumer stays a member: poll
+    /// on, or subscribe otherwise.
+    #[error("group {group}: {}", refusal(*code, message.as_deref()))]
+    MembershipMinded {
+        /// The group.
+        group: GroupId,
+        /// What.
+        code: ErrorCode,
+        /// What the coordinator says about it, if anything.
+        message: Option<String>,
+    },
+    /// The group's leader wrote an assignment that isn't one. The consumer joins again: poll on.
+    #[error("group {group}: the leader's assignment can't be read")]
+    UnreadableAssignment {
+        /// The group.
+        group: GroupId,
+    },
+    /// The group has gone on without this consumer, which was silent or busy for too long. Nothing
+    /// was stored; others read on from what was before. Poll to join again; make batches smaller or
+    /// `max.poll.interval.ms` longer if it happens often.
+    #[error("this consumer is no member of group {group} any more, so nothing is stored: {code}")]
+    NotAMember {
+        /// The group.
+        group: GroupId,
+        /// What the coordinator says.
+        code: ErrorCode,
+    },
+    /// The group shares its partitions out anew and waits for this consumer: poll, then commit
+    /// what is still assigned.
+    #[error("group {group} is rebalancing; poll, then commit what is still assigned")]
+    Rebalancing {
+        /// The group.
+        group: GroupId,
+    },
+    /// The pattern of topics is no regular expression.
+    #[error("not a pattern: {0}")]
+    InvalidPattern(String),
+    /// [`wake_up`](super::Consumer::wake_up) was called. Poll on, or stop.
+    #[error("the poll was ended by wake_up")]
+    WokenUp,
+    /// The consumer is closed. Make another.
+    #[error("the consumer is closed")]
+    Closed,
     /// Records can't be read. Seek to go on: past them, to `skip_to`, or elsewhere.
     #[error("{topic_partition}: can't read offset {offset}: {fault}{}", how_to_skip(*skip_to))]
     Unreadable {
@@ -86,6 +142,13 @@ pub enum ConsumerError {
     /// The consumer's I/O thread has ended.
     #[error("the consumer's thread has ended")]
     Ended,
+}
+
+fn refusal(code: ErrorCode, message: Option<&str>) -> String {
+    match message {
+        Some(message) => format!("{}: {}", code.name(), message.trim_end_matches('.')),
+        None => code.to_string(),
+    }
 }
 
 fn how_to_skip(skip_to: Option<Offset>) -> String {

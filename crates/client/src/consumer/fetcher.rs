@@ -1,12 +1,13 @@
 //! Drives the fetching on the I/O thread: performs what the core decides, and tells it what came.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use streamledger_client_core::cluster::Broker;
 use streamledger_client_core::consumer::{
     Effect, Event, FetchConfig, FetchState, FoundOffset, Generation, OffsetReset, PartitionToFetch,
@@ -14,6 +15,7 @@ use streamledger_client_core::consumer::{
 };
 use streamledger_client_core::partitioner::SeededRandom;
 use streamledger_client_core::sender::Backoff;
+use streamledger_client_core::transaction::ConsumerGroupMetadata;
 use streamledger_protocol::messages::fetch::{FetchPartition, FetchTopic, PartitionData};
 use streamledger_protocol::messages::{FetchRequest, FetchResponse};
 use streamledger_protocol::{
@@ -22,6 +24,7 @@ use streamledger_protocol::{
 use tokio::sync::Notify;
 
 use super::ConsumerError;
+use super::group::Membership;
 use super::inbox::{Inbox, Item};
 use crate::config::{AutoOffsetReset, ClientSettings, ConsumerConfig, ConsumerSettings};
 use crate::metadata::{MetadataRefresher, Unreachable};
@@ -38,7 +41,11 @@ pub(super) struct Fetcher {
     /// Connections of their own for fetches, as nothing is answered behind one that waits for
     /// records.
     fetches: ConnectionPool,
-    inbox: Arc<Inbox>,
+    pub(super) inbox: Arc<Inbox>,
+    /// Without a `group.id` there is none.
+    pub(super) group: Option<Membership>,
+    /// The membership, for those who send it beside offsets.
+    pub(super) metadata: Arc<Mutex<ConsumerGroupMetadata>>,
     state: RefCell<FetchState>,
     /// Why metadata could not be had last.
     last_unreachable: RefCell<Unreachable>,
@@ -49,7 +56,11 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn new(config: &ConsumerConfig, inbox: Arc<Inbox>) -> Self {
+    pub(super) fn new(
+        config: &ConsumerConfig,
+        inbox: Arc<Inbox>,
+        metadata: Arc<Mutex<ConsumerGroupMetadata>>,
+    ) -> Self {
         let client = config.client().clone();
         let own = ConsumerSettings::clone(config);
         let mut network = NetworkConfig::new(&client, config.connections());
@@ -57,6 +68,7 @@ impl Fetcher {
         network.fetch_response_bytes_max =
             twice.clamp(RESPONSE_BYTES_MAX, i32::MAX.cast_unsigned());
         let fetches = ConnectionPool::new(network.clone());
+        let group = Membership::new(&client, &own, ConnectionPool::new(network.clone()));
         let pool = ConnectionPool::new(network);
         let refresher = MetadataRefresher::start(&client, own.allow_auto_create_topics, pool);
         let random = Arc::new(SeededRandom::new(RandomState::new().hash_one(0_u8)));
@@ -67,6 +79,8 @@ impl Fetcher {
             refresher,
             fetches,
             inbox,
+            group,
+            metadata,
             state: RefCell::new(state),
             last_unreachable: RefCell::new(Unreachable::new(Vec::new())),
             last_failures: RefCell::default(),
@@ -78,12 +92,31 @@ impl Fetcher {
     pub(super) fn begin(self: &Rc<Self>) {
         tokio::task::spawn_local(Rc::clone(self).keep_time());
         tokio::task::spawn_local(Rc::clone(self).hear_metadata());
+        if self.group.is_some() {
+            tokio::task::spawn_local(Rc::clone(self).keep_group_time());
+        }
     }
 
     pub(super) fn assign(self: &Rc<Self>, partitions: Vec<(TopicPartition, Generation, Position)>) {
         self.handle(Event::Assign(partitions));
-        let state = self.state.borrow();
-        let topics: Vec<TopicName> = state.topics().cloned().collect();
+        self.retain_topics();
+    }
+
+    /// Reads other partitions beside those that stay, or some less.
+    pub(super) fn add(self: &Rc<Self>, event: Event) {
+        self.handle(event);
+        self.retain_topics();
+        // What is known of the leaders needn't be asked for again.
+        let snapshot = self.refresher.snapshot();
+        if snapshot.generation() > 0 {
+            self.handle(Event::Metadata(snapshot));
+        }
+    }
+
+    /// Forgets topics that nobody wants any more.
+    fn retain_topics(&self) {
+        let mut topics: BTreeSet<TopicName> = self.state.borrow().topics().cloned().collect();
+        topics.extend(self.group.iter().flat_map(Membership::wanted_topics));
         self.refresher.retain_topics(|topic| topics.contains(topic));
     }
 
@@ -160,6 +193,7 @@ impl Fetcher {
             let snapshot = self.refresher.snapshot();
             if snapshot.generation() != generation {
                 generation = snapshot.generation();
+                self.hear_topics(&snapshot);
                 self.handle(Event::Metadata(snapshot));
             }
         }

@@ -1,16 +1,20 @@
 //! The consumer: reads partitions that are assigned to it, blocking and async.
 //!
 //! What to fetch is decided by `client-core/consumer` and done on the I/O thread; what came is read
-//! lazily, on the thread that polls. Groups will assign partitions through the same door as
-//! [`Consumer::assign`].
+//! lazily, on the thread that polls. A group's membership is decided by
+//! `client-core/consumer/group`, kept up on the I/O thread (`group/`), and its partitions come and
+//! go on the thread that polls (`rebalance`).
 
 mod committed;
 mod error;
 mod fetcher;
+mod group;
 mod inbox;
 mod offsets;
 mod poll;
+mod rebalance;
 mod record;
+mod subscribe;
 
 #[cfg(test)]
 mod tests;
@@ -20,8 +24,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use streamledger_client_core::consumer::{Event, Lookup};
-use streamledger_client_core::transaction::CommittedOffset;
+use streamledger_client_core::transaction::{CommittedOffset, ConsumerGroupMetadata};
 use streamledger_protocol::{GroupId, Offset, TimestampMs, TopicName, TopicPartition};
 
 use crate::config::ConsumerConfig;
@@ -29,10 +34,15 @@ use crate::io_thread::IoThread;
 use crate::wait::wait;
 use fetcher::Fetcher;
 use inbox::Inbox;
+use subscribe::GroupHandle;
 
 pub use error::ConsumerError;
+pub use rebalance::RebalanceListener;
 pub use record::{ConsumerRecord, ConsumerRecords, RecordView};
 pub use streamledger_client_core::consumer::Position;
+pub use streamledger_client_core::consumer::group::{
+    Assignor, GroupMember, MemberAssignment, MemberSubscription,
+};
 
 /// Reads records. Cheap to clone, and to be used from any thread; clones share one position.
 ///
@@ -59,6 +69,8 @@ pub struct Consumer {
     thread: IoThread<Fetcher>,
     inbox: Arc<Inbox>,
     records_max: usize,
+    /// Without a `group.id` there is none.
+    group: Option<Arc<GroupHandle>>,
 }
 
 /// A record found by its timestamp.
@@ -81,17 +93,24 @@ impl Consumer {
         }
         let inbox = Arc::new(Inbox::new(config.isolation_level, config.check_crcs));
         let records_max = config.max_poll_records;
+        let group = GroupHandle::new(&config).map(Arc::new);
+        let metadata = match &group {
+            Some(group) => Arc::clone(&group.metadata),
+            None => Arc::new(Mutex::new(ConsumerGroupMetadata::new(""))),
+        };
         let shared = Arc::clone(&inbox);
-        let thread =
-            IoThread::start("streamledger-consumer", move || Fetcher::new(&config, shared));
+        let make = move || Fetcher::new(&config, shared, metadata);
+        let thread = IoThread::start("streamledger-consumer", make);
         let thread = thread.map_err(|error| ConsumerError::NotStarted(error.to_string()))?;
-        let consumer = Self { thread, inbox, records_max };
+        let consumer = Self { thread, inbox, records_max, group };
         consumer.on_io_thread(|fetcher| fetcher.begin());
         Ok(consumer)
     }
 
-    /// Reads these partitions from these positions, and no others any more. Returns at once.
+    /// Reads these partitions from these positions, and no others any more. Returns at once. A
+    /// subscription ends with it, without its listener being told.
     pub fn assign(&self, partitions: &[(TopicPartition, Position)]) {
+        self.end_subscription();
         let assigned = self.inbox.assign(partitions);
         self.on_io_thread(move |fetcher| fetcher.assign(assigned));
     }

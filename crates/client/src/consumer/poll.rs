@@ -11,14 +11,16 @@ use streamledger_protocol::record_batch::RecordRef;
 
 use super::inbox::Waiter;
 use super::{Consumer, ConsumerError, ConsumerRecord, ConsumerRecords, RecordView};
-use crate::wait::wait_until;
+use crate::wait::{wait, wait_until};
 
 pub(super) fn poll(
     consumer: &Consumer,
     timeout: Duration,
 ) -> Result<ConsumerRecords, ConsumerError> {
+    let _polling = consumer.begin_poll()?;
     let deadline = Instant::now().checked_add(timeout);
     loop {
+        wait(consumer.take_steps())?;
         let records = take(consumer)?;
         let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
         if !records.is_empty() || is_over {
@@ -32,8 +34,10 @@ pub(super) async fn poll_async(
     consumer: &Consumer,
     timeout: Duration,
 ) -> Result<ConsumerRecords, ConsumerError> {
+    let _polling = consumer.begin_poll()?;
     let mut timer = None;
     loop {
+        consumer.take_steps().await?;
         let records = take(consumer)?;
         if !records.is_empty() || timeout.is_zero() {
             return Ok(records);
@@ -45,6 +49,7 @@ pub(super) async fn poll_async(
         let delivery = pin!(Delivery { consumer, waiter: None });
         if let Either::Left((over, _)) = select(timer.as_mut(), delivery).await {
             over?;
+            consumer.take_steps().await?;
             return take(consumer);
         }
     }
@@ -55,8 +60,10 @@ pub(super) fn poll_with(
     timeout: Duration,
     mut visit: impl FnMut(RecordView<'_>),
 ) -> Result<usize, ConsumerError> {
+    let _polling = consumer.begin_poll()?;
     let deadline = Instant::now().checked_add(timeout);
     loop {
+        wait(consumer.take_steps())?;
         let record_count = read(consumer, |batch, record| visit(RecordView::new(batch, record)))?;
         let is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
         if record_count > 0 || is_over {

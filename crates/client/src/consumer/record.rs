@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 use streamledger_client_core::consumer::BatchOfRecords;
+use streamledger_client_core::transaction::CommittedOffset;
 use streamledger_protocol::record_batch::{Headers, RecordRef};
 use streamledger_protocol::{LeaderEpoch, Offset, TimestampMs, TimestampType, TopicPartition};
 
@@ -46,6 +47,15 @@ impl ConsumerRecord {
                 .collect(),
             leader_epoch: batch.leader_epoch,
         }
+    }
+}
+
+impl ConsumerRecord {
+    /// What to commit when this record is done: the offset of the next.
+    #[must_use]
+    pub fn next_offset(&self) -> CommittedOffset {
+        let (offset, leader_epoch) = (self.offset.next(), self.leader_epoch);
+        CommittedOffset { offset, leader_epoch, metadata: None }
     }
 }
 

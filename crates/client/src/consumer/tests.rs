@@ -1,5 +1,7 @@
 //! The consumer against brokers that behave, move, stall, lie and come back.
 
+mod group;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;

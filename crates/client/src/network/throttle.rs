@@ -5,11 +5,14 @@ use streamledger_protocol::ApiVersion;
 use streamledger_protocol::message::Response;
 use streamledger_protocol::messages::{
     AddOffsetsToTxnResponse, AddPartitionsToTxnResponse, ApiVersionsResponse,
-    CreatePartitionsResponse, CreateTopicsResponse, DeleteTopicsResponse, DescribeClusterResponse,
-    DescribeConfigsResponse, DescribeTopicPartitionsResponse, EndTxnResponse, FetchResponse,
-    FindCoordinatorResponse, GetTelemetrySubscriptionsResponse, InitProducerIdResponse,
-    ListOffsetsResponse, MetadataResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse,
-    ProduceResponse, PushTelemetryResponse, TxnOffsetCommitResponse,
+    ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatResponse, CreatePartitionsResponse,
+    CreateTopicsResponse, DeleteGroupsResponse, DeleteTopicsResponse, DescribeClusterResponse,
+    DescribeConfigsResponse, DescribeGroupsResponse, DescribeTopicPartitionsResponse,
+    EndTxnResponse, FetchResponse, FindCoordinatorResponse, GetTelemetrySubscriptionsResponse,
+    HeartbeatResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse,
+    ListGroupsResponse, ListOffsetsResponse, MetadataResponse, OffsetCommitResponse,
+    OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse,
+    PushTelemetryResponse, SyncGroupResponse, TxnOffsetCommitResponse,
 };
 
 /// A response that may say for how long the client shall send nothing (KIP-219).
@@ -52,4 +55,15 @@ throttled! {
     DescribeTopicPartitionsResponse: 0,
     GetTelemetrySubscriptionsResponse: 0,
     PushTelemetryResponse: 0,
+    JoinGroupResponse: 3,
+    SyncGroupResponse: 2,
+    HeartbeatResponse: 2,
+    LeaveGroupResponse: 2,
+    ConsumerGroupHeartbeatResponse: 0,
+    OffsetCommitResponse: 4,
+    OffsetDeleteResponse: 0,
+    ListGroupsResponse: 2,
+    DescribeGroupsResponse: 2,
+    ConsumerGroupDescribeResponse: 0,
+    DeleteGroupsResponse: 1,
 }

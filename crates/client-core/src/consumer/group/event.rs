@@ -74,7 +74,6 @@ pub enum GroupEvent {
 
 /// What the coordinator is asked.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum GroupQuestion {
     /// To join a classic group.
     Join(JoinGroupRequest),
@@ -90,7 +89,6 @@ pub enum GroupQuestion {
 
 /// What it answers.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum GroupAnswer {
     /// To a join.
     Join(JoinGroupResponse),
@@ -119,7 +117,6 @@ pub enum Step {
 /// What the shell is to do. Effects are performed in the order they are given.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use = "an effect that isn't performed is lost"]
-#[non_exhaustive]
 pub enum GroupEffect {
     /// Find the group's coordinator; answer with `CoordinatorFound` or `AskFailed`.
     FindCoordinator(AskId),

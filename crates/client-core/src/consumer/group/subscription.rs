@@ -90,7 +90,7 @@ impl MemberAssignment {
     pub fn encode(&self) -> Bytes {
         let mut w = Writer::new();
         w.put_i16(VERSION);
-        put_partitions(&mut w, &self.partitions);
+        put_in_order(&mut w, &self.partitions);
         put_user_data(&mut w, self.user_data.as_ref());
         w.finish().into_bytes()
     }
@@ -163,15 +163,31 @@ fn put_user_data(w: &mut Writer, user_data: Option<&Bytes>) {
     }
 }
 
+/// Topic by topic as they come, each with its partitions as they come.
+fn put_in_order(w: &mut Writer, partitions: &[TopicPartition]) {
+    let mut topics: Vec<(&TopicName, Vec<PartitionIndex>)> = Vec::new();
+    for at in partitions {
+        match topics.iter_mut().find(|(topic, _)| **topic == at.topic) {
+            Some((_, indexes)) => indexes.push(at.partition),
+            None => topics.push((&at.topic, vec![at.partition])),
+        }
+    }
+    put_topics(w, topics);
+}
+
 /// Topic by topic, each with its partitions, both sorted.
 fn put_partitions(w: &mut Writer, partitions: &[TopicPartition]) {
     let mut topics: BTreeMap<&TopicName, Vec<PartitionIndex>> = BTreeMap::new();
     for at in partitions {
         topics.entry(&at.topic).or_default().push(at.partition);
     }
+    topics.values_mut().for_each(|indexes| indexes.sort_unstable());
+    put_topics(w, topics.into_iter().collect());
+}
+
+fn put_topics(w: &mut Writer, topics: Vec<(&TopicName, Vec<PartitionIndex>)>) {
     put_count(w, topics.len());
-    for (topic, mut indexes) in topics {
-        indexes.sort_unstable();
+    for (topic, indexes) in topics {
         put_text(w, topic.as_str());
         put_count(w, indexes.len());
         indexes.iter().for_each(|index| w.put_i32(index.0));

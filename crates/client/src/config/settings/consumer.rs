@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use streamledger_client_core::consumer::group::Assignor;
 use streamledger_protocol::IsolationLevel;
 
 use super::{settings, settings_without_effect};
@@ -12,7 +13,7 @@ use crate::config::settings::ClientSettings;
 use crate::config::spec::{
     ANY_INT, CONSUMER, ClientKind, INT_FROM_0, INT_FROM_1, SettingType, Support, WhenSet,
 };
-use crate::config::value::AutoOffsetReset;
+use crate::config::value::{AutoOffsetReset, GroupProtocolName};
 
 settings! {
     /// Settings of the consumer.
@@ -66,6 +67,64 @@ settings! {
     "allow.auto.create.topics", CONSUMER, SettingType::Boolean, default "true", Medium;
     does "Whether asking for a topic that isn't there may create it, if the broker allows it.";
     why "a reader may start before the first writer.";
+
+    group_id: Option<String>, set by &str,
+    "group.id", CONSUMER, SettingType::Text, default nothing, High;
+    does "The group whose members share the partitions and whose offsets are committed.";
+    why "without a group a consumer reads what it is assigned, from where it is told to.";
+
+    group_instance_id: Option<String>, set by &str,
+    "group.instance.id", CONSUMER, SettingType::Text, default nothing, Medium;
+    does "A member's name that survives its restarts, so that they cause no rebalance (KIP-345).";
+    why "names must be handed out, one for each process.";
+
+    group_protocol: GroupProtocolName, set by GroupProtocolName,
+    "group.protocol", CONSUMER, SettingType::ChoiceAnyCase(&["classic", "consumer"]),
+    default "classic", High;
+    does "Which group protocol is spoken: classic, or consumer for the next generation (KIP-848).";
+    why "older brokers speak only the classic one.";
+
+    group_remote_assignor: Option<String>, set by &str,
+    "group.remote.assignor", CONSUMER, SettingType::Text, default nothing, Medium;
+    does "Which of the broker's assignors shares the partitions out (KIP-848).";
+    why "the broker has a choice of its own.";
+
+    partition_assignment_strategy: Vec<Assignor>, set by &[Assignor],
+    "partition.assignment.strategy", CONSUMER, SettingType::List,
+    default "class org.apache.kafka.clients.consumer.RangeAssignor,\
+             class org.apache.kafka.clients.consumer.CooperativeStickyAssignor", Medium;
+    does "Which assignors the members of a classic group offer, best first.";
+    why "ranges for all, and a way to the cooperative one in a single rolling restart.";
+
+    enable_auto_commit: bool, set by bool,
+    "enable.auto.commit", CONSUMER, SettingType::Boolean, default "true", Medium;
+    does "Whether offsets are committed now and then without being asked, if there is a group.id.";
+    why "a first program needs no commit; one that counts its records sets false.";
+
+    auto_commit_interval: Duration, set by Duration,
+    "auto.commit.interval.ms", CONSUMER, INT_FROM_0, default "5000", Low;
+    does "How often offsets are committed without being asked.";
+    why "after a crash at most five seconds are read again.";
+
+    session_timeout: Duration, set by Duration,
+    "session.timeout.ms", CONSUMER, ANY_INT, default "45000", High;
+    does "After how long without a heartbeat a member counts as gone (classic).";
+    why "a broker's restart and a short partition of the network pass without a rebalance.";
+
+    heartbeat_interval: Duration, set by Duration,
+    "heartbeat.interval.ms", CONSUMER, ANY_INT, default "3000", High;
+    does "How often a member says that it is alive (classic).";
+    why "a rebalance is noticed within three seconds.";
+
+    max_poll_interval: Duration, set by Duration,
+    "max.poll.interval.ms", CONSUMER, INT_FROM_1, default "300000", Medium;
+    does "After how long without a poll a member gives its partitions back.";
+    why "a member that hangs is replaced, and five minutes of work for one poll are allowed.";
+
+    exclude_internal_topics: bool, set by bool,
+    "exclude.internal.topics", CONSUMER, SettingType::Boolean, default "true", Medium;
+    does "Whether a pattern of topics leaves out those that belong to Kafka itself.";
+    why "nobody means __consumer_offsets when asking for all topics.";
 }
 
 settings_without_effect! {
@@ -81,68 +140,6 @@ settings_without_effect! {
     does "The Java class that makes a value of bytes.";
     why "Java has to be told; here a record's value is given as the bytes it is.";
     support DESERIALIZER;
-
-    "group.id", CONSUMER, SettingType::Text, default nothing, High;
-    does "The group whose members share the partitions and whose offsets are committed.";
-    why "without a group a consumer reads what it is assigned, from where it is told to.";
-    support Support::NotYet(
-        "consumer groups are not built in yet: partitions are assigned by hand and no offset is \
-         committed",
-        WhenSet::Note
-    );
-
-    "group.instance.id", CONSUMER, SettingType::Text, default nothing, Medium;
-    does "A member's name that survives its restarts, so that they cause no rebalance (KIP-345).";
-    why "names must be handed out, one for each process.";
-    support GROUPS;
-
-    "group.protocol", CONSUMER, SettingType::ChoiceAnyCase(&["classic", "consumer"]),
-    default "classic", High;
-    does "Which group protocol is spoken: classic, or consumer for the next generation (KIP-848).";
-    why "older brokers speak only the classic one.";
-    support GROUPS;
-
-    "group.remote.assignor", CONSUMER, SettingType::Text, default nothing, Medium;
-    does "Which of the broker's assignors shares the partitions out (KIP-848).";
-    why "the broker has a choice of its own.";
-    support GROUPS;
-
-    "partition.assignment.strategy", CONSUMER, SettingType::List,
-    default "class org.apache.kafka.clients.consumer.RangeAssignor,\
-             class org.apache.kafka.clients.consumer.CooperativeStickyAssignor", Medium;
-    does "Which assignors the members of a classic group offer, best first.";
-    why "ranges for all, and a way to the cooperative one in a single rolling restart.";
-    support GROUPS;
-
-    "enable.auto.commit", CONSUMER, SettingType::Boolean, default "true", Medium;
-    does "Whether offsets are committed now and then without being asked.";
-    why "a first program needs no commit; one that counts its records sets false.";
-    support GROUPS;
-
-    "auto.commit.interval.ms", CONSUMER, INT_FROM_0, default "5000", Low;
-    does "How often offsets are committed without being asked.";
-    why "after a crash at most five seconds are read again.";
-    support GROUPS;
-
-    "session.timeout.ms", CONSUMER, ANY_INT, default "45000", High;
-    does "After how long without a heartbeat a member counts as gone (classic).";
-    why "a broker's restart and a short partition of the network pass without a rebalance.";
-    support GROUPS;
-
-    "heartbeat.interval.ms", CONSUMER, ANY_INT, default "3000", High;
-    does "How often a member says that it is alive (classic).";
-    why "a rebalance is noticed within three seconds.";
-    support GROUPS;
-
-    "max.poll.interval.ms", CONSUMER, INT_FROM_1, default "300000", Medium;
-    does "After how long without a poll a member gives its partitions back.";
-    why "a member that hangs is replaced, and five minutes of work for one poll are allowed.";
-    support GROUPS;
-
-    "exclude.internal.topics", CONSUMER, SettingType::Boolean, default "true", Medium;
-    does "Whether a pattern of topics leaves out those that belong to Kafka itself.";
-    why "nobody means __consumer_offsets when asking for all topics.";
-    support GROUPS;
 
     "client.rack", CONSUMER, SettingType::Text, default "", Low;
     does "Where this consumer is, so that it can read from a replica nearby (KIP-392).";
@@ -165,7 +162,6 @@ settings_without_effect! {
 
 const DESERIALIZER: Support =
     Support::NotNeeded("records are given as bytes, and the program makes of them what it wants");
-const GROUPS: Support = Support::NotYet("consumer groups are not built in yet", WhenSet::Note);
 const SHARE_GROUPS: Support =
     Support::Never("share groups are another kind of consumer", WhenSet::Note);
 
@@ -179,8 +175,9 @@ impl Settings for ConsumerSettings {
     fn reconcile(
         &mut self,
         client: &mut ClientSettings,
-        _values: &mut Resolved,
+        values: &mut Resolved,
     ) -> Result<(), ConfigError> {
+        self.reconcile_group(values)?;
         if self.fetch_max_wait < client.request_timeout {
             return Ok(());
         }
@@ -192,5 +189,47 @@ impl Settings for ConsumerSettings {
                 client.request_timeout.as_millis()
             ),
         })
+    }
+}
+
+impl ConsumerSettings {
+    /// What Kafka's `ConsumerConfig` and `Heartbeat` check.
+    fn reconcile_group(&mut self, values: &Resolved) -> Result<(), ConfigError> {
+        let contradiction = |names: Vec<&'static str>, reason: &str| {
+            Err(ConfigError::Contradiction { names, reason: reason.to_owned() })
+        };
+        if self.group_id.is_none() {
+            if self.enable_auto_commit && values.is_given("enable.auto.commit") {
+                let names = vec!["enable.auto.commit", "group.id"];
+                return contradiction(names, "offsets are a group's; name one to commit them");
+            }
+            self.enable_auto_commit = false;
+        }
+        match self.group_protocol {
+            GroupProtocolName::Classic => {
+                if self.group_remote_assignor.is_some() {
+                    let names = vec!["group.remote.assignor", "group.protocol"];
+                    let reason = "in a classic group a member assigns, not the broker";
+                    return contradiction(names, reason);
+                }
+                if self.heartbeat_interval >= self.session_timeout {
+                    let names = vec!["heartbeat.interval.ms", "session.timeout.ms"];
+                    let reason = "a member would be gone before it says that it is alive";
+                    return contradiction(names, reason);
+                }
+            }
+            GroupProtocolName::Consumer => {
+                let classic = [
+                    "session.timeout.ms",
+                    "heartbeat.interval.ms",
+                    "partition.assignment.strategy",
+                ];
+                if let Some(name) = classic.into_iter().find(|name| values.is_given(name)) {
+                    let reason = "in a next-generation group the broker decides that";
+                    return contradiction(vec![name, "group.protocol"], reason);
+                }
+            }
+        }
+        Ok(())
     }
 }
