@@ -300,3 +300,51 @@ pub(crate) fn kcat(trial: &Trial) -> Outcome<String> {
     ensure!(first.is_disjoint(&second), "records were read twice");
     Ok(format!("{} records by two members after one another", first.len() + second.len()))
 }
+
+/// kafka-consumer-groups: list, describe, reset, delete offsets, delete.
+pub(crate) fn tool(trial: &Trial) -> Outcome<String> {
+    let stage = Stage::new(trial)?;
+    let topic = trial.topic("topic");
+    stage.create(&topic)?;
+    stage.fill(&topic)?;
+    let mut program = trial.tools().go()?;
+    program.args(["group", &stage.broker.bootstrap()]);
+    let mut members = Members::start(program)?;
+    members.join("a", &topic, &topic, &["partition.assignment.strategy=range"])?;
+    members.until_read(RECORDS)?;
+    let groups = |arguments: &[&str]| -> Outcome<String> {
+        let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+        let mut command = trial.tools().java(class)?;
+        command.args(["--bootstrap-server", &stage.broker.bootstrap()]).args(arguments);
+        Ok(process::run(&mut command, b"", LIMIT)?.all_text())
+    };
+    let lines_with = |text: &str, words: &[&str]| {
+        let has_all = |line: &&str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            words.iter().all(|word| fields.contains(word))
+        };
+        text.lines().filter(has_all).count()
+    };
+    let said = groups(&["--list", "--state"])?;
+    ensure!(lines_with(&said, &[&topic, "Stable"]) == 1, "list: {said}");
+    let said = groups(&["--describe", "--group", &topic])?;
+    ensure!(lines_with(&said, &[&topic, "10", "0"]) == PARTITIONS, "describe: {said}");
+    let said = groups(&["--describe", "--group", &topic, "--members", "--verbose"])?;
+    ensure!(lines_with(&said, &[&topic, "6"]) == 1, "members: {said}");
+    let said = groups(&["--delete", "--group", &topic])?;
+    ensure!(said.contains("not empty"), "delete a stable one: {said}");
+    members.stop("a")?;
+    let reset = ["--reset-offsets", "--to-earliest", "--execute", "--topic", &topic];
+    let said = groups(&[&reset[..], &["--group", &topic]].concat())?;
+    ensure!(lines_with(&said, &[&topic, "0"]) == PARTITIONS, "reset: {said}");
+    members.join("b", &topic, &topic, &["partition.assignment.strategy=range"])?;
+    members.until_read(2 * RECORDS)?;
+    members.stop("b")?;
+    let said = groups(&["--delete-offsets", "--group", &topic, "--topic", &topic])?;
+    ensure!(lines_with(&said, &[&topic, "Successful"]) == PARTITIONS, "offsets: {said}");
+    let said = groups(&["--delete", "--group", &topic])?;
+    ensure!(said.contains("successful"), "delete: {said}");
+    let said = groups(&["--list"])?;
+    ensure!(!said.contains(&topic), "it is still there: {said}");
+    Ok("list, describe, members, reset, delete offsets, delete".to_owned())
+}

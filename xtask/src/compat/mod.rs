@@ -156,6 +156,7 @@ const SCENARIOS: &[Scenario] = &[
     stock("java-group", "java", groups::java_classic),
     stock("python-group", "python", groups::python_classic),
     stock("franz-go-group", "franz-go", groups::franz_go),
+    stock("java-groups-tool", "java", groups::tool),
     stock("kill-9-java", "java", kill::under_java),
     stock("kill-9-ours", "streamledger", ours::keeps_order_through_kills),
 ];

@@ -491,7 +491,6 @@ const NOT_HERE: &[(&str, &str)] = &[
     ("process.roles", "the one node is broker and controller"),
     ("remote.*", "there is no tiered storage"),
     ("replica.*", "there is one node"),
-    ("offsets.retention.*", "stored offsets are kept until their topic is deleted"),
     ("sasl.*", "listeners are plaintext in this version"),
     ("security.*", "listeners are plaintext in this version"),
     ("ssl.*", "listeners are plaintext in this version"),

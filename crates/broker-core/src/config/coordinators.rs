@@ -42,6 +42,21 @@ pub(super) const COORDINATORS: &[ConfigSpec] = &[
         "Kafka's."
     ),
     row!(
+        "offsets.retention.check.interval.ms",
+        ConfigKind::long_from(1),
+        Some("600000"),
+        "How often stored offsets are looked at for being too old, in ms.",
+        "Kafka's ten minutes."
+    ),
+    row!(
+        "offsets.retention.minutes",
+        ConfigKind::int_from(1),
+        Some("10080"),
+        "How long offsets are kept once their group has no members, or none that subscribes to \
+         their topic; of consumers outside of groups, since they were stored.",
+        "Kafka's week: a group may be away over a long weekend."
+    ),
+    row!(
         "offsets.topic.num.partitions",
         ConfigKind::Int { min: 1, max: 1000 },
         Some("50"),

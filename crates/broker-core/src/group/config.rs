@@ -20,6 +20,8 @@ pub struct GroupConfig {
     pub groups_max: usize,
     /// streamledger.group.members.max: members of all groups together.
     pub members_max: usize,
+    /// offsets.retention.minutes, in ms.
+    pub offsets_retention_ms: u64,
     /// A bug planted on purpose.
     pub planted: Planted,
 }
@@ -35,6 +37,7 @@ impl Default for GroupConfig {
             group_size_max: 10_000,
             groups_max: 10_000,
             members_max: 100_000,
+            offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
             planted: Planted::default(),
         }
     }

@@ -11,22 +11,27 @@
 //!    decided.
 //! 5. A member that its group has moved on from (by generation, epoch or instance) stores nothing.
 
+mod admin;
 mod classic;
 mod config;
 mod coordinator;
 mod desk;
+mod expiry;
 mod log_record;
 mod offsets;
 mod record;
 mod timers;
 
 #[cfg(test)]
-#[path = "classic_tests.rs"]
+mod admin_tests;
+#[cfg(test)]
 mod classic_tests;
 #[cfg(test)]
-#[path = "offsets_tests.rs"]
 mod offsets_tests;
+#[cfg(test)]
+mod rig;
 
+pub use admin::{DescribedGroup, DescribedMember, ListedGroup};
 pub use classic::{
     GroupState, JoinReply, JoinRequest, JoinedMember, KeptGroup, KeptMember, LeavingMember,
     MemberOfGeneration, Protocol, SyncReply, SyncRequest,

@@ -1,6 +1,6 @@
 //! The offsets that groups have stored, and those that open transactions are about to store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use streamledger_protocol::{
     ErrorCode, GroupId, LeaderEpoch, Offset, PartitionIndex, ProducerId, TimestampMs,
@@ -196,6 +196,70 @@ impl GroupOffsets {
         self.stored.get(group).is_some_and(|stored| stored.contains_key(topic_partition))
     }
 
+    /// Forgets all that a group has stored or is about to store: records of tombstones.
+    #[must_use]
+    pub fn decide_forget_group(&self, group: &GroupId) -> Vec<OffsetRecord> {
+        let stored = self.stored.get(group).into_iter().flat_map(BTreeMap::keys);
+        let partitions: BTreeSet<&TopicPartition> =
+            stored.chain(self.pending_of(group).flat_map(BTreeMap::keys)).collect();
+        partitions.into_iter().filter_map(|one| self.decide_forget(group, one)).collect()
+    }
+
+    /// Forgets what a group has stored for a partition: the tombstone, if there is something.
+    #[must_use]
+    pub fn decide_forget(
+        &self,
+        group: &GroupId,
+        topic_partition: &TopicPartition,
+    ) -> Option<OffsetRecord> {
+        let is_there = self.has(group, topic_partition)
+            || self.pending_of(group).any(|pending| pending.contains_key(topic_partition));
+        is_there.then(|| OffsetRecord {
+            group: group.clone(),
+            topic_partition: topic_partition.clone(),
+            offset: None,
+        })
+    }
+
+    /// Forgets what a group has stored where `is_expired` says so and no open transaction is about
+    /// to store anew.
+    #[must_use]
+    pub fn decide_expire(
+        &self,
+        group: &GroupId,
+        is_expired: impl Fn(&TopicPartition, &CommittedOffset) -> bool,
+    ) -> Vec<OffsetRecord> {
+        let stored = self.stored.get(group).into_iter().flatten();
+        stored
+            .filter(|(partition, stored)| {
+                is_expired(partition, &stored.committed) && !self.is_pending(group, partition)
+            })
+            .filter_map(|(partition, _)| self.decide_forget(group, partition))
+            .collect()
+    }
+
+    /// The groups that have stored offsets.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupId> {
+        self.stored.keys()
+    }
+
+    /// Whether a group has stored offsets, or is about to.
+    #[must_use]
+    pub fn has_group(&self, group: &GroupId) -> bool {
+        self.count_of_group(group) > 0
+    }
+
+    /// How many offsets a group has stored, and is about to store.
+    #[must_use]
+    pub fn count_of_group(&self, group: &GroupId) -> usize {
+        let pending: usize = self.pending_of(group).map(BTreeMap::len).sum();
+        self.stored.get(group).map_or(0, BTreeMap::len) + pending
+    }
+
+    fn pending_of(&self, group: &GroupId) -> impl Iterator<Item = &OfGroup> {
+        self.pending.values().filter_map(move |pending| pending.get(group))
+    }
+
     /// Forgets what groups stored for the partitions of a topic that is gone: records by group.
     #[must_use]
     pub fn decide_forget_topic(&self, topic: &str) -> Vec<OffsetRecord> {
@@ -231,7 +295,10 @@ impl GroupOffsets {
                 let of_group = pending.entry(group).or_default();
                 of_group.insert(topic_partition, Stored { committed, at });
             }
-            (None, _) => self.forget(&group, &topic_partition),
+            (None, _) => {
+                self.forget(&group, &topic_partition);
+                self.forget_pending(partition, &group, &topic_partition);
+            }
         }
     }
 
@@ -262,6 +329,22 @@ impl GroupOffsets {
             None => {
                 of_group.insert(topic_partition, stored);
                 self.stored_count += 1;
+            }
+        }
+    }
+
+    /// What transactions are about to store is forgotten too: it is older than the tombstone.
+    fn forget_pending(
+        &mut self,
+        partition: PartitionIndex,
+        group: &GroupId,
+        topic_partition: &TopicPartition,
+    ) {
+        let first = (partition, ProducerId(i64::MIN));
+        let last = (partition, ProducerId(i64::MAX));
+        for (_, pending) in self.pending.range_mut(first..=last) {
+            if let Some(of_group) = pending.get_mut(group) {
+                of_group.remove(topic_partition);
             }
         }
     }

@@ -17,3 +17,7 @@ pub(super) const TOPIC_OPERATIONS: i32 = ANYWHERE | 1 << 3 | 1 << 4 | 1 << 6;
 
 /// On the cluster: the above, cluster action and idempotent write.
 pub(super) const CLUSTER_OPERATIONS: i32 = ANYWHERE | 1 << 9 | 1 << 12;
+
+/// On a group: read, delete, describe, and its settings.
+pub(super) const GROUP_OPERATIONS: i32 =
+    1 << 3 | 1 << 6 | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;

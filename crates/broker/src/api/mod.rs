@@ -19,12 +19,14 @@ mod create_acls;
 mod create_partitions;
 mod create_topics;
 mod delete_acls;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_acls;
 mod describe_client_quotas;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
@@ -43,11 +45,13 @@ mod join_group;
 mod leadership;
 mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
 mod list_transactions;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
@@ -72,15 +76,16 @@ use streamledger_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterClientQuotasRequest,
     AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
     AlterUserScramCredentialsRequest, ApiVersionsRequest, CreateAclsRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteAclsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeAclsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
-    DescribeQuorumRequest, DescribeTopicPartitionsRequest, DescribeTransactionsRequest,
-    DescribeUserScramCredentialsRequest, ElectLeadersRequest, EndTxnRequest, FetchRequest,
-    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
-    ListOffsetsRequest, ListPartitionReassignmentsRequest, ListTransactionsRequest,
-    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteAclsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeClientQuotasRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
+    DescribeTransactionsRequest, DescribeUserScramCredentialsRequest, ElectLeadersRequest,
+    EndTxnRequest, FetchRequest, FindCoordinatorRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
     ProduceRequest, SyncGroupRequest, TxnOffsetCommitRequest, UpdateFeaturesRequest,
     WriteTxnMarkersRequest,
 };
@@ -107,6 +112,8 @@ pub(crate) static SERVED: &[ServedApi] = &[
     ServedApi::of::<HeartbeatRequest>(),
     ServedApi::of::<LeaveGroupRequest>(),
     ServedApi::of::<SyncGroupRequest>(),
+    ServedApi::of::<DescribeGroupsRequest>(),
+    ServedApi::of::<ListGroupsRequest>(),
     ServedApi::of::<ApiVersionsRequest>(),
     ServedApi::of::<CreateTopicsRequest>(),
     ServedApi::of::<DeleteTopicsRequest>(),
@@ -126,10 +133,12 @@ pub(crate) static SERVED: &[ServedApi] = &[
     ServedApi::of::<AlterReplicaLogDirsRequest>(),
     ServedApi::of::<DescribeLogDirsRequest>(),
     ServedApi::of::<CreatePartitionsRequest>(),
+    ServedApi::of::<DeleteGroupsRequest>(),
     ServedApi::of::<ElectLeadersRequest>(),
     ServedApi::of::<IncrementalAlterConfigsRequest>(),
     ServedApi::of::<AlterPartitionReassignmentsRequest>(),
     ServedApi::of::<ListPartitionReassignmentsRequest>(),
+    ServedApi::of::<OffsetDeleteRequest>(),
     ServedApi::of::<DescribeClientQuotasRequest>(),
     ServedApi::of::<AlterClientQuotasRequest>(),
     ServedApi::of::<DescribeUserScramCredentialsRequest>(),

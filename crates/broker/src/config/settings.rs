@@ -76,6 +76,8 @@ pub(crate) struct CoordinatorSettings {
     pub(crate) offset_metadata_bytes_max: usize,
     /// streamledger.stored.offsets.max.
     pub(crate) stored_offsets_max: usize,
+    /// offsets.retention.check.interval.ms.
+    pub(crate) offsets_retention_check: Duration,
     /// group.*, and what caps groups.
     pub(crate) groups: GroupConfig,
 }
@@ -202,7 +204,12 @@ impl Settings {
                 offsets_segment_bytes: configs.number("offsets.topic.segment.bytes"),
                 offset_metadata_bytes_max: count("offset.metadata.max.bytes"),
                 stored_offsets_max: count("streamledger.stored.offsets.max"),
+                offsets_retention_check: ms("offsets.retention.check.interval.ms"),
                 groups: GroupConfig {
+                    offsets_retention_ms: configs
+                        .number("offsets.retention.minutes")
+                        .unsigned_abs()
+                        .saturating_mul(60_000),
                     initial_rebalance_delay_ms: configs
                         .number("group.initial.rebalance.delay.ms")
                         .unsigned_abs(),

@@ -241,6 +241,7 @@ pub(super) async fn until_flushed(
 /// A broker's life with its groups' clock, until it stops.
 pub(crate) async fn keep_group_time(node: Arc<Node>, mut stopping: watch::Receiver<bool>) {
     let groups = &node.groups;
+    let mut expiry = tokio::time::interval(node.settings.coordinators.offsets_retention_check);
     loop {
         let now = node.store.now().monotonic;
         let due = groups.read(GroupCoordinator::next_wakeup);
@@ -254,6 +255,9 @@ pub(crate) async fn keep_group_time(node: Arc<Node>, mut stopping: watch::Receiv
         tokio::select! {
             () = due => while groups.step(&node, GroupCoordinator::do_next_due).0 {},
             () = groups.sooner.notified() => {}
+            _ = expiry.tick() => {
+                let ((), _) = groups.step(&node, |groups, now| groups.expire_offsets(now.wall));
+            }
             _ = stopping.wait_for(|&stopping| stopping) => return,
         }
     }

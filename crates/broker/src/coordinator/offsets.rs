@@ -110,6 +110,28 @@ impl Groups {
         Ok(fetched)
     }
 
+    /// Deletes a group and its offsets; told once that is flushed.
+    pub(crate) async fn delete(&self, node: &Node, group: &GroupId) -> Result<(), ErrorCode> {
+        let (deleted, kept) = self.step(node, |groups, _| groups.delete_group(group));
+        deleted?;
+        kept?;
+        self.flushed(node, group).await
+    }
+
+    /// Deletes offsets of a group; told once that is flushed.
+    pub(crate) async fn delete_offsets(
+        &self,
+        node: &Node,
+        group: &GroupId,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<ErrorCode>, ErrorCode> {
+        let (deleted, kept) = self.step(node, |groups, _| groups.delete_offsets(group, partitions));
+        let answers = deleted?;
+        kept?;
+        self.flushed(node, group).await?;
+        Ok(answers)
+    }
+
     /// Forgets what groups stored for a topic that was deleted. Blocks on the disk, not on a flush:
     /// what a crash takes back is an offset of a topic that is gone.
     pub(crate) fn forget_topic(&self, node: &Node, topic: &TopicName) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use streamledger_protocol::{ErrorCode, GroupId, TimestampMs};
 
 use super::member::Member;
-use super::record::KeptGroup;
+use super::record::{self, KeptGroup};
 use super::request::JoinedMember;
 use super::state::{Change, GroupState, next};
 use crate::group::log_record::GroupRecord;
@@ -59,6 +59,16 @@ impl ClassicGroup {
         self.members.values()
     }
 
+    /// Since when it is in its state, by the wall clock.
+    pub(in crate::group) const fn since(&self) -> TimestampMs {
+        self.since
+    }
+
+    /// Whether somebody who was given an id is expected.
+    pub(in crate::group) fn is_awaited(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Members, and ids given out to some that are to come.
     pub(in crate::group) fn occupied_count(&self) -> usize {
         self.members.len() + self.pending.len()
@@ -67,6 +77,25 @@ impl ClassicGroup {
     /// Whether nothing would be lost if it were not in memory: nobody joins it and no log knows it.
     pub(in crate::group) fn is_nothing(&self) -> bool {
         self.kept.is_none() && self.state == GroupState::Empty && self.occupied_count() == 0
+    }
+
+    /// Whether its members are consumers that subscribe to a topic; also where that is not known.
+    pub(in crate::group) fn may_be_subscribed(&self, topic: &str) -> bool {
+        if self.members.is_empty() {
+            return false;
+        }
+        if self.protocol_type() != Some("consumer") {
+            return true;
+        }
+        let subscribes = |member: &Member| {
+            let metadata = match self.protocol() {
+                Some(_) => member.metadata(self.protocol()),
+                None => member.protocols.first().map_or_else(Bytes::new, |p| p.metadata.clone()),
+            };
+            record::subscribed_topics(&metadata)
+                .is_none_or(|topics| topics.iter().any(|subscribed| subscribed == topic))
+        };
+        self.members().any(subscribes)
     }
 
     /// Moves on by the table. A change that cannot be is a fault here, not a client's, so it is

@@ -154,6 +154,20 @@ impl KeptGroup {
     }
 }
 
+/// The topics in what a consumer joins with (ConsumerProtocolSubscription), if it can be read.
+pub(in crate::group) fn subscribed_topics(metadata: &Bytes) -> Option<Vec<String>> {
+    #[derive(Debug, Clone, PartialEq, Message)]
+    #[message(flexible = "none")]
+    struct Subscription {
+        topics: Vec<String>,
+    }
+    let mut r = Reader::new(metadata.clone());
+    let version = r.i16().ok()?;
+    // Later versions add to the end of earlier ones.
+    (version >= 0).then_some(())?;
+    Subscription::decode(&mut r, ApiVersion(0)).ok().map(|subscription| subscription.topics)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +207,14 @@ mod tests {
         assert_eq!(value.as_ref(), expected.concat());
         assert_eq!(KeptGroup::decode(value), Ok(group));
         assert_eq!(encode_key(&GroupId::from("g")).unwrap().as_ref(), b"\x00\x02\x00\x01g");
+    }
+
+    #[test]
+    fn a_subscription_names_its_topics() {
+        let metadata =
+            b"\x00\x01\x00\x00\x00\x02\x00\x01a\x00\x01b\xff\xff\xff\xff\x00\x00\x00\x00";
+        let topics = subscribed_topics(&Bytes::from_static(metadata)).unwrap();
+        assert_eq!(topics, ["a", "b"]);
+        assert_eq!(subscribed_topics(&Bytes::from_static(b"\x00")), None);
     }
 }
