@@ -20,6 +20,7 @@ use crate::config::{BrokerConfig, ListenAddress, Settings};
 use crate::controller::{Controller, METADATA_LOG, MetadataLog, MetadataLogError, random_bytes};
 use crate::coordinator::{Groups, Transactions, keep_group_time, keep_time};
 use crate::faults::Faults;
+use crate::metrics::{BrokerMetrics, RequestCounts};
 use crate::node::Node;
 use crate::server::{BoundListener, ByteBudget, Serving};
 use crate::storage::{LogStore, LogStoreConfig, StorageError};
@@ -144,6 +145,7 @@ impl Broker {
             controller,
             store,
             faults: Faults::new(),
+            requests: RequestCounts::new(),
             transactions: Transactions::new(&settings),
             groups: Groups::new(&settings),
             settings,
@@ -359,6 +361,12 @@ impl RunningBroker {
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.node.faults.clone()
+    }
+
+    /// Its metrics and its health.
+    #[must_use]
+    pub fn metrics(&self) -> BrokerMetrics {
+        BrokerMetrics::new(Arc::clone(&self.node))
     }
 
     /// What stops it from elsewhere.

@@ -21,6 +21,7 @@ use crate::config::Settings;
 use crate::controller::Controller;
 use crate::coordinator::{Groups, InternalTopicError, Transactions};
 use crate::faults::Faults;
+use crate::metrics::RequestCounts;
 use crate::server::ByteBudget;
 use crate::storage::{LogStore, Partition};
 
@@ -40,6 +41,7 @@ pub(crate) struct Node {
     pub(crate) controller: Controller,
     pub(crate) store: LogStore,
     pub(crate) faults: Faults,
+    pub(crate) requests: RequestCounts,
     pub(crate) transactions: Transactions,
     pub(crate) groups: Groups,
     /// Records that were read and not yet sent.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::command::{bench, completions, consume, generate, ingest, produce, serve, topics};
+use crate::command::{bench, completions, consume, generate, ingest, log, produce, serve, topics};
 
 /// The directory of the embedded broker unless told otherwise.
 pub const DATA_DIRECTORY: &str = ".streamledger";
@@ -42,6 +42,8 @@ pub enum Command {
     Produce(produce::ProduceArguments),
     /// List, create, describe or delete topics
     Topics(topics::TopicsArguments),
+    /// Look into the files of a data directory
+    Log(log::LogArguments),
     /// Write made-up data, the same for the same seed
     Generate(generate::GenerateArguments),
     /// Measure throughput and latency

@@ -39,6 +39,8 @@ use tracing_subscriber::EnvFilter;
 /// Which log lines go to stderr, in tracing's syntax (`debug`, `streamledger=trace`); none unless
 /// set.
 const LOG_VARIABLE: &str = "STREAMLEDGER_LOG";
+/// `json` has each of them be one JSON object.
+const LOG_FORMAT_VARIABLE: &str = "STREAMLEDGER_LOG_FORMAT";
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -52,7 +54,11 @@ pub fn main() -> ExitCode {
         }
     };
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match std::env::var(LOG_FORMAT_VARIABLE).as_deref() {
+        Ok("json") => log.json().init(),
+        _ => log.init(),
+    }
     match command::run(arguments.command) {
         Ok(exit) => exit.into(),
         Err(failure) => {

@@ -1,4 +1,5 @@
-//! The producer's metrics over HTTP: `/metrics` for Prometheus, `/health` for whoever watches.
+//! The metrics of a producer or a broker over HTTP: `/metrics` for Prometheus, `/health` for
+//! whoever watches.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -44,7 +45,17 @@ impl MetricsServer {
         quiet: bool,
     ) -> Outcome<Option<MetricsServer>> {
         let Some(address) = arguments.metrics_listen else { return Ok(None) };
-        if !address.ip().is_loopback() && !arguments.insecure_listen {
+        Self::serve(address, arguments.insecure_listen, pages(producer.clone()), quiet).map(Some)
+    }
+
+    /// Serves these pages at an address, which must be a loopback one unless others are allowed.
+    pub fn serve(
+        address: SocketAddr,
+        allows_others: bool,
+        pages: Router,
+        quiet: bool,
+    ) -> Outcome<MetricsServer> {
+        if !address.ip().is_loopback() && !allows_others {
             return Failure::new(
                 Exit::Usage,
                 format!("metrics at {address} could be read by others"),
@@ -53,7 +64,7 @@ impl MetricsServer {
             .remedy("listen on 127.0.0.1, or allow it with --insecure-listen")
             .err();
         }
-        let (server, bound) = listen(address, producer).map_err(|error| {
+        let (server, bound) = listen(address, pages).map_err(|error| {
             Failure::new(Exit::Failed, format!("can't serve metrics at {address}"))
                 .because(&error)
                 .remedy("choose another address with --metrics-listen; port 0 takes a free one")
@@ -61,17 +72,16 @@ impl MetricsServer {
         if !quiet {
             ui::say(format_args!("metrics at http://{bound}/metrics"));
         }
-        Ok(Some(server))
+        Ok(server)
     }
 }
 
-fn listen(address: SocketAddr, producer: &Producer) -> io::Result<(MetricsServer, SocketAddr)> {
+fn listen(address: SocketAddr, pages: Router) -> io::Result<(MetricsServer, SocketAddr)> {
     let listener = TcpListener::bind(address)?;
     let bound = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = oneshot::channel::<()>();
-    let pages = pages(producer.clone());
     let serve = async move {
         let served =
             async { axum::serve(tokio::net::TcpListener::from_std(listener)?, pages).await };

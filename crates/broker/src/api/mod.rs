@@ -63,6 +63,8 @@ mod txn_offset_commit;
 mod update_features;
 mod write_txn_markers;
 
+pub(crate) use describe_log_dirs::disk_bytes;
+
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -308,8 +310,10 @@ pub(crate) async fn dispatch(
     frame: Bytes,
 ) -> Result<Reply, CloseReason> {
     let (header, body) = decode_request_header(frame)?;
-    let served = SERVED.iter().find(|served| served.key.code() == header.api_key);
-    let served = served.ok_or(CloseReason::UnknownApi(header.api_key))?;
+    let place = SERVED.iter().position(|served| served.key.code() == header.api_key);
+    let place = place.ok_or(CloseReason::UnknownApi(header.api_key))?;
+    let served = SERVED.get(place).ok_or(CloseReason::UnknownApi(header.api_key))?;
+    node.requests.count(place);
     let mut call = Call {
         node: Arc::clone(node),
         connection: Arc::clone(connection),

@@ -10,7 +10,7 @@
 use std::fs;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -35,16 +35,6 @@ pub(super) struct CompactionLife {
     standing: Option<CompactionStanding>,
     /// It is damaged, which was said.
     given_up: bool,
-}
-
-/// What compaction did since the start.
-#[derive(Debug, Default)]
-pub(super) struct CompactionCounts {
-    pub(super) passes: AtomicU64,
-    pub(super) bytes_read: AtomicU64,
-    pub(super) bytes_written: AtomicU64,
-    pub(super) segments_replaced: AtomicU64,
-    pub(super) logs_given_up: AtomicU64,
 }
 
 /// The way to the thread.
@@ -173,7 +163,7 @@ impl Partition {
         let text = done.encode();
         self.shared.disk.replace(&path, text.as_bytes(), Durability::Atomic)?;
         self.compaction.lock().standing = Some(done);
-        self.shared.compaction.passes.fetch_add(1, Ordering::Relaxed);
+        self.shared.counts.compactions.fetch_add(1, Ordering::Relaxed);
         tracing::info!(
             partition = %self.topic_partition(), from = %standing.first_dirty,
             to = %done.first_dirty, "compacted"
@@ -201,7 +191,7 @@ impl Partition {
             Ended::Problem(problem) => {
                 tracing::error!(%partition, %problem, "not compacted any more: it is damaged");
                 self.compaction.lock().given_up = true;
-                self.shared.compaction.logs_given_up.fetch_add(1, Ordering::Relaxed);
+                self.shared.counts.logs_given_up.fetch_add(1, Ordering::Relaxed);
             }
             // One that was deleted meanwhile has nothing to be compacted.
             Ended::Io(_) if matches!(*self.state.lock(), LogState::Gone(_)) => {}
@@ -215,7 +205,7 @@ impl Partition {
         cleaner: &Cleaner,
         config: &CleanerConfig,
     ) -> Result<CompactionStanding, Ended> {
-        let counts = &self.shared.compaction;
+        let counts = &self.shared.counts;
         let mut pass = CompactionPass::new(plan, config.map_bytes_max, config.step_bytes);
         let mut throttle =
             Throttle { began: Instant::now(), bytes: 0, bytes_per_second: config.bytes_per_second };
@@ -232,7 +222,7 @@ impl Partition {
                     self.shared.disk.read_at(&file.file, position, bytes, &mut buffer)?;
                     source = Some(file);
                     pass.read(&buffer)?;
-                    counts.bytes_read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+                    counts.cleaner_read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
                     buffer.len()
                 }
                 CompactionEffect::Write { file, position, bytes } => {
@@ -243,7 +233,7 @@ impl Partition {
                     let piece = &mut [IoSlice::new(&bytes)];
                     self.shared.disk.write_at(&written, position, piece)?;
                     output = Some(written);
-                    counts.bytes_written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    counts.cleaner_written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                     bytes.len()
                 }
                 CompactionEffect::Replace(replacement) => {
@@ -287,7 +277,7 @@ impl Partition {
         }
         self.with_open_unused(|open| open.swapping = None)?;
         let replaced = replacement.sources.len() as u64;
-        self.shared.compaction.segments_replaced.fetch_add(replaced, Ordering::Relaxed);
+        self.shared.counts.segments_replaced.fetch_add(replaced, Ordering::Relaxed);
         Ok(())
     }
 

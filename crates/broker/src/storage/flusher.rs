@@ -78,6 +78,7 @@ impl Partition {
             return;
         }
         let Some(round) = self.begin_round() else { return };
+        self.shared.counts.flushes.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.sync(&round) {
             // One that was deleted meanwhile has nothing to flush: its directory is gone.
             if matches!(*self.state.lock(), LogState::Gone(_)) {

@@ -257,6 +257,9 @@ impl Partition {
         if open.settled || !is_flushed {
             return Ok(());
         }
+        if open.epochs_unwritten {
+            self.note_epochs(open);
+        }
         let active = open.log.active_segment();
         self.directory.write_indexes(active.base_offset(), &open.log.index_files(active))?;
         let end = open.log.log_end_offset();

@@ -77,6 +77,7 @@ pub(super) fn open_cold(
                 settled_snapshot,
                 last_used: now.monotonic,
                 unflushed_since: None,
+                epochs_unwritten: false,
             })
         }
         None => {
@@ -254,6 +255,7 @@ pub(super) fn recover(
         settled_snapshot: None,
         last_used: now.monotonic,
         unflushed_since: None,
+        epochs_unwritten: false,
     })
 }
 

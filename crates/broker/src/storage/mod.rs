@@ -36,6 +36,7 @@ pub use errors::{AppendError, ReadError, StorageError, StorageOffline};
 pub use faults::DiskFaults;
 pub use partition::Partition;
 pub use read::ReadOutcome;
+pub use shared::StoreCounts;
 pub use store::LogStore;
 pub use wait::Reached;
 

@@ -50,6 +50,8 @@ pub(super) struct OpenLog {
     /// The offset of the snapshot that was written when it last settled.
     pub(super) settled_snapshot: Option<Offset>,
     pub(super) last_used: MonotonicMs,
+    /// The leader epochs are not those of their checkpoint.
+    pub(super) epochs_unwritten: bool,
     /// When the oldest of what is not flushed was appended.
     pub(super) unflushed_since: Option<MonotonicMs>,
 }
@@ -426,9 +428,12 @@ impl Partition {
             self.roll(open)?;
         }
         self.write(open, &prepared)?;
-        if open.log.written(&prepared, now) {
+        if open.log.written(&prepared, now) || open.epochs_unwritten {
             self.note_epochs(open);
         }
+        let counts = &self.shared.counts;
+        counts.appended_bytes.fetch_add(prepared.bytes() as u64, Ordering::Relaxed);
+        counts.appended_batches.fetch_add(prepared.batches.len() as u64, Ordering::Relaxed);
         open.settled = false;
         open.unflushed_since.get_or_insert(now.monotonic);
         Ok(Appended {
@@ -483,7 +488,8 @@ impl Partition {
     }
 
     /// Writes the checkpoint of the leader epochs. Without it they are found again in the log.
-    fn note_epochs(&self, open: &OpenLog) {
+    pub(super) fn note_epochs(&self, open: &mut OpenLog) {
+        open.epochs_unwritten = false;
         if let Err(error) = self.directory.write_epochs(open.log.leader_epochs()) {
             tracing::warn!(partition = %self.topic_partition, %error, "leader epochs not written");
         }
@@ -514,7 +520,9 @@ impl Partition {
     /// Tells an open log under which epoch it is appended to.
     fn lead(&self, open: &mut OpenLog) {
         if open.log.become_leader(self.leader_epoch()) {
-            self.note_epochs(open);
+            // With the first batch under it, or when the log settles: a start of thousands of logs
+            // writes nothing for what no record says.
+            open.epochs_unwritten = true;
             open.settled = false;
         }
         self.leader_epoch.fetch_max(open.log.leader_epoch().0, Ordering::AcqRel);

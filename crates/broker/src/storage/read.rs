@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use streamledger_broker_core::log::{
@@ -195,6 +196,7 @@ impl Partition {
         from: Offset,
         next_offset: Offset,
     ) -> Result<ReadOutcome, ReadError> {
+        self.shared.counts.read_bytes.fetch_add(records.len() as u64, Ordering::Relaxed);
         let aborted = if limit == ReadLimit::LastStable && !records.is_empty() {
             self.with_open(|open| {
                 open.log.producers().transactions().aborted_between(from, next_offset)

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,12 +12,34 @@ use streamledger_broker_core::map::Map;
 use streamledger_protocol::TopicPartition;
 
 use super::clock::Clock;
-use super::compaction::CompactionCounts;
 use super::config::FlushPolicy;
 use super::disk::{Disk, Durability};
 use super::errors::StorageOffline;
 use super::housekeeping::Fingerprint;
 use super::partition::Partition;
+
+/// What was done since the start, counted.
+#[derive(Debug, Default)]
+pub struct StoreCounts {
+    /// Bytes of record batches appended.
+    pub appended_bytes: AtomicU64,
+    /// Appends of record batches.
+    pub appended_batches: AtomicU64,
+    /// Bytes of record batches read.
+    pub read_bytes: AtomicU64,
+    /// Flushes of logs.
+    pub flushes: AtomicU64,
+    /// Compactions that came to their end.
+    pub compactions: AtomicU64,
+    /// Bytes that compaction read.
+    pub cleaner_read: AtomicU64,
+    /// Bytes that compaction wrote.
+    pub cleaner_written: AtomicU64,
+    /// Segments that compaction replaced.
+    pub segments_replaced: AtomicU64,
+    /// Logs that can't be compacted, for they are damaged.
+    pub logs_given_up: AtomicU64,
+}
 
 /// What all partitions of a store have in common.
 #[derive(Debug)]
@@ -32,8 +54,8 @@ pub(super) struct Shared {
     pub(super) partitions: RwLock<Map<TopicPartition, Arc<Partition>>>,
     /// Which manifest is on disk, and how surely.
     pub(super) manifest: Mutex<Option<(Fingerprint, Durability)>>,
-    /// What compaction did.
-    pub(super) compaction: CompactionCounts,
+    /// What was done since the start.
+    pub(super) counts: StoreCounts,
     failed: OnceLock<Arc<str>>,
     closing: AtomicBool,
     closed: AtomicBool,
@@ -55,7 +77,7 @@ impl Shared {
             queue: FlushQueue::default(),
             partitions: RwLock::default(),
             manifest: Mutex::new(None),
-            compaction: CompactionCounts::default(),
+            counts: StoreCounts::default(),
             failed: OnceLock::new(),
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),

@@ -26,7 +26,7 @@ use super::housekeeping::{self, Housekeeper};
 use super::load::{LoadProblem, is_as_summarised, recover};
 use super::lock::DirectoryLock;
 use super::partition::{LogState, OpenLog, Partition};
-use super::shared::Shared;
+use super::shared::{Shared, StoreCounts};
 use super::{flusher, meta};
 
 /// All partitions of a data directory. Clones are the same store; it closes with the last.
@@ -101,6 +101,12 @@ impl LogStore {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.inner.shared.check_online().is_ok()
+    }
+
+    /// What was done since the start.
+    #[must_use]
+    pub fn counts(&self) -> &StoreCounts {
+        &self.inner.shared.counts
     }
 
     /// The data directory.
@@ -184,6 +190,7 @@ impl LogStore {
             settled_snapshot: None,
             last_used: now.monotonic,
             unflushed_since: None,
+            epochs_unwritten: false,
         };
         let state = LogState::Open(Box::new(open));
         let partition = Partition::new(

@@ -5,6 +5,7 @@ pub mod completions;
 pub mod consume;
 pub mod generate;
 pub mod ingest;
+pub mod log;
 pub mod produce;
 pub mod serve;
 pub mod topics;
@@ -24,6 +25,7 @@ pub fn run(command: Command) -> Outcome<Exit> {
         Command::Consume(arguments) => consume::run(&arguments),
         Command::Produce(arguments) => produce::run(&arguments),
         Command::Topics(arguments) => topics::run(&arguments),
+        Command::Log(arguments) => log::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

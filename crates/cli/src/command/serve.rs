@@ -1,10 +1,15 @@
 //! `serve`: the embedded broker for any Kafka client, until Ctrl-C.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
 use clap::Args;
-use streamledger_broker::{Broker, BrokerConfig};
+use streamledger_broker::{Broker, BrokerConfig, BrokerMetrics, PROMETHEUS_CONTENT_TYPE};
 
 use crate::access::{config_failure, start_failure, stop_failure, tell_of_offline};
 use crate::args::DATA_DIRECTORY;
@@ -13,6 +18,7 @@ use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::help::with_examples;
 use crate::interrupt::Interrupt;
+use crate::metrics_server::MetricsServer;
 use crate::ui::{self, units};
 
 /// Flags of `serve`.
@@ -41,6 +47,11 @@ pub struct ServeArguments {
     #[arg(long)]
     insecure_listen: bool,
 
+    /// Serve metrics for Prometheus at http://HOST:PORT/metrics, and /health; port 0 takes a free
+    /// one
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics_listen: Option<SocketAddr>,
+
     /// Print nothing but errors
     #[arg(long, short = 'q')]
     quiet: bool,
@@ -62,6 +73,23 @@ const EXAMPLES: &[(&str, &str)] = &[
         "streamledger serve --data-dir /var/lib/streamledger --flush interval:200",
     ),
 ];
+
+/// `/metrics`, and `/health`: 200 and "ok", or 503 and what is wrong, a line each.
+fn pages(metrics: BrokerMetrics) -> Router {
+    let healthy = metrics.clone();
+    let text = move || {
+        let text = metrics.to_prometheus();
+        std::future::ready(([(CONTENT_TYPE, PROMETHEUS_CONTENT_TYPE)], text))
+    };
+    let health = move || {
+        let problems = healthy.problems();
+        std::future::ready(match problems.is_empty() {
+            true => (StatusCode::OK, "ok\n".to_owned()),
+            false => (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n"),
+        })
+    };
+    Router::new().route("/metrics", get(text)).route("/health", get(health))
+}
 
 /// Serves until a signal comes.
 pub fn run(arguments: &ServeArguments) -> Outcome<Exit> {
@@ -86,6 +114,11 @@ pub fn run(arguments: &ServeArguments) -> Outcome<Exit> {
             units::duration(started.elapsed())
         ));
     }
+    let serve_metrics = |address| {
+        let pages = pages(broker.metrics());
+        MetricsServer::serve(address, arguments.insecure_listen, pages, arguments.quiet)
+    };
+    let _metrics = arguments.metrics_listen.map(serve_metrics).transpose()?;
     interrupt.wait();
     broker.shutdown().map_err(|error| stop_failure(&error))?;
     if !arguments.quiet {

@@ -194,7 +194,7 @@ fn failure_47_readers_and_producers_go_on_beside_compaction_and_retention() {
     compact(&partition);
     let (found, count) = view(&partition);
     assert!(found[&(899 % 50)] == 899 && count < 300, "{count}");
-    assert!(partition.shared.compaction.segments_replaced.load(Ordering::Relaxed) > 20);
+    assert!(partition.shared.counts.segments_replaced.load(Ordering::Relaxed) > 20);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn a_damaged_log_is_given_up_and_the_next_one_is_compacted() {
     fs::write(&first, &bytes).unwrap();
     compact(&good);
     compact(&good);
-    let counts = &good.shared.compaction;
+    let counts = &good.shared.counts;
     assert_eq!(counts.logs_given_up.load(Ordering::Relaxed), 1);
     assert_eq!(fs::read(&first).unwrap(), bytes, "what is damaged is left as it is");
     assert!(view(&good).1 < 130);
@@ -230,11 +230,11 @@ fn the_thread_compacts_by_itself_and_stops_at_once() {
     let partition = create_compacted(&store);
     let wanted = fill(&partition, 300);
     let until = Instant::now() + Duration::from_secs(60);
-    let counts = &partition.shared.compaction;
-    while counts.bytes_read.load(Ordering::Relaxed) == 0 && Instant::now() < until {
+    let counts = &partition.shared.counts;
+    while counts.cleaner_read.load(Ordering::Relaxed) == 0 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(counts.bytes_read.load(Ordering::Relaxed) > 0);
+    assert!(counts.cleaner_read.load(Ordering::Relaxed) > 0);
     let began = Instant::now();
     store.close().unwrap();
     assert!(began.elapsed() < Duration::from_secs(10));

@@ -1,0 +1,166 @@
+//! What whoever runs a broker does: scrapes it, asks for its health, ends it, looks into its files.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod tool;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use streamledger::{Producer, ProducerConfig, ProducerRecord};
+use tool::{PATIENCE, Sandbox, Server, stderr, stdout};
+
+/// Status line and body of a GET.
+fn get(address: &str, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[test]
+fn a_broker_is_scraped_and_asked_for_its_health() {
+    let sandbox = Sandbox::new();
+    let metrics = free_address();
+    let server = Server::start(&sandbox, "127.0.0.1:0", &["--metrics-listen", &metrics]);
+    let lines = b"one\ntwo\nthree\n";
+    sandbox.run_with_input(&["produce", "t", "-b", &server.address], lines);
+    let (status, text) = get(&metrics, "/metrics");
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let sample = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse::<u64>().unwrap()
+    };
+    let end = r#"streamledger_broker_log_end_offset{topic="t",partition="0"}"#;
+    assert_eq!(sample(end), 3);
+    assert!(sample("streamledger_broker_appended_bytes_total") > 61);
+    assert!(sample(r#"streamledger_broker_requests_total{api="Produce"}"#) >= 1);
+    assert_eq!(sample("streamledger_broker_offline_partitions"), 0);
+    let types = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+    let helps = text.lines().filter(|line| line.starts_with("# HELP ")).count();
+    assert!(types == helps && types > 15, "{types} types, {helps} helps");
+    assert_eq!(get(&metrics, "/health"), ("HTTP/1.1 200 OK".to_owned(), "ok\n".to_owned()));
+    let public = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "0.0.0.0:0"];
+    let refused = sandbox.run(&[&public[..], &["--data-dir", "other"]].concat());
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+}
+
+#[test]
+fn a_damaged_partition_is_no_good_health() {
+    let sandbox = Sandbox::new();
+    let mut server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    for _ in 0..3 {
+        sandbox.run_with_input(&["produce", "t", "-b", &server.address], b"one\ntwo\n");
+    }
+    server.kill();
+    let log = sandbox.path(".streamledger/t-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[70] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let dumped = sandbox.run(&["log", "dump", log.to_str().unwrap()]);
+    assert_eq!(dumped.status.code(), Some(1));
+    assert!(stdout(&dumped).contains("isvalid: false"), "{}", stdout(&dumped));
+    let metrics = free_address();
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", &metrics];
+    let mut child = sandbox.spawn(&arguments);
+    let begun = Instant::now();
+    while TcpStream::connect(&metrics).is_err() {
+        assert!(begun.elapsed() < PATIENCE, "it doesn't listen");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let (status, body) = get(&metrics, "/health");
+    tool::interrupt(&child, "TERM");
+    tool::wait(&mut child);
+    assert_eq!(status, "HTTP/1.1 503 Service Unavailable");
+    assert!(body.contains("t-0 is offline"), "{body}");
+}
+
+#[test]
+fn failure_49_sigterm_under_load_ends_in_time_and_keeps_what_was_acknowledged() {
+    let sandbox = Sandbox::new();
+    let mut server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let config = ProducerConfig::builder()
+        .bootstrap_servers(&server.address)
+        .set("delivery.timeout.ms", "3000")
+        .set("request.timeout.ms", "2000")
+        .set("linger.ms", "0")
+        .build()
+        .unwrap();
+    let producer = Producer::new(config).unwrap();
+    let (stop, acked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let sending = thread::spawn({
+        let (stop, acked) = (Arc::clone(&stop), Arc::clone(&acked));
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                let acked = Arc::clone(&acked);
+                let record = ProducerRecord::to("t").value(&[b'x'; 200]);
+                let _ = producer.send_with(record, move |result| {
+                    if result.is_ok() {
+                        acked.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        }
+    });
+    let begun = Instant::now();
+    while acked.load(Ordering::Relaxed) < 500 {
+        assert!(begun.elapsed() < PATIENCE, "nothing is acknowledged");
+        thread::sleep(Duration::from_millis(2));
+    }
+    let asked = Instant::now();
+    assert_eq!(server.terminate(), Some(0));
+    // Ten seconds is the promise; the machine of a test may be busy.
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    stop.store(true, Ordering::Relaxed);
+    sending.join().unwrap();
+    let kept = acked.load(Ordering::Relaxed);
+    let dumped = sandbox.succeed(&["log", "dump", ".streamledger/t-0"]);
+    let counts = dumped.lines().filter_map(|line| line.split(" count: ").nth(1));
+    let there: u64 =
+        counts.map(|rest| rest.split(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    assert!(there >= kept, "{kept} acknowledged, {there} there");
+    // What a clean stop leaves: the producers as of the end, and the active segment's indexes.
+    assert!(dumped.contains("Producers as of offset"), "{dumped}");
+    assert!(
+        std::fs::read_dir(sandbox.path(".streamledger"))
+            .unwrap()
+            .any(|entry| { entry.unwrap().file_name() == "manifest" })
+    );
+}
+
+#[test]
+fn the_files_of_a_partition_are_dumped_as_kafkas_tool_does() {
+    let sandbox = Sandbox::new();
+    let mut server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    sandbox.run_with_input(&["produce", "t", "-b", &server.address], b"one\ntwo\n");
+    assert_eq!(server.terminate(), Some(0));
+    let text = sandbox.succeed(&["log", "dump", "--payloads", ".streamledger/t-0"]);
+    for part in [
+        "Log starting offset: 0",
+        "baseOffset: 0 lastOffset: ",
+        "isTransactional: false isControl: false deleteHorizonMs: OptionalLong.empty position: 0",
+        "magic: 2 compresscodec: none crc: ",
+        "isvalid: true",
+        "payload: one",
+        "payload: two",
+        "timestamp: ",
+        "producerId: ",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    let unknown = sandbox.run(&["log", "dump", "no/such/thing.txt"]);
+    assert_eq!(unknown.status.code(), Some(3));
+    assert!(stderr(&unknown).contains("is no file of a log"), "{}", stderr(&unknown));
+}
