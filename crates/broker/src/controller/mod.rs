@@ -17,7 +17,9 @@ use streamledger_broker_core::controller::{
     decide_reserve_producer_ids,
 };
 use streamledger_protocol::{BrokerId, ErrorCode, ProducerId};
-use tracing::error;
+
+use crate::storage::is_disk_full;
+use tracing::{error, warn};
 
 pub use metadata_log::MetadataLogError;
 pub(crate) use metadata_log::{METADATA_LOG, MetadataLog};
@@ -60,7 +62,14 @@ impl Controller {
             record_count,
         };
         let decision = decide_found_cluster(&controller.state.read(), cluster_id, node);
-        controller.keep(&mut controller.log.lock(), &decision.records)?;
+        let is_founded = !controller.read(|state| state.cluster_id().is_empty());
+        match controller.keep(&mut controller.log.lock(), &decision.records) {
+            // Nothing can be appended, and so nothing replaced either: the epochs may stay.
+            Err(MetadataLogError::Io { source, path }) if is_founded && is_disk_full(&source) => {
+                warn!(path = %path.display(), "the disk is full: leader epochs stay as they were");
+            }
+            kept => kept?,
+        }
         Ok(controller)
     }
 

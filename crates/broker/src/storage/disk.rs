@@ -187,6 +187,6 @@ impl Disk {
 }
 
 /// Whether an error says that there is no room left.
-pub(super) fn is_disk_full(error: &io::Error) -> bool {
+pub(crate) fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

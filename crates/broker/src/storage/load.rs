@@ -14,6 +14,7 @@ use streamledger_broker_core::planted_bugs::Planted;
 use streamledger_protocol::{Offset, TopicPartition};
 
 use super::directory::{FoundSegment, Listing, PartitionDirectory, SegmentFile};
+use super::disk::is_disk_full;
 use super::errors::StorageOffline;
 use super::partition::{ClosedSegment, OpenLog};
 use super::shared::Shared;
@@ -235,8 +236,10 @@ pub(super) fn recover(
         }),
     };
     remove_stray_snapshots(directory, listing, &log).map_err(io)?;
+    let mut epochs_unwritten = false;
     if epochs_on_disk.as_ref() != Some(log.leader_epochs()) {
-        directory.write_epochs(log.leader_epochs()).map_err(io)?;
+        let written = directory.write_epochs(log.leader_epochs());
+        epochs_unwritten = is_left_to_do(directory, written)?;
     }
     let mut closing: Vec<_> =
         walked.into_iter().map(|file| ClosedSegment { file, snapshot: None }).collect();
@@ -255,7 +258,7 @@ pub(super) fn recover(
         settled_snapshot: None,
         last_used: now.monotonic,
         unflushed_since: None,
-        epochs_unwritten: false,
+        epochs_unwritten,
     })
 }
 
@@ -360,9 +363,32 @@ fn walk_segment(
     }
     // Those of the last one stay in memory: it is written to from here on.
     if let Some(files) = recovery.index_files().filter(|_| !is_last) {
-        directory.write_indexes(found.base_offset, &files).map_err(io)?;
+        let written = directory.write_indexes(found.base_offset, &files);
+        // Those of offsets and times are built again when they are needed. One of aborted
+        // transactions that is missing would be taken for none.
+        match files.transactions.is_empty() {
+            true => is_left_to_do(directory, written).map(drop)?,
+            false => written.map_err(io)?,
+        }
     }
     Ok(Some(file))
+}
+
+/// Whether a file could not be written for want of room. Nothing of the log is in it: to read the
+/// log needs no room.
+fn is_left_to_do(
+    directory: &PartitionDirectory,
+    written: io::Result<()>,
+) -> Result<bool, LoadProblem> {
+    match written {
+        Ok(()) => Ok(false),
+        Err(error) if is_disk_full(&error) => {
+            let path = directory.path.display();
+            tracing::warn!(%path, %error, "the disk is full: a file beside the log is not written");
+            Ok(true)
+        }
+        Err(error) => Err(LoadProblem::io(directory, error)),
+    }
 }
 
 fn report_cut(path: &dyn std::fmt::Display, bytes: u32, cut_bytes: u64, reason: BadBatch) {

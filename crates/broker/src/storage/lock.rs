@@ -37,7 +37,8 @@ impl DirectoryLock {
             Err(errno) => return Err(StorageError::io("locking", &path, errno.into())),
         }
         let lock = Self { file, path };
-        lock.write_holder(None)?;
+        // Who holds it is a courtesy: a full disk is no reason not to open what needs no room.
+        let _ = lock.write_holder(None);
         Ok(lock)
     }
 

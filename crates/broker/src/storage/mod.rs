@@ -31,6 +31,8 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use disk::is_disk_full;
+
 pub use config::{CleanerConfig, FlushPolicy, LogStoreConfig, UnknownFlushPolicy};
 pub use errors::{AppendError, ReadError, StorageError, StorageOffline};
 pub use faults::DiskFaults;

@@ -38,6 +38,33 @@ fn failure_35_on_a_full_disk_nothing_partial_is_seen_reads_go_on_and_it_recovers
 }
 
 #[test]
+fn failure_35_a_log_that_is_recovered_on_a_full_disk_is_read_and_goes_on_when_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let partition = create(&store, 0);
+    for n in 0..30 {
+        produce(&partition, batch(Some((5, n * 10))));
+    }
+    let before = consume(&partition, Offset(0));
+    let crashed = crashed(directory.path());
+    fs::remove_file(crashed.path().join("clicks-0/leader-epoch-checkpoint")).unwrap();
+    let faults = Arc::new(DiskFaults::new());
+    faults.limit_free_bytes(Some(0));
+    let store = open_with(crashed.path(), |config| config.faults = Some(Arc::clone(&faults)));
+    assert_eq!(store.offline_partitions(), []);
+    let partition = store.partition(&clicks(0)).unwrap();
+    partition.reconfigure(&small_segments());
+    assert_eq!(consume(&partition, Offset(0)), before);
+    assert!(partition.append(batch(Some((5, 300))), AppendOrigin::Client).is_err());
+    faults.limit_free_bytes(None);
+    assert_eq!(produce(&partition, batch(Some((5, 300)))).base_offset, Offset(300));
+    assert!(crashed.path().join("clicks-0/leader-epoch-checkpoint").exists());
+    store.close().unwrap();
+    let store = open_with(crashed.path(), |_| {});
+    assert_eq!(store.partition(&clicks(0)).unwrap().log_end_offset(), Offset(310));
+}
+
+#[test]
 fn failure_35_a_roll_on_a_full_disk_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let (store, faults) = faulty(directory.path());
