@@ -90,15 +90,25 @@ impl Windowed {
     /// all samples but the running one are full, as if they were: a first value is no burst.
     #[must_use]
     pub fn per_second(&self, now: Instant) -> f64 {
-        let Some(oldest) = self.recent(now).next() else { return 0.0 };
-        let elapsed = now.saturating_duration_since(oldest.began);
+        let sum: f64 = self.recent(now).map(|sample| sample.sum).sum();
+        sum / self.seconds(now)
+    }
+
+    fn seconds(&self, now: Instant) -> f64 {
+        let oldest = self.recent(now).next();
+        let elapsed = oldest.map_or(Duration::ZERO, |it| now.saturating_duration_since(it.began));
         let sample = self.config.sample.max(Duration::from_millis(1));
         let full_min = self.config.samples.saturating_sub(1);
         let full = u32::try_from(elapsed.as_nanos() / sample.as_nanos()).unwrap_or(u32::MAX);
         let missing = sample.saturating_mul(full_min.saturating_sub(full));
-        let window = elapsed.saturating_add(missing).max(sample);
-        let sum: f64 = self.recent(now).map(|sample| sample.sum).sum();
-        sum / window.as_secs_f64()
+        elapsed.saturating_add(missing).max(sample).as_secs_f64()
+    }
+
+    /// How many values there are a second, over the same time.
+    #[must_use]
+    pub fn events_per_second(&self, now: Instant) -> f64 {
+        let count: u64 = self.recent(now).map(|sample| sample.count).sum();
+        count as f64 / self.seconds(now)
     }
 
     /// The samples that still count, the oldest first.
@@ -155,6 +165,7 @@ mod tests {
         values.record(start, 300.0);
         close(values.per_second(start), 10.0);
         close(values.per_second(start + seconds(10)), 300.0 / 40.0);
+        close(values.events_per_second(start + seconds(10)), 1.0 / 40.0);
         for second in 1..=59 {
             values.record(start + seconds(second), 300.0);
         }

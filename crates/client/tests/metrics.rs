@@ -11,6 +11,19 @@ use streamledger::{ErrorCode, Producer, ProducerRecord, Stage};
 use support::{FakeCluster, Fault};
 
 #[test]
+fn the_settings_say_for_how_long_means_and_rates_remember() {
+    let cluster = FakeCluster::start(1);
+    let settings = [("metrics.sample.window.ms", "20"), ("metrics.num.samples", "2")];
+    let producer = Producer::new(cluster.config(&settings)).unwrap();
+    producer.send(ProducerRecord::to("clicks").value("x")).unwrap().wait().unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let metrics = producer.metrics();
+    assert_eq!(metrics.record_send_total, 1);
+    assert_eq!((metrics.record_send_rate, metrics.request_latency_max), (0.0, 0.0));
+    assert_eq!((metrics.batch_size_avg, metrics.topics[0].byte_rate), (0.0, 0.0));
+}
+
+#[test]
 fn what_was_sent_retried_and_refused_is_counted_for_producer_topic_and_broker() {
     let cluster = FakeCluster::start(2);
     let settings = [("client.id", "shop"), ("retry.backoff.ms", "1"), ("linger.ms", "0")];
@@ -23,6 +36,8 @@ fn what_was_sent_retried_and_refused_is_counted_for_producer_topic_and_broker() 
     send().wait().unwrap();
     cluster.fault(Fault::Error(ErrorCode::TopicAuthorizationFailed));
     assert!(send().wait().is_err());
+    assert_eq!(producer.metrics().flush_time_ns_total, 0);
+    producer.flush().unwrap();
     producer.close(Duration::from_secs(20));
 
     let metrics = producer.metrics();
@@ -39,7 +54,12 @@ fn what_was_sent_retried_and_refused_is_counted_for_producer_topic_and_broker() 
     assert_eq!(metrics.requests_in_flight, 0);
     assert!(node.request_latency_max >= node.request_latency_avg);
     assert!(metrics.batch_size_max as f64 >= metrics.batch_size_avg);
-    assert!(metrics.record_send_rate > 0.0);
+    assert!(metrics.record_send_rate > 0.0 && topic.record_error_rate > 0.0);
+    assert!(topic.record_send_rate > topic.record_error_rate && topic.byte_rate > 0.0);
+    assert!(node.request_rate > 0.0 && node.outgoing_byte_rate > node.request_rate);
+    assert!(metrics.flush_time_ns_total > 0 && metrics.txn_commit_time_ns_total == 0);
+    assert!(metrics.record_size_avg >= 100.0 && metrics.record_size_avg < 120.0);
+    assert!(metrics.connection_creation_total > 0 && metrics.connection_count == 0);
     let acknowledged = metrics.stage(Stage::Acknowledged).unwrap();
     assert_eq!(acknowledged.buckets().last().map(|(_, count)| count), Some(21));
 

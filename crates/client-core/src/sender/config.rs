@@ -8,6 +8,7 @@ use streamledger_protocol::{Acks, TransactionalId};
 use crate::partitioner::RandomSource;
 #[cfg(feature = "planted-bugs")]
 use crate::planted_bugs::PlantedBug;
+use crate::window::WindowConfig;
 
 /// The settings of the sender, by Kafka's meaning.
 #[derive(Debug, Clone)]
@@ -43,6 +44,9 @@ pub struct SenderConfig {
     pub retry_backoff: Backoff,
     /// Between two connections (`reconnect.backoff.ms`, `reconnect.backoff.max.ms`).
     pub reconnect_backoff: Backoff,
+    /// Over how much time means, maxima and rates are (`metrics.sample.window.ms`,
+    /// `metrics.num.samples`).
+    pub metrics_window: WindowConfig,
     /// With a transactional id, which asks for idempotence.
     pub transaction: Option<TransactionConfig>,
     /// The bug to have, for the simulator to find.
@@ -83,6 +87,7 @@ impl Default for SenderConfig {
                 first: Duration::from_millis(50),
                 max: Duration::from_secs(1),
             },
+            metrics_window: WindowConfig::default(),
             transaction: None,
             #[cfg(feature = "planted-bugs")]
             planted_bug: None,

@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use streamledger_protocol::record_batch::HEADER_BYTES;
 use streamledger_protocol::{BrokerId, TopicName};
 
 use super::batch::ProducerBatch;
 use super::effect::CompletedBatch;
 use crate::map::Map;
+use crate::window::{WindowConfig, Windowed};
 
-/// The counts since the producer began, and its times by stage.
+/// The counts since the producer began, what Kafka measures over a window, and times by stage.
 #[derive(Debug, Clone)]
 pub struct SenderMetrics {
     /// Records acknowledged (`record-send-total`).
@@ -25,10 +27,6 @@ pub struct SenderMetrics {
     pub batch_records: u64,
     /// Their bytes as sent.
     pub batch_bytes: u64,
-    /// Bytes of the largest of them.
-    pub batch_bytes_max: u64,
-    /// Their bytes before compression.
-    pub uncompressed_bytes: u64,
     /// Bytes of batches acknowledged, as sent.
     pub bytes_acknowledged: u64,
     /// Batches split because the broker found them too large (`batch-split-total`).
@@ -41,8 +39,8 @@ pub struct SenderMetrics {
     pub requests_ended: u64,
     /// The sum of the brokers' throttle times.
     pub throttled: Duration,
-    /// The longest of them.
-    pub throttled_max: Duration,
+    /// What means, maxima and rates are made of.
+    pub windows: SenderWindows,
     /// What was counted of each topic.
     pub topics: Map<TopicName, TopicCounts>,
     /// What was counted of each broker.
@@ -53,10 +51,88 @@ pub struct SenderMetrics {
     pub sent: StageTimes,
     /// From a batch's first record to its acknowledgement, each batch as often as it has records.
     pub acknowledged: StageTimes,
+    window: WindowConfig,
+}
+
+/// Declares values of a window, by name.
+macro_rules! windows {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            $($(#[$field_doc])* pub $field: Windowed,)*
+        }
+
+        impl $name {
+            fn new(window: WindowConfig) -> Self {
+                Self { $($field: Windowed::new(window),)* }
+            }
+        }
+    };
+}
+
+windows! {
+    /// What the producer's means, maxima and rates are made of.
+    SenderWindows {
+        /// Milliseconds of each batch from its first record to its first request.
+        queue_ms,
+        /// Bytes of each batch as sent.
+        batch_bytes,
+        /// Those bytes over the bytes before compression.
+        compression,
+        /// The mean bytes of each batch's records, before compression.
+        record_bytes,
+        /// Records of each request.
+        request_records,
+        /// Bytes of the batches of each request.
+        request_bytes,
+        /// Milliseconds from each request to its answer.
+        latency_ms,
+        /// Milliseconds for which each answer asked to be left alone.
+        throttle_ms,
+        /// Records acknowledged.
+        records_sent,
+        /// Records failed.
+        record_errors,
+        /// Records sent again.
+        record_retries,
+        /// Responses.
+        responses,
+        /// Bytes of batches acknowledged.
+        bytes_acknowledged,
+        /// Batches split.
+        batch_splits,
+    }
+}
+
+windows! {
+    /// What a topic's means and rates are made of.
+    TopicWindows {
+        /// Records acknowledged.
+        records_sent,
+        /// Records failed.
+        record_errors,
+        /// Records sent again.
+        record_retries,
+        /// Bytes of each batch as sent.
+        batch_bytes,
+        /// Those bytes over the bytes before compression.
+        compression,
+    }
+}
+
+windows! {
+    /// What a broker's means, maxima and rates are made of.
+    NodeWindows {
+        /// Bytes of the batches of each request.
+        request_bytes,
+        /// Milliseconds from each request to its answer.
+        latency_ms,
+    }
 }
 
 /// The counts of one topic.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct TopicCounts {
     /// Records acknowledged.
     pub records_sent: u64,
@@ -66,12 +142,12 @@ pub struct TopicCounts {
     pub record_retries: u64,
     /// Bytes of batches sent for the first time, as sent.
     pub batch_bytes: u64,
-    /// Their bytes before compression.
-    pub uncompressed_bytes: u64,
+    /// What means and rates are made of.
+    pub windows: TopicWindows,
 }
 
 /// The counts of one broker.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct NodeCounts {
     /// Requests sent.
     pub requests: u64,
@@ -79,14 +155,14 @@ pub struct NodeCounts {
     pub responses: u64,
     /// Bytes of batches in them.
     pub bytes: u64,
-    /// The sum of the times from a request to its response.
-    pub latency: Duration,
-    /// The longest of them.
-    pub latency_max: Duration,
+    /// What means, maxima and rates are made of.
+    pub windows: NodeWindows,
 }
 
-impl Default for SenderMetrics {
-    fn default() -> Self {
+impl SenderMetrics {
+    /// Nothing was done yet.
+    #[must_use]
+    pub fn new(window: WindowConfig) -> Self {
         Self {
             records_sent: 0,
             record_errors: 0,
@@ -94,57 +170,73 @@ impl Default for SenderMetrics {
             batches: 0,
             batch_records: 0,
             batch_bytes: 0,
-            batch_bytes_max: 0,
-            uncompressed_bytes: 0,
             bytes_acknowledged: 0,
             batch_splits: 0,
             requests: 0,
             responses: 0,
             requests_ended: 0,
             throttled: Duration::ZERO,
-            throttled_max: Duration::ZERO,
+            windows: SenderWindows::new(window),
             topics: Map::default(),
             nodes: Map::default(),
             accumulated: StageTimes::new(),
             sent: StageTimes::new(),
             acknowledged: StageTimes::new(),
+            window,
         }
     }
-}
 
-impl SenderMetrics {
-    /// Counts a request that is sent.
-    pub(crate) fn count_request(&mut self, broker: BrokerId) {
+    /// Counts a request that is sent, with the records and bytes of its batches.
+    pub(crate) fn count_request(
+        &mut self,
+        now: Instant,
+        broker: BrokerId,
+        records: u64,
+        bytes: u64,
+    ) {
         self.requests += 1;
-        self.nodes.entry(broker).or_default().requests += 1;
+        self.windows.request_records.record(now, records as f64);
+        self.windows.request_bytes.record(now, bytes as f64);
+        let node = self.node(broker);
+        node.requests += 1;
+        node.bytes += bytes;
+        node.windows.request_bytes.record(now, bytes as f64);
     }
 
     /// Counts a batch in a request, its first one or a later.
     pub(crate) fn count_attempt(
         &mut self,
         now: Instant,
-        to: (&TopicName, BrokerId),
+        topic: &TopicName,
         batch: &ProducerBatch,
         is_first: bool,
     ) {
-        let (records, bytes) = (batch.records(), batch.sealed.bytes.len() as u64);
-        let uncompressed_bytes = batch.sealed.uncompressed_bytes as u64;
-        let (topic, broker) = to;
-        self.nodes.entry(broker).or_default().bytes += bytes;
+        let (records, bytes) = (batch.records(), batch.sealed.bytes.len());
         if !is_first {
             self.record_retries += records;
-            self.topic(topic).record_retries += records;
+            self.windows.record_retries.record(now, records as f64);
+            let topic = self.topic(topic);
+            topic.record_retries += records;
+            topic.windows.record_retries.record(now, records as f64);
             return;
         }
+        let uncompressed_bytes = batch.sealed.uncompressed_bytes;
+        let compression = bytes as f64 / uncompressed_bytes.max(1) as f64;
+        let record_bytes = uncompressed_bytes.saturating_sub(HEADER_BYTES) as f64;
+        let queued = now.saturating_duration_since(batch.created);
         self.batches += 1;
         self.batch_records += records;
-        self.batch_bytes += bytes;
-        self.batch_bytes_max = self.batch_bytes_max.max(bytes);
-        self.uncompressed_bytes += uncompressed_bytes;
-        self.accumulated.record(now.saturating_duration_since(batch.created), 1);
+        self.batch_bytes += bytes as u64;
+        self.accumulated.record(queued, 1);
+        let windows = &mut self.windows;
+        windows.queue_ms.record(now, millis(queued));
+        windows.batch_bytes.record(now, bytes as f64);
+        windows.compression.record(now, compression);
+        windows.record_bytes.record(now, record_bytes / records.max(1) as f64);
         let topic = self.topic(topic);
-        topic.batch_bytes += bytes;
-        topic.uncompressed_bytes += uncompressed_bytes;
+        topic.batch_bytes += bytes as u64;
+        topic.windows.batch_bytes.record(now, bytes as f64);
+        topic.windows.compression.record(now, compression);
     }
 
     pub(crate) fn count_response(
@@ -157,12 +249,18 @@ impl SenderMetrics {
         let latency = now.saturating_duration_since(sent_at);
         self.responses += 1;
         self.throttled += throttle;
-        self.throttled_max = self.throttled_max.max(throttle);
         self.sent.record(latency, 1);
-        let node = self.nodes.entry(broker).or_default();
+        self.windows.responses.record(now, 1.0);
+        self.windows.throttle_ms.record(now, millis(throttle));
+        self.windows.latency_ms.record(now, millis(latency));
+        let node = self.node(broker);
         node.responses += 1;
-        node.latency += latency;
-        node.latency_max = node.latency_max.max(latency);
+        node.windows.latency_ms.record(now, millis(latency));
+    }
+
+    pub(crate) fn count_split(&mut self, now: Instant) {
+        self.batch_splits += 1;
+        self.windows.batch_splits.record(now, 1.0);
     }
 
     pub(crate) fn count_completed(&mut self, now: Instant, batch: &CompletedBatch) {
@@ -170,18 +268,46 @@ impl SenderMetrics {
         let topic = batch.topic_partition().topic;
         if batch.outcome.is_err() {
             self.record_errors += records;
-            self.topic(&topic).record_errors += records;
+            self.windows.record_errors.record(now, records as f64);
+            let topic = self.topic(&topic);
+            topic.record_errors += records;
+            topic.windows.record_errors.record(now, records as f64);
             return;
         }
         self.records_sent += records;
         self.bytes_acknowledged += batch.batch_bytes as u64;
         self.acknowledged.record(now.saturating_duration_since(batch.created()), records);
-        self.topic(&topic).records_sent += records;
+        self.windows.records_sent.record(now, records as f64);
+        self.windows.bytes_acknowledged.record(now, batch.batch_bytes as f64);
+        let topic = self.topic(&topic);
+        topic.records_sent += records;
+        topic.windows.records_sent.record(now, records as f64);
     }
 
     fn topic(&mut self, name: &TopicName) -> &mut TopicCounts {
-        self.topics.entry(name.clone()).or_default()
+        let window = self.window;
+        self.topics.entry(name.clone()).or_insert_with(|| TopicCounts {
+            records_sent: 0,
+            record_errors: 0,
+            record_retries: 0,
+            batch_bytes: 0,
+            windows: TopicWindows::new(window),
+        })
     }
+
+    fn node(&mut self, id: BrokerId) -> &mut NodeCounts {
+        let window = self.window;
+        self.nodes.entry(id).or_insert_with(|| NodeCounts {
+            requests: 0,
+            responses: 0,
+            bytes: 0,
+            windows: NodeWindows::new(window),
+        })
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// Times in microseconds, to two significant digits, up to an hour.

@@ -61,7 +61,7 @@ pub use effect::{
     ProduceTransaction, RequestId,
 };
 pub use event::{Event, PartitionLeader, ProducerIdAnswer, TopicLeaders};
-pub use metrics::{NodeCounts, SenderMetrics, StageTimes, TopicCounts};
+pub use metrics::{NodeCounts, SenderMetrics, SenderWindows, StageTimes, TopicCounts};
 pub use verdict::{Answer, PartitionAnswer, Verdict, VerdictContext, judge};
 
 use crate::accumulator::{Gate, PartitionQueue, ReadyRules, RecordAccumulator};
@@ -137,6 +137,7 @@ impl Sender {
             true => Identity::Wanted { not_before: None },
             false => Identity::Off,
         };
+        let metrics = Arc::new(Mutex::new(SenderMetrics::new(config.metrics_window)));
         let transaction = config.transaction.clone().map(|transaction| {
             accumulator.set_gate(Gate::NoTransaction);
             Box::new(Dialogue::new(transaction.id, transaction.timeout))
@@ -167,7 +168,7 @@ impl Sender {
             scratch: CompressionScratch::default(),
             decompressor: Decompressor::new(SPLIT_BYTES_MAX),
             newly_listed: Vec::new(),
-            metrics: Arc::default(),
+            metrics,
         }
     }
 

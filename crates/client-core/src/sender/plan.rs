@@ -264,16 +264,19 @@ impl Sender {
         }
         let metrics = Arc::clone(&self.metrics);
         let mut metrics = metrics.lock();
-        metrics.count_request(broker);
+        let (mut records, mut bytes) = (0, 0);
         for &(slot, id) in &names {
             let Some(partition) = self.partition(slot) else { continue };
             let Some(place) = partition.place_of(id) else { continue };
-            let to = (&partition.topic_partition.topic, broker);
+            let topic = &partition.topic_partition.topic;
             let batch = &mut partition.unresolved[place];
             batch.attempts.count += 1;
             let is_first = batch.attempts.sent_at.replace(now).is_none();
-            metrics.count_attempt(now, to, batch, is_first);
+            metrics.count_attempt(now, topic, batch, is_first);
+            records += batch.records();
+            bytes += batch.sealed.bytes.len() as u64;
         }
+        metrics.count_request(now, broker, records, bytes);
         drop(metrics);
         let state = self.brokers.entry(broker).or_default();
         state.in_flight += 1;

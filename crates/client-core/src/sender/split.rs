@@ -38,7 +38,7 @@ impl Sender {
         let lower = |topic: &crate::accumulator::TopicQueues| topic.lower_batch_bytes_max(lowered);
         self.accumulator.with_topic(topic_partition.topic.as_str(), lower);
         self.accumulator.flush_tracker().split(origin.generation, 1);
-        self.metrics.lock().batch_splits += 1;
+        self.metrics.lock().count_split(now);
 
         let first_of_second = parts[0].0.record_count.cast_unsigned();
         let BatchOrigin { completion, callbacks, created, generation, .. } = origin;

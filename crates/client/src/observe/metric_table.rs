@@ -63,13 +63,20 @@ metrics! {
     Gauge "batch-size-max" "Largest batch as sent, bytes." |m| m.batch_size_max as f64;
     Counter "batch-split-total" "Batches split because the broker found them too large."
         |m| m.batch_split_total as f64;
-    Gauge "compression-rate-avg" "Bytes of batches as sent, over their bytes before compression."
+    Gauge "batch-split-rate" "Batches split a second." |m| m.batch_split_rate;
+    Gauge "compression-rate-avg"
+        "Mean of a batch's bytes as sent over its bytes before compression."
         |m| m.compression_rate_avg;
+    Gauge "record-size-avg" "Mean size of a record, by batch, before compression, bytes."
+        |m| m.record_size_avg;
     Gauge "records-per-request-avg" "Mean records of a request." |m| m.records_per_request_avg;
     Counter "request-total" "Produce requests sent." |m| m.request_total as f64;
     Gauge "request-rate" "Produce requests sent a second." |m| m.request_rate;
     Counter "response-total" "Responses to produce requests." |m| m.response_total as f64;
     Gauge "response-rate" "Responses to produce requests a second." |m| m.response_rate;
+    Gauge "request-size-avg" "Mean bytes of the batches of a produce request."
+        |m| m.request_size_avg;
+    Gauge "request-size-max" "The most bytes of the batches of one." |m| m.request_size_max as f64;
     Gauge "requests-in-flight" "Produce requests without an answer yet."
         |m| m.requests_in_flight as f64;
     Gauge "request-latency-avg" "Mean time from a produce request to its answer, ms."
@@ -93,6 +100,18 @@ metrics! {
         |m| m.bufferpool_wait_ratio;
     Counter "metadata-wait-time-ns-total" "All the time that callers waited for metadata, ns."
         |m| m.metadata_wait_time_ns_total as f64;
+    Counter "flush-time-ns-total" "All the time that callers waited for a flush, ns."
+        |m| m.flush_time_ns_total as f64;
+    Counter "txn-init-time-ns-total" "All the time that callers waited for init_transactions, ns."
+        |m| m.txn_init_time_ns_total as f64;
+    Counter "txn-begin-time-ns-total" "The same of begin_transaction, ns."
+        |m| m.txn_begin_time_ns_total as f64;
+    Counter "txn-send-offsets-time-ns-total" "The same of send_offsets, ns."
+        |m| m.txn_send_offsets_time_ns_total as f64;
+    Counter "txn-commit-time-ns-total" "The same of commit, ns."
+        |m| m.txn_commit_time_ns_total as f64;
+    Counter "txn-abort-time-ns-total" "The same of abort, ns."
+        |m| m.txn_abort_time_ns_total as f64;
     Counter "connection-creation-total" "Connections that were made."
         |m| m.connection_creation_total as f64;
     Gauge "connection-creation-rate" "Connections made a second." |m| m.connection_creation_rate;
@@ -106,11 +125,17 @@ metrics! {
     /// Kafka's `producer-topic-metrics`.
     TOPIC: TopicMetrics;
     Counter "record-send-total" "Records of the topic acknowledged." |m| m.record_send_total as f64;
+    Gauge "record-send-rate" "Records of the topic acknowledged a second." |m| m.record_send_rate;
     Counter "record-error-total" "Records of the topic that failed for good."
         |m| m.record_error_total as f64;
+    Gauge "record-error-rate" "Records of the topic that failed for good, a second."
+        |m| m.record_error_rate;
     Counter "record-retry-total" "Records of the topic sent again." |m| m.record_retry_total as f64;
+    Gauge "record-retry-rate" "Records of the topic sent again, a second."
+        |m| m.record_retry_rate;
     Counter "byte-total" "Bytes of the topic's batches as sent." |m| m.byte_total as f64;
-    Gauge "compression-rate" "Those bytes over the bytes before compression."
+    Gauge "byte-rate" "Bytes of the topic's batches as sent, a second." |m| m.byte_rate;
+    Gauge "compression-rate" "Mean of a batch's bytes as sent over its bytes before compression."
         |m| m.compression_rate;
 }
 
@@ -118,9 +143,15 @@ metrics! {
     /// Kafka's `producer-node-metrics`.
     NODE: NodeMetrics;
     Counter "request-total" "Produce requests sent to the broker." |m| m.request_total as f64;
+    Gauge "request-rate" "Produce requests sent to the broker a second." |m| m.request_rate;
+    Gauge "request-size-avg" "Mean bytes of the batches of one." |m| m.request_size_avg;
+    Gauge "request-size-max" "The most bytes of the batches of one." |m| m.request_size_max as f64;
     Counter "response-total" "Responses of the broker to them." |m| m.response_total as f64;
+    Gauge "response-rate" "Responses of the broker a second." |m| m.response_rate;
     Counter "outgoing-byte-total" "Bytes of batches sent to the broker, retries included."
         |m| m.outgoing_byte_total as f64;
+    Gauge "outgoing-byte-rate" "Bytes of batches sent to the broker a second."
+        |m| m.outgoing_byte_rate;
     Gauge "request-latency-avg" "Mean time from a request to the broker's answer, ms."
         |m| m.request_latency_avg;
     Gauge "request-latency-max" "Longest of those times, ms." |m| m.request_latency_max;

@@ -36,12 +36,14 @@ false), under names like `org.apache.kafka.producer.topic.record.send.total`. Pu
 connection of their own, so a slow plug-in of the broker's holds up no record; the last one is at
 the close. `Producer::client_instance_id` is what the cluster calls the producer.
 
-Counts and means are since the producer began. A rate is over the time since an earlier snapshot:
-one at least half a minute old if there is one, else the producer's start. Averages and maxima of
-Kafka's are over a minute; ours are not.
+Counts (`-total`) are since the producer began. Means, maxima and rates are as Kafka's: over the
+last `metrics.num.samples` (2) samples of `metrics.sample.window.ms` (30 s), so half a minute to a
+minute. Where nothing happened in that time they are 0, and NaN in Kafka. What has a histogram
+below has its distribution since the producer began there.
 
-Not here: per-topic rates (take them from the totals), `record-size-avg` and `record-size-max`,
-`flush-time-ns-total`, the transaction times, and most of the metrics of Java's selector.
+Not here: `record-size-max` (it would cost each record a comparison), `metadata-age`,
+`buffer-exhausted-total`, bytes that come in, authentications, and what tells how busy Java's
+selector is.
 
 This page is written from the table in `crates/client/src/observe/metric_table.rs`; a test keeps it
 current.

@@ -19,7 +19,6 @@ use tokio::task::LocalSet;
 use super::codec_threads;
 use super::io_loop::IoLoop;
 use super::metrics::CallerMetrics;
-use super::rates::Rates;
 use super::report::{BatchObserver, BatchReport};
 use super::send::partitioning_of;
 use super::shared::{Closing, Shared, TopicWaits, Transactions};
@@ -108,7 +107,6 @@ impl ProducerBuilder {
             max_block: config.max_block,
             started,
             client_id: config.client().client_id.clone(),
-            rates: Mutex::new(Rates::new(started)),
             wake: Notify::new(),
             deadlines: Deadlines::default(),
             topics: TopicWaits::default(),
@@ -120,7 +118,7 @@ impl ProducerBuilder {
             ended: OnceLock::new(),
             end_waiters: Waiters::default(),
             sender_metrics: sender.metrics(),
-            caller_metrics: CallerMetrics::default(),
+            caller_metrics: CallerMetrics::new(config.client().metrics_window()),
             observer,
             interceptors: Interceptors::of(interceptors),
             io_thread: OnceLock::new(),
@@ -214,6 +212,7 @@ fn sender_config(config: &ProducerConfig, compression: Compression) -> SenderCon
             first: client.reconnect_backoff,
             max: client.reconnect_backoff_max,
         },
+        metrics_window: client.metrics_window(),
         transaction: config
             .transactional_id
             .as_deref()

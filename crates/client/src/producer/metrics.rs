@@ -7,38 +7,81 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use streamledger_client_core::sender::{NodeCounts, SenderMetrics, StageTimes, TopicCounts};
 use streamledger_client_core::stage::Stage;
+use streamledger_client_core::transaction::TransactionOperation;
+use streamledger_client_core::window::{WindowConfig, Windowed};
 use streamledger_protocol::{BrokerId, TopicName};
 
-use super::rates::Counts;
 use super::shared::Shared;
 
 /// What callers count. Only waits are counted one by one; the rest is sampled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CallerMetrics {
     memory_waits: AtomicU64,
     memory_wait_nanos: AtomicU64,
+    memory_wait_seconds: Mutex<Windowed>,
     metadata_wait_nanos: AtomicU64,
+    flush_nanos: AtomicU64,
+    init_nanos: AtomicU64,
+    begin_nanos: AtomicU64,
+    send_offsets_nanos: AtomicU64,
+    commit_nanos: AtomicU64,
+    abort_nanos: AtomicU64,
     pub(super) serialized: Mutex<StageTimes>,
     pub(super) partitioned: Mutex<StageTimes>,
 }
 
 impl CallerMetrics {
+    pub(super) fn new(window: WindowConfig) -> Self {
+        Self {
+            memory_waits: AtomicU64::new(0),
+            memory_wait_nanos: AtomicU64::new(0),
+            memory_wait_seconds: Mutex::new(Windowed::new(window)),
+            metadata_wait_nanos: AtomicU64::new(0),
+            flush_nanos: AtomicU64::new(0),
+            init_nanos: AtomicU64::new(0),
+            begin_nanos: AtomicU64::new(0),
+            send_offsets_nanos: AtomicU64::new(0),
+            commit_nanos: AtomicU64::new(0),
+            abort_nanos: AtomicU64::new(0),
+            serialized: Mutex::default(),
+            partitioned: Mutex::default(),
+        }
+    }
+
     pub(super) fn count_memory_wait(&self, time: Duration) {
         self.memory_waits.fetch_add(1, Ordering::Relaxed);
-        self.memory_wait_nanos.fetch_add(nanos(time), Ordering::Relaxed);
+        add(&self.memory_wait_nanos, time);
+        self.memory_wait_seconds.lock().record(Instant::now(), time.as_secs_f64());
     }
 
     pub(super) fn count_metadata_wait(&self, time: Duration) {
-        self.metadata_wait_nanos.fetch_add(nanos(time), Ordering::Relaxed);
+        add(&self.metadata_wait_nanos, time);
+    }
+
+    pub(super) fn count_flush(&self, time: Duration) {
+        add(&self.flush_nanos, time);
+    }
+
+    /// Counts a call of a transaction's, whatever came of it.
+    pub(super) fn count_transaction(&self, operation: TransactionOperation, time: Duration) {
+        let nanos = match operation {
+            TransactionOperation::Init => &self.init_nanos,
+            TransactionOperation::Begin => &self.begin_nanos,
+            TransactionOperation::SendOffsets => &self.send_offsets_nanos,
+            TransactionOperation::Commit => &self.commit_nanos,
+            TransactionOperation::Abort => &self.abort_nanos,
+        };
+        add(nanos, time);
     }
 }
 
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+fn add(nanos: &AtomicU64, time: Duration) {
+    nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
-/// A snapshot of the producer's metrics. Counts are since the producer began; serialized, they have
-/// the names of Kafka's `producer-metrics`.
+/// A snapshot of the producer's metrics. Counts are since the producer began; means, maxima and
+/// rates are over the last `metrics.num.samples` of `metrics.sample.window.ms`, and 0 where there
+/// was nothing in that time. Serialized, they have the names of Kafka's `producer-metrics`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -49,8 +92,7 @@ pub struct ProducerMetrics {
     pub uptime_seconds: f64,
     /// Records acknowledged.
     pub record_send_total: u64,
-    /// Records acknowledged a second. This and the other rates are over the time since an earlier
-    /// snapshot: one at least half a minute old if there is one, else since the producer began.
+    /// The same a second.
     pub record_send_rate: f64,
     /// Records failed for good.
     pub record_error_total: u64,
@@ -68,8 +110,12 @@ pub struct ProducerMetrics {
     pub batch_size_max: u64,
     /// Batches split because the broker found them too large.
     pub batch_split_total: u64,
-    /// Bytes sent over bytes before compression.
+    /// The same a second.
+    pub batch_split_rate: f64,
+    /// The mean, over batches, of bytes sent over bytes before compression.
     pub compression_rate_avg: f64,
+    /// The mean, over batches, of their records' mean size before compression, bytes.
+    pub record_size_avg: f64,
     /// Mean records of a batch.
     pub records_per_batch_avg: f64,
     /// Mean records of a request.
@@ -82,6 +128,10 @@ pub struct ProducerMetrics {
     pub response_total: u64,
     /// The same a second.
     pub response_rate: f64,
+    /// Mean bytes of the batches of a request.
+    pub request_size_avg: f64,
+    /// The most bytes of the batches of one.
+    pub request_size_max: u64,
     /// Requests that have no answer yet.
     pub requests_in_flight: u64,
     /// Bytes of acknowledged batches.
@@ -116,13 +166,25 @@ pub struct ProducerMetrics {
     pub bufferpool_wait_ratio: f64,
     /// All the time that callers waited for metadata, nanoseconds.
     pub metadata_wait_time_ns_total: u64,
+    /// All the time that callers waited for a flush, nanoseconds.
+    pub flush_time_ns_total: u64,
+    /// All the time that callers waited for `init_transactions`, nanoseconds.
+    pub txn_init_time_ns_total: u64,
+    /// The same of `begin_transaction`.
+    pub txn_begin_time_ns_total: u64,
+    /// The same of `send_offsets`.
+    pub txn_send_offsets_time_ns_total: u64,
+    /// The same of `commit`.
+    pub txn_commit_time_ns_total: u64,
+    /// The same of `abort`.
+    pub txn_abort_time_ns_total: u64,
     /// Connections that were made.
     pub connection_creation_total: u64,
-    /// The same a second, over `metrics.sample.window.ms` times `metrics.num.samples`.
+    /// The same a second.
     pub connection_creation_rate: f64,
     /// Connections that have ended.
     pub connection_close_total: u64,
-    /// The same a second, over that time.
+    /// The same a second.
     pub connection_close_rate: f64,
     /// Connections there are.
     pub connection_count: u64,
@@ -143,13 +205,21 @@ pub struct TopicMetrics {
     pub topic: String,
     /// Records acknowledged.
     pub record_send_total: u64,
+    /// The same a second.
+    pub record_send_rate: f64,
     /// Records failed for good.
     pub record_error_total: u64,
+    /// The same a second.
+    pub record_error_rate: f64,
     /// Records sent again.
     pub record_retry_total: u64,
+    /// The same a second.
+    pub record_retry_rate: f64,
     /// Bytes of its batches as sent.
     pub byte_total: u64,
-    /// Those bytes over the bytes before compression.
+    /// The same a second.
+    pub byte_rate: f64,
+    /// The mean, over its batches, of those bytes over the bytes before compression.
     pub compression_rate: f64,
 }
 
@@ -162,10 +232,20 @@ pub struct NodeMetrics {
     pub node_id: i32,
     /// Requests sent to it.
     pub request_total: u64,
+    /// The same a second.
+    pub request_rate: f64,
+    /// Mean bytes of the batches of one.
+    pub request_size_avg: f64,
+    /// The most bytes of the batches of one.
+    pub request_size_max: u64,
     /// Its responses.
     pub response_total: u64,
+    /// The same a second.
+    pub response_rate: f64,
     /// Bytes of batches sent to it, retries included.
     pub outgoing_byte_total: u64,
+    /// The same a second.
+    pub outgoing_byte_rate: f64,
     /// Mean time from a request to its answer, milliseconds.
     pub request_latency_avg: f64,
     /// The longest of those times, milliseconds.
@@ -242,74 +322,86 @@ impl StageMetrics {
 
 impl ProducerMetrics {
     pub(super) fn take(shared: &Shared) -> Self {
-        let sender: SenderMetrics = shared.sender_metrics.lock().clone();
+        let now = Instant::now();
+        let sender = shared.sender_metrics.lock();
+        let times = [&sender.accumulated, &sender.sent, &sender.acknowledged].map(Clone::clone);
+        let mut metrics = Self::counted(shared, &sender, now);
+        // What takes longer doesn't hold up the I/O thread.
+        drop(sender);
+        let [accumulated, sent, acknowledged] = times;
         let caller = &shared.caller_metrics;
-        let memory = shared.accumulator.memory();
-        let memory_wait_nanos = caller.memory_wait_nanos.load(Ordering::Relaxed);
-        let counts = Counts {
-            records_sent: sender.records_sent as f64,
-            record_errors: sender.record_errors as f64,
-            record_retries: sender.record_retries as f64,
-            requests: sender.requests as f64,
-            responses: sender.responses as f64,
-            bytes: sender.bytes_acknowledged as f64,
-            memory_wait_seconds: memory_wait_nanos as f64 / 1e9,
-        };
-        let rates = shared.rates.lock().per_second(Instant::now(), counts);
-        let batches = sender.batches as f64;
-        let throttled_ms = millis(sender.throttled);
+        metrics.stages = vec![
+            StageMetrics::of(Stage::Serialized, &caller.serialized.lock()),
+            StageMetrics::of(Stage::Partitioned, &caller.partitioned.lock()),
+            StageMetrics::of(Stage::Accumulated, &accumulated),
+            StageMetrics::of(Stage::Sent, &sent),
+            StageMetrics::of(Stage::Acknowledged, &acknowledged),
+        ];
+        metrics.topics.sort_unstable_by(|one, other| one.topic.cmp(&other.topic));
+        metrics.nodes.sort_unstable_by_key(|node| node.node_id);
+        metrics
+    }
+
+    fn counted(shared: &Shared, sender: &SenderMetrics, now: Instant) -> Self {
+        let (caller, memory) = (&shared.caller_metrics, shared.accumulator.memory());
         let connections = shared.connection_meter.read();
+        let windows = &sender.windows;
+        let of = |nanos: &AtomicU64| nanos.load(Ordering::Relaxed);
         Self {
             client_id: shared.client_id.clone(),
             uptime_seconds: shared.started.elapsed().as_secs_f64(),
             record_send_total: sender.records_sent,
-            record_send_rate: rates.records_sent,
+            record_send_rate: windows.records_sent.per_second(now),
             record_error_total: sender.record_errors,
-            record_error_rate: rates.record_errors,
+            record_error_rate: windows.record_errors.per_second(now),
             record_retry_total: sender.record_retries,
-            record_retry_rate: rates.record_retries,
+            record_retry_rate: windows.record_retries.per_second(now),
             batch_total: sender.batches,
-            batch_size_avg: ratio(sender.batch_bytes as f64, batches),
-            batch_size_max: sender.batch_bytes_max,
+            batch_size_avg: windows.batch_bytes.mean(now),
+            batch_size_max: windows.batch_bytes.max(now) as u64,
             batch_split_total: sender.batch_splits,
-            compression_rate_avg: compression(sender.batch_bytes, sender.uncompressed_bytes),
-            records_per_batch_avg: ratio(sender.batch_records as f64, batches),
-            records_per_request_avg: ratio(sender.batch_records as f64, sender.requests as f64),
+            batch_split_rate: windows.batch_splits.per_second(now),
+            compression_rate_avg: windows.compression.mean(now),
+            record_size_avg: windows.record_bytes.mean(now),
+            records_per_batch_avg: ratio(sender.batch_records as f64, sender.batches as f64),
+            records_per_request_avg: windows.request_records.mean(now),
             request_total: sender.requests,
-            request_rate: rates.requests,
+            request_rate: windows.request_bytes.events_per_second(now),
             response_total: sender.responses,
-            response_rate: rates.responses,
+            response_rate: windows.responses.per_second(now),
+            request_size_avg: windows.request_bytes.mean(now),
+            request_size_max: windows.request_bytes.max(now) as u64,
             requests_in_flight: sender.requests.saturating_sub(sender.requests_ended),
             outgoing_byte_total: sender.bytes_acknowledged,
-            outgoing_byte_rate: rates.bytes,
-            request_latency_avg: sender.sent.mean_micros() / 1000.0,
-            request_latency_max: sender.sent.max_micros() as f64 / 1000.0,
-            record_queue_time_avg: sender.accumulated.mean_micros() / 1000.0,
-            record_queue_time_max: sender.accumulated.max_micros() as f64 / 1000.0,
-            produce_throttle_time_total: throttled_ms,
-            produce_throttle_time_avg: ratio(throttled_ms, sender.responses as f64),
-            produce_throttle_time_max: millis(sender.throttled_max),
+            outgoing_byte_rate: windows.bytes_acknowledged.per_second(now),
+            request_latency_avg: windows.latency_ms.mean(now),
+            request_latency_max: windows.latency_ms.max(now),
+            record_queue_time_avg: windows.queue_ms.mean(now),
+            record_queue_time_max: windows.queue_ms.max(now),
+            produce_throttle_time_total: millis(sender.throttled),
+            produce_throttle_time_avg: windows.throttle_ms.mean(now),
+            produce_throttle_time_max: windows.throttle_ms.max(now),
             buffer_total_bytes: memory.total_bytes() as u64,
             buffer_available_bytes: memory.available_bytes() as u64,
             waiting_threads: memory.waiting() as u64,
-            bufferpool_wait_total: caller.memory_waits.load(Ordering::Relaxed),
-            bufferpool_wait_time_ns_total: memory_wait_nanos,
-            bufferpool_wait_ratio: rates.memory_wait_seconds,
-            metadata_wait_time_ns_total: caller.metadata_wait_nanos.load(Ordering::Relaxed),
+            bufferpool_wait_total: of(&caller.memory_waits),
+            bufferpool_wait_time_ns_total: of(&caller.memory_wait_nanos),
+            bufferpool_wait_ratio: caller.memory_wait_seconds.lock().per_second(now),
+            metadata_wait_time_ns_total: of(&caller.metadata_wait_nanos),
+            flush_time_ns_total: of(&caller.flush_nanos),
+            txn_init_time_ns_total: of(&caller.init_nanos),
+            txn_begin_time_ns_total: of(&caller.begin_nanos),
+            txn_send_offsets_time_ns_total: of(&caller.send_offsets_nanos),
+            txn_commit_time_ns_total: of(&caller.commit_nanos),
+            txn_abort_time_ns_total: of(&caller.abort_nanos),
             connection_creation_total: connections.creation_total,
             connection_creation_rate: connections.creation_rate,
             connection_close_total: connections.close_total,
             connection_close_rate: connections.close_rate,
             connection_count: connections.count,
-            stages: vec![
-                StageMetrics::of(Stage::Serialized, &caller.serialized.lock()),
-                StageMetrics::of(Stage::Partitioned, &caller.partitioned.lock()),
-                StageMetrics::of(Stage::Accumulated, &sender.accumulated),
-                StageMetrics::of(Stage::Sent, &sender.sent),
-                StageMetrics::of(Stage::Acknowledged, &sender.acknowledged),
-            ],
-            topics: topics_of(&sender),
-            nodes: nodes_of(&sender),
+            stages: Vec::new(),
+            topics: sender.topics.iter().map(|(name, of)| topic_of(name, of, now)).collect(),
+            nodes: sender.nodes.iter().map(|(id, of)| node_of(*id, of, now)).collect(),
         }
     }
 
@@ -320,36 +412,37 @@ impl ProducerMetrics {
     }
 }
 
-fn topics_of(sender: &SenderMetrics) -> Vec<TopicMetrics> {
-    let metrics = |(name, counts): (&TopicName, &TopicCounts)| TopicMetrics {
+fn topic_of(name: &TopicName, counts: &TopicCounts, now: Instant) -> TopicMetrics {
+    let windows = &counts.windows;
+    TopicMetrics {
         topic: name.to_string(),
         record_send_total: counts.records_sent,
+        record_send_rate: windows.records_sent.per_second(now),
         record_error_total: counts.record_errors,
+        record_error_rate: windows.record_errors.per_second(now),
         record_retry_total: counts.record_retries,
+        record_retry_rate: windows.record_retries.per_second(now),
         byte_total: counts.batch_bytes,
-        compression_rate: compression(counts.batch_bytes, counts.uncompressed_bytes),
-    };
-    let mut topics: Vec<_> = sender.topics.iter().map(metrics).collect();
-    topics.sort_unstable_by(|one, other| one.topic.cmp(&other.topic));
-    topics
+        byte_rate: windows.batch_bytes.per_second(now),
+        compression_rate: windows.compression.mean(now),
+    }
 }
 
-fn nodes_of(sender: &SenderMetrics) -> Vec<NodeMetrics> {
-    let metrics = |(id, counts): (&BrokerId, &NodeCounts)| NodeMetrics {
+fn node_of(id: BrokerId, counts: &NodeCounts, now: Instant) -> NodeMetrics {
+    let windows = &counts.windows;
+    NodeMetrics {
         node_id: id.0,
         request_total: counts.requests,
+        request_rate: windows.request_bytes.events_per_second(now),
+        request_size_avg: windows.request_bytes.mean(now),
+        request_size_max: windows.request_bytes.max(now) as u64,
         response_total: counts.responses,
+        response_rate: windows.latency_ms.events_per_second(now),
         outgoing_byte_total: counts.bytes,
-        request_latency_avg: ratio(millis(counts.latency), counts.responses as f64),
-        request_latency_max: millis(counts.latency_max),
-    };
-    let mut nodes: Vec<_> = sender.nodes.iter().map(metrics).collect();
-    nodes.sort_unstable_by_key(|node| node.node_id);
-    nodes
-}
-
-fn compression(bytes: u64, uncompressed_bytes: u64) -> f64 {
-    ratio(bytes as f64, uncompressed_bytes as f64)
+        outgoing_byte_rate: windows.request_bytes.per_second(now),
+        request_latency_avg: windows.latency_ms.mean(now),
+        request_latency_max: windows.latency_ms.max(now),
+    }
 }
 
 fn millis(time: Duration) -> f64 {

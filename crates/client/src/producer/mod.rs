@@ -22,7 +22,6 @@ mod intercepted;
 mod io_loop;
 mod json;
 mod metrics;
-mod rates;
 mod record;
 mod report;
 mod request;
@@ -32,7 +31,7 @@ mod transaction;
 mod typed;
 mod wait;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -221,10 +220,13 @@ impl Producer {
 
     /// As [`Producer::flush`], as a future. The flush begins in the call.
     pub fn flush_async(&self) -> impl Future<Output = ()> + Send + use<> {
-        let shared = Arc::clone(&self.0.shared);
+        let (shared, begun) = (Arc::clone(&self.0.shared), Instant::now());
         let flush = shared.accumulator.begin_flush();
         shared.wake.notify_one();
-        std::future::poll_fn(move |context| shared.accumulator.poll_flushed(flush, context.waker()))
+        async move {
+            poll_fn(|context| shared.accumulator.poll_flushed(flush, context.waker())).await;
+            shared.caller_metrics.count_flush(begun.elapsed());
+        }
     }
 
     /// Takes no more records, from any clone; delivers what there is, for at most `timeout`; then

@@ -15,7 +15,6 @@ use tokio::sync::Notify;
 
 use super::CloseReport;
 use super::metrics::CallerMetrics;
-use super::rates::Rates;
 use super::report::BatchObserver;
 use super::wait::{Deadlines, Waiters};
 use crate::metadata::MetadataView;
@@ -33,7 +32,6 @@ pub(super) struct Shared {
     pub(super) max_block: Duration,
     pub(super) started: Instant,
     pub(super) client_id: String,
-    pub(super) rates: Mutex<Rates>,
     /// Wakes the I/O thread's loop. Costs an atomic operation while the loop is awake.
     pub(super) wake: Notify,
     pub(super) deadlines: Deadlines,

@@ -111,7 +111,12 @@ impl Producer {
         async move {
             let shared = &*self.0.shared;
             match &shared.transactions {
-                Some(transactions) => operate(shared, transactions, command).await,
+                Some(transactions) => {
+                    let begun = Instant::now();
+                    let outcome = operate(shared, transactions, command).await;
+                    shared.caller_metrics.count_transaction(operation, begun.elapsed());
+                    outcome
+                }
                 None => Err(TransactionError::refused(
                     operation,
                     TransactionErrorKind::NotTransactional,

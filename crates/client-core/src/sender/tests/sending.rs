@@ -299,6 +299,36 @@ fn metrics_count_what_was_done() {
 }
 
 #[test]
+fn means_maxima_and_rates_are_of_the_last_while_for_producer_topic_and_broker() {
+    let mut rig = Rig::warm();
+    let _kept = rig.append(0, 18);
+    rig.flush();
+    rig.pass(Duration::from_millis(3));
+    rig.answer_next(ErrorCode::None, 1);
+    rig.answer_next(ErrorCode::TopicAuthorizationFailed, 0);
+    let metrics = rig.sender.metrics();
+    let metrics = metrics.lock();
+    let topic = &metrics.topics.values().next().unwrap().windows;
+    let node = &metrics.nodes.values().next().unwrap().windows;
+    let windows = &metrics.windows;
+    // All is in the first sample, so a rate is over its half minute.
+    for sent in [&windows.records_sent, &topic.records_sent] {
+        assert_eq!((sent.per_second(rig.now) * 30.0).round() as u64, metrics.records_sent);
+    }
+    assert_eq!((topic.record_errors.per_second(rig.now) * 30.0).round() as u64, 9);
+    assert_eq!((node.request_bytes.events_per_second(rig.now) * 30.0).round() as u64, 3);
+    let bytes = metrics.batch_bytes as f64;
+    assert_eq!((topic.batch_bytes.per_second(rig.now) * 30.0).round(), bytes);
+    assert_eq!((windows.batch_bytes.mean(rig.now) * 3.0).round(), bytes);
+    assert!(windows.latency_ms.max(rig.now) >= 3.0 && node.latency_ms.max(rig.now) >= 3.0);
+    assert_eq!(windows.compression.mean(rig.now), 1.0);
+    assert!(windows.record_bytes.mean(rig.now) > 0.0);
+    let later = rig.now + Duration::from_secs(61);
+    assert_eq!((windows.latency_ms.max(later), topic.records_sent.per_second(later)), (0.0, 0.0));
+    assert_eq!(metrics.records_sent, 10, "counts are for ever");
+}
+
+#[test]
 fn closing_sends_what_is_there_and_then_the_sender_is_idle() {
     let mut rig = Rig::ready();
     let delivery = rig.append(0, 4);
