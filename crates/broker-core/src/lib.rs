@@ -5,6 +5,7 @@
 //! 2. Nothing becomes visible before the shell says that it was done.
 //! 3. A restart replays what a run applied, through the same functions.
 
+pub mod authorizer;
 pub mod config;
 pub mod controller;
 pub mod group;

@@ -16,13 +16,14 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::config::{BrokerConfig, ListenAddress, Settings};
+use crate::authentication::{UnknownUsers, ensure_scram_user};
+use crate::config::{BrokerConfig, ListenAddress, ListenerSettings, Settings};
 use crate::controller::{Controller, METADATA_LOG, MetadataLog, MetadataLogError, random_bytes};
 use crate::coordinator::{Groups, Transactions, keep_group_time, keep_time};
 use crate::faults::Faults;
 use crate::metrics::{BrokerMetrics, RequestCounts};
 use crate::node::Node;
-use crate::server::{BoundListener, ByteBudget, Serving};
+use crate::server::{BoundListener, ByteBudget, Serving, Tls};
 use crate::storage::{LogStore, LogStoreConfig, StorageError};
 
 /// Why a broker did not start. Nothing of it is left running.
@@ -67,15 +68,30 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// The address can be reached by other machines, and there is no authentication.
+    /// The address can be reached by other machines, and isn't both secret and closed to strangers.
     #[error(
-        "{address} can be reached from other machines, and whoever reaches it reads and writes \
-         everything: listen on 127.0.0.1, or allow it (--insecure-listen)"
+        "{address} can be reached from other machines, without TLS or without knowing who comes: \
+         listen on 127.0.0.1; or speak SASL_SSL, or SSL with ssl.client.auth=required; or allow \
+         it (--insecure-listen)"
     )]
     PublicListen {
         /// The address.
         address: String,
     },
+    /// A listener's key, certificates or authorities can't be used.
+    #[error("listener {listener}: TLS: {reason}")]
+    Tls {
+        /// The listener's name.
+        listener: String,
+        /// What is wrong, and with which file.
+        reason: String,
+    },
+    /// A user who shall be able to log in can't be made.
+    #[error("a user who shall log in by SCRAM: {0}")]
+    ScramUser(String),
+    /// The system has no random bytes, without which no login is safe.
+    #[error("the system has no random bytes")]
+    Random,
     /// A thread or the runtime could not be made.
     #[error("the broker's threads could not be started: {0}")]
     Threads(io::Error),
@@ -118,7 +134,7 @@ impl Broker {
     /// # Errors
     /// [`StartError`], naming the path or address and what to do.
     pub fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
-        let BrokerConfig { settings, configs } = config;
+        let BrokerConfig { settings, configs, scram_users } = config;
         check_listeners(&settings)?;
         let temporary = match &settings.data_dir {
             Some(_) => None,
@@ -140,6 +156,10 @@ impl Broker {
         let (log, state) = MetadataLog::open(&directory)?;
         let controller =
             Controller::start(log, state, store.cluster_id(), settings.node_id, configs)?;
+        for (user, password) in &scram_users {
+            ensure_scram_user(&controller, user, password)
+                .map_err(|refusal| StartError::ScramUser(refusal.message))?;
+        }
         let node = Arc::new(Node {
             fetched: ByteBudget::new(settings.network.queued_response_bytes_max),
             controller,
@@ -148,6 +168,7 @@ impl Broker {
             requests: RequestCounts::new(),
             transactions: Transactions::new(&settings),
             groups: Groups::new(&settings),
+            unknown_users: UnknownUsers::new().map_err(|_| StartError::Random)?,
             settings,
         });
         node.reconcile_logs().map_err(|refusal| StartError::Topics(refusal.message))?;
@@ -170,17 +191,17 @@ impl Broker {
 }
 
 fn check_listeners(settings: &Settings) -> Result<(), StartError> {
-    let mut public = settings.listeners.iter().filter(|address| !address.is_loopback());
-    match public.next() {
-        Some(address) if !settings.allows_insecure_listen => {
-            Err(StartError::PublicListen { address: address.to_string() })
+    let is_open = |listener: &&ListenerSettings| {
+        !listener.address.is_loopback() && !listener.security.is_secure()
+    };
+    for listener in settings.listeners.iter().filter(is_open) {
+        let address = &listener.address;
+        if !settings.allows_insecure_listen {
+            return Err(StartError::PublicListen { address: address.to_string() });
         }
-        Some(address) => {
-            warn!(%address, "anyone who reaches this address reads and writes everything");
-            Ok(())
-        }
-        None => Ok(()),
+        warn!(%address, "this address can be reached from other machines, and is not secure");
     }
+    Ok(())
 }
 
 /// Threads for what blocks on the disk: topics, lookups by time. Tokio's 512 would be memory.
@@ -233,10 +254,16 @@ fn run(
 
 fn bind_all(settings: &Settings) -> Result<Vec<BoundListener>, StartError> {
     let mut bound = Vec::with_capacity(settings.listeners.len());
-    for (index, wanted) in settings.listeners.iter().enumerate() {
-        let advertised = settings.advertised.get(index);
-        let listener = BoundListener::bind(wanted, advertised, settings.network.backlog)
-            .map_err(|source| listen_error(wanted, source))?;
+    for wanted in &settings.listeners {
+        let tls = wanted
+            .security
+            .tls
+            .clone()
+            .map(Tls::new)
+            .transpose()
+            .map_err(|reason| StartError::Tls { listener: wanted.name.clone(), reason })?;
+        let listener = BoundListener::bind(wanted, tls, settings.network.backlog)
+            .map_err(|source| listen_error(&wanted.address, source))?;
         bound.push(listener);
     }
     Ok(bound)

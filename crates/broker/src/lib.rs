@@ -14,6 +14,7 @@
 //! 3. Nothing a client sends makes it panic, or hold more memory than its settings allow.
 
 mod api;
+mod authentication;
 mod broker;
 mod config;
 mod controller;
@@ -32,4 +33,4 @@ pub use faults::{Fault, Faults};
 pub use metrics::{BrokerMetrics, PROMETHEUS_CONTENT_TYPE};
 pub use storage::{FlushPolicy, StorageError};
 pub use streamledger_broker_core::config::ConfigError;
-pub use streamledger_protocol::{ApiKey, ErrorCode};
+pub use streamledger_protocol::{ApiKey, ErrorCode, Password};

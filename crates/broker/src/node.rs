@@ -17,6 +17,7 @@ use streamledger_protocol::{
 };
 use tracing::{error, info};
 
+use crate::authentication::UnknownUsers;
 use crate::config::Settings;
 use crate::controller::Controller;
 use crate::coordinator::{Groups, InternalTopicError, Transactions};
@@ -44,6 +45,7 @@ pub(crate) struct Node {
     pub(crate) requests: RequestCounts,
     pub(crate) transactions: Transactions,
     pub(crate) groups: Groups,
+    pub(crate) unknown_users: UnknownUsers,
     /// Records that were read and not yet sent.
     pub(crate) fetched: Arc<ByteBudget>,
 }

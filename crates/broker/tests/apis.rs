@@ -29,8 +29,8 @@ use streamledger_protocol::messages::{
     ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
     ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest,
     OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, SyncGroupRequest, TxnOffsetCommitRequest, UpdateFeaturesRequest,
-    WriteTxnMarkersRequest,
+    ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
+    TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
 use streamledger_protocol::{ApiVersion, BrokerId, ErrorCode, TopicId, TopicName};
 
@@ -125,6 +125,9 @@ fn every_advertised_version_of_every_api_is_answered() {
     asked += ask_in_all(c, a, &ListGroupsRequest::default());
     asked += ask_in_all(c, a, &DeleteGroupsRequest::default());
     asked += ask_in_all(c, a, &OffsetDeleteRequest::default());
+    // At this listener each is told that there are no logins.
+    asked += ask_in_all(c, a, &SaslHandshakeRequest::default());
+    asked += ask_in_all(c, a, &SaslAuthenticateRequest::default());
     assert!(advertised.is_empty(), "advertised and not asked: {advertised:?}");
     assert!(asked > 80, "asked only {asked} times");
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use streamledger_broker_core::config::{
-    BROKER_CONFIGS, ConfigSpec, Support, TOPIC_CONFIGS, is_dynamic,
+    BROKER_CONFIGS, ConfigSpec, SECURITY_CONFIGS, Support, TOPIC_CONFIGS, is_dynamic,
 };
 
 fn page() -> String {
@@ -27,6 +27,19 @@ fn page() -> String {
     for spec in BROKER_CONFIGS {
         let mark = if is_dynamic(spec.name) { " *" } else { "" };
         row(&mut page, spec, mark, spec.why);
+    }
+    page.push_str(
+        "\n## Security\n\n\
+         [security.md](security.md#the-broker) shows them at work. Those that begin with `ssl.` or \
+         `sasl.`, and\n`connections.max.reauth.ms`, can be given for one listener: \
+         `listener.name.NAME.setting`, NAME in lower case;\na login module also for one mechanism: \
+         `listener.name.NAME.plain.sasl.jaas.config`. Secrets are refused on a\ncommand line: \
+         give them in the file of `serve --config`.\n\n\
+         | name | value | default | what it does | why this default |\n\
+         | --- | --- | --- | --- | --- |\n",
+    );
+    for spec in SECURITY_CONFIGS {
+        row(&mut page, spec, "", spec.why);
     }
     page.push_str(
         "\n## Topics\n\n\

@@ -146,7 +146,11 @@ pub fn start_failure(error: &StartError) -> Failure {
         }
         StartError::Listen { .. } => "choose an address of this machine with --listen",
         StartError::PublicListen { .. } => {
-            "listen on 127.0.0.1, or allow it with --insecure-listen"
+            "listen on 127.0.0.1; or make it secure, as docs/security.md says; or allow it with \
+             --insecure-listen"
+        }
+        StartError::Tls { .. } => {
+            "see to the file; docs/security.md has how to make and convert them"
         }
         _ => "see to the cause and try again",
     };

@@ -24,6 +24,7 @@ pub mod ui;
 
 pub mod access;
 pub mod args;
+pub mod broker_settings;
 pub mod command;
 pub mod given;
 pub mod interrupt;

@@ -19,8 +19,11 @@ pub mod compression;
 pub mod crc32;
 mod error_code;
 mod ids;
+pub mod jaas;
 pub mod murmur2;
 mod names;
+mod password;
+pub mod pem;
 pub mod record_batch;
 
 pub use api_key::ApiKey;
@@ -32,3 +35,4 @@ pub use ids::{
     TopicId,
 };
 pub use names::{GroupId, InvalidTopicName, TopicName, TopicPartition, TransactionalId};
+pub use password::Password;

@@ -1,6 +1,8 @@
 //! The table of broker settings: Kafka's names, and a few of our own under `streamledger.`.
 
 use super::coordinators::COORDINATORS;
+use super::not_here::NOT_HERE;
+use super::security::{SECURITY_CONFIGS, security_config};
 use super::spec::{ConfigError, ConfigKind, ConfigSpec, nearest_name, shortened};
 use super::topic::TOPIC_CONFIGS;
 
@@ -49,7 +51,8 @@ const GENERAL: &[ConfigSpec] = &[
         "advertised.listeners",
         ConfigKind::Text,
         None,
-        "The host:port clients are told to connect to, one for each listener.",
+        "What clients are told to connect to: NAME://host:port of a listener, or host:port for \
+         each in the order of listeners.",
         "Unset: each client is told the address it reached, which it can plainly reach."
     ),
     row!(
@@ -141,7 +144,8 @@ const GENERAL: &[ConfigSpec] = &[
         "listeners",
         ConfigKind::Text,
         None,
-        "Addresses to listen on: host:port or PLAINTEXT://host:port, separated by commas.",
+        "Addresses to listen on: host:port or NAME://host:port, separated by commas. What a name \
+         speaks is in listener.security.protocol.map; without a name it is PLAINTEXT.",
         "Unset: 127.0.0.1 on a free port; a program that wants a fixed one says so."
     ),
     row!(
@@ -477,33 +481,16 @@ const GENERAL: &[ConfigSpec] = &[
     ),
 ];
 
-/// Kafka's settings, or groups of them (`*` at the end), that are deliberately not here.
-const NOT_HERE: &[(&str, &str)] = &[
-    ("broker.id", "the setting is called node.id"),
-    ("controller.*", "the controller is inside the one node"),
-    ("inter.broker.*", "there is one node"),
-    ("listener.security.protocol.map", "listeners are plaintext in this version"),
-    ("log.cleaner.io.buffer.load.factor", "the map holds whole keys, not slots of a table"),
-    ("log.dir", "the setting is called log.dirs"),
-    ("log.flush.*", "the flush policy is streamledger.flush; log.flush.interval.* are known"),
-    ("num.io.threads", "the setting is streamledger.worker.threads"),
-    ("num.network.threads", "the setting is streamledger.worker.threads"),
-    ("process.roles", "the one node is broker and controller"),
-    ("remote.*", "there is no tiered storage"),
-    ("replica.*", "there is one node"),
-    ("sasl.*", "listeners are plaintext in this version"),
-    ("security.*", "listeners are plaintext in this version"),
-    ("ssl.*", "listeners are plaintext in this version"),
-    ("transaction.abort.*", "a transaction is aborted at the moment its time is up"),
-    ("transaction.partition.verification.enable", "batches are always verified"),
-    ("transaction.remove.*", "an id is forgotten at the moment its time is up"),
-    ("zookeeper.*", "there is no ZooKeeper"),
-];
-
 /// The row of a broker setting.
 #[must_use]
 pub fn broker_config(name: &str) -> Option<&'static ConfigSpec> {
-    BROKER_CONFIGS.iter().find(|spec| spec.name == name)
+    BROKER_CONFIGS.iter().find(|spec| spec.name == name).or_else(|| security_config(name))
+}
+
+/// Whether a setting's value must not be seen.
+#[must_use]
+pub fn is_secret(name: &str) -> bool {
+    broker_config(name).is_some_and(|spec| spec.kind == ConfigKind::Password)
 }
 
 /// Those that only ever change while the broker runs: what tools set and take back.
@@ -540,7 +527,10 @@ pub fn check_broker_config(name: &str, value: &str) -> Result<&'static ConfigSpe
     }
     Err(ConfigError::Unknown {
         name: shortened(name),
-        nearest: nearest_name(name, BROKER_CONFIGS.iter().map(|spec| spec.name)),
+        nearest: nearest_name(
+            name,
+            BROKER_CONFIGS.iter().chain(SECURITY_CONFIGS).map(|spec| spec.name),
+        ),
     })
 }
 

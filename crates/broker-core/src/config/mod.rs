@@ -2,14 +2,20 @@
 
 mod broker;
 mod coordinators;
+mod not_here;
 mod resolve;
+mod security;
 mod spec;
 mod topic;
 
-pub use broker::{BROKER_CONFIGS, broker_config, check_broker_config, is_dynamic};
+pub use broker::{BROKER_CONFIGS, broker_config, check_broker_config, is_dynamic, is_secret};
 pub use resolve::{
     BrokerConfigs, ConfigEntry, ConfigSource, ConfigSynonym, resolve_log_config,
     resolve_min_insync_replicas, resolve_topic_config, resolve_topic_configs,
+};
+pub use security::{
+    ListenerSetting, SASL_MECHANISMS, SECURITY_CONFIGS, STANDARD_AUTHORIZER, is_listener_config,
+    listener_setting,
 };
 pub use spec::{ConfigError, ConfigKind, ConfigSpec, nearest_name};
 pub use topic::{

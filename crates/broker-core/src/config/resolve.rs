@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use streamledger_protocol::compression::Compression;
 use streamledger_protocol::{Codec, TimestampType};
 
-use super::broker::{BROKER_CONFIGS, is_dynamic};
-use super::spec::{ConfigKind, parse_boolean, words};
+use super::broker::{BROKER_CONFIGS, is_dynamic, is_secret};
+use super::security::SECURITY_CONFIGS;
+use super::spec::{ConfigKind, HIDDEN, parse_boolean, words};
 use super::topic::{TOPIC_CONFIGS, TopicConfigSpec};
 use crate::log::{CleanupPolicy, HighWatermarkRule, LogConfig};
 
@@ -86,17 +87,41 @@ impl BrokerConfigs {
         }
     }
 
+    /// The value in force of a setting for the listener of that name (in lower case): its own, else
+    /// the broker's.
+    #[must_use]
+    pub fn listener_value(&self, listener: &str, name: &str) -> Option<&str> {
+        let own = self.at_start.get(&format!("listener.name.{listener}.{name}"));
+        own.map(|value| value.trim()).or_else(|| self.value(name))
+    }
+
+    /// Forgets the secrets, once they are where they are needed.
+    pub fn hide_secrets(&mut self) {
+        for (name, value) in &mut self.at_start {
+            if is_secret(name) {
+                HIDDEN.clone_into(value);
+            }
+        }
+    }
+
     /// Every broker setting as it is in force, in order of name.
     #[must_use]
     pub fn entries(&self) -> Vec<ConfigEntry> {
-        BROKER_CONFIGS
-            .iter()
+        let mut specs: Vec<_> = BROKER_CONFIGS.iter().chain(SECURITY_CONFIGS).collect();
+        specs.sort_by_key(|spec| spec.name);
+        specs
+            .into_iter()
             .map(|spec| {
-                let synonyms = self.given(spec.name);
+                let mut synonyms = self.given(spec.name);
+                let source = synonyms.first().map_or(ConfigSource::Default, |first| first.source);
+                if spec.kind == ConfigKind::Password {
+                    // A secret shows who gave it, and nothing more.
+                    synonyms.clear();
+                }
                 ConfigEntry {
                     name: spec.name,
                     value: synonyms.first().map(|first| first.value.clone()),
-                    source: synonyms.first().map_or(ConfigSource::Default, |first| first.source),
+                    source,
                     is_read_only: !is_dynamic(spec.name),
                     kind: spec.kind,
                     doc: spec.doc,

@@ -34,6 +34,8 @@ pub enum ConfigKind {
     Text,
     /// Comma-separated words; any word when the list of allowed ones is empty.
     List(&'static [&'static str]),
+    /// Any text, which must not be seen.
+    Password,
     /// One word of a few.
     Choice(&'static [&'static str]),
 }
@@ -61,6 +63,7 @@ impl ConfigKind {
             Self::Long { .. } => 5,
             Self::Double { .. } => 6,
             Self::List(_) => 7,
+            Self::Password => 9,
         }
     }
 
@@ -76,7 +79,7 @@ impl ConfigKind {
             Self::Double { min, max } => {
                 value.parse::<f64>().is_ok_and(|number| (min..=max).contains(&number))
             }
-            Self::Text => true,
+            Self::Text | Self::Password => true,
             Self::List(allowed) => words(value).all(|word| allowed.contains(&word)),
             Self::Choice(allowed) => allowed.contains(&value),
         }
@@ -94,6 +97,7 @@ impl fmt::Display for ConfigKind {
             Self::Long { min, max } => write!(f, "an integer from {min} to {max}"),
             Self::Double { min, max } => write!(f, "a number from {min} to {max}"),
             Self::Text => f.write_str("text"),
+            Self::Password => f.write_str("text, a secret"),
             Self::List([]) => f.write_str("a comma-separated list"),
             Self::List(allowed) => write!(f, "a comma-separated list of {}", allowed.join(", ")),
             Self::Choice(allowed) => write!(f, "one of {}", allowed.join(", ")),
@@ -116,6 +120,9 @@ pub(crate) fn parse_boolean(value: &str) -> Option<bool> {
 pub(crate) fn words(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim).filter(|word| !word.is_empty())
 }
+
+/// What is shown of a secret (Kafka's `Password.HIDDEN`).
+pub(super) const HIDDEN: &str = "[hidden]";
 
 /// One row of a table of settings.
 #[derive(Debug, Clone, Copy)]
@@ -143,7 +150,11 @@ impl ConfigSpec {
         }
         Err(ConfigError::Malformed {
             name: self.name,
-            value: shortened(value),
+            value: if self.kind == ConfigKind::Password {
+                HIDDEN.to_owned()
+            } else {
+                shortened(value)
+            },
             expected: self.kind.to_string(),
         })
     }

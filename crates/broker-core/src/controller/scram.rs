@@ -27,6 +27,18 @@ pub enum ScramMechanism {
 }
 
 impl ScramMechanism {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
+
+    /// The length of its hashes, in bytes.
+    #[must_use]
+    pub const fn key_bytes(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+
     /// The mechanism of a wire code, if there is one.
     #[must_use]
     pub const fn from_code(code: i8) -> Option<Self> {

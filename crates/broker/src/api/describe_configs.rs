@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use streamledger_broker_core::config::{ConfigEntry, resolve_topic_configs};
+use streamledger_broker_core::config::{ConfigEntry, ConfigKind, resolve_topic_configs};
 use streamledger_broker_core::controller::Refusal;
 use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::describe_configs::{
@@ -71,7 +71,7 @@ fn config(entry: ConfigEntry, request: &DescribeConfigsRequest) -> DescribeConfi
         value: entry.value,
         read_only: entry.is_read_only,
         config_source: entry.source.wire_code(),
-        is_sensitive: false,
+        is_sensitive: entry.kind == ConfigKind::Password,
         synonyms: if request.include_synonyms { synonyms.collect() } else { Vec::new() },
         config_type: entry.kind.wire_code(),
         documentation: request.include_documentation.then(|| entry.doc.to_owned()),

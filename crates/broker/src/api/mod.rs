@@ -56,6 +56,8 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod resource;
+mod sasl_authenticate;
+mod sasl_handshake;
 mod stored_offsets;
 mod sync_group;
 mod transactional;
@@ -88,8 +90,8 @@ use streamledger_protocol::messages::{
     ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
     ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest,
     OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, SyncGroupRequest, TxnOffsetCommitRequest, UpdateFeaturesRequest,
-    WriteTxnMarkersRequest,
+    ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
+    TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
 use streamledger_protocol::wire::{DecodeError, EncodeError, Frame, Reader};
 use streamledger_protocol::{ApiKey, ApiVersion, CorrelationId, ErrorCode};
@@ -97,6 +99,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::authentication::Session;
 use crate::faults::Fault;
 use crate::node::{Endpoint, Node};
 use crate::server::BytePermit;
@@ -116,6 +119,7 @@ pub(crate) static SERVED: &[ServedApi] = &[
     ServedApi::of::<SyncGroupRequest>(),
     ServedApi::of::<DescribeGroupsRequest>(),
     ServedApi::of::<ListGroupsRequest>(),
+    ServedApi::of::<SaslHandshakeRequest>(),
     ServedApi::of::<ApiVersionsRequest>(),
     ServedApi::of::<CreateTopicsRequest>(),
     ServedApi::of::<DeleteTopicsRequest>(),
@@ -134,6 +138,7 @@ pub(crate) static SERVED: &[ServedApi] = &[
     ServedApi::of::<AlterConfigsRequest>(),
     ServedApi::of::<AlterReplicaLogDirsRequest>(),
     ServedApi::of::<DescribeLogDirsRequest>(),
+    ServedApi::of::<SaslAuthenticateRequest>(),
     ServedApi::of::<CreatePartitionsRequest>(),
     ServedApi::of::<DeleteGroupsRequest>(),
     ServedApi::of::<ElectLeadersRequest>(),
@@ -223,6 +228,8 @@ pub(crate) enum CloseReason {
     Unencodable(#[from] EncodeError),
     #[error("a produce request with acks=0 failed: {0}")]
     FailedWithoutAck(ErrorCode),
+    #[error("{0}")]
+    NotAdmitted(&'static str),
     #[error("a fault on purpose")]
     Fault,
 }
@@ -234,6 +241,8 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     /// What clients that reached this listener are told to connect to.
     pub(crate) endpoint: Endpoint,
+    /// Who is at its other end.
+    pub(crate) session: Session,
     /// Turns true when waiting on is pointless: the client is gone, or the broker is stopping.
     pub(crate) closing: watch::Receiver<bool>,
 }
@@ -309,11 +318,15 @@ pub(crate) async fn dispatch(
     connection: &Arc<Connection>,
     frame: Bytes,
 ) -> Result<Reply, CloseReason> {
+    if connection.session.expects_raw_token() {
+        return raw_token(node, connection, &frame);
+    }
     let (header, body) = decode_request_header(frame)?;
     let place = SERVED.iter().position(|served| served.key.code() == header.api_key);
     let place = place.ok_or(CloseReason::UnknownApi(header.api_key))?;
     let served = SERVED.get(place).ok_or(CloseReason::UnknownApi(header.api_key))?;
     node.requests.count(place);
+    connection.session.admits(served.key).map_err(CloseReason::NotAdmitted)?;
     let mut call = Call {
         node: Arc::clone(node),
         connection: Arc::clone(connection),
@@ -331,6 +344,22 @@ pub(crate) async fn dispatch(
         return Ok(Reply::Ready(call.outgoing(Held { response, permit: None })?));
     }
     Err(CloseReason::UnservedVersion { api: served.key, version: header.api_version })
+}
+
+/// A token as it came after SaslHandshake 0. A failure is not told: there is no place for an error.
+fn raw_token(node: &Node, connection: &Connection, token: &[u8]) -> Result<Reply, CloseReason> {
+    let session = &connection.session;
+    let done = session.authenticate(token, &node.controller, &node.unknown_users);
+    if done.error != ErrorCode::None {
+        let delay = done.delay;
+        return Ok(Reply::Later(Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            Err(CloseReason::NotAdmitted("a login failed"))
+        })));
+    }
+    let length = u32::try_from(done.bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+    let segments = vec![Bytes::copy_from_slice(&length), done.bytes];
+    Ok(Reply::Ready(Outgoing { frame: Frame { segments }, _charged: None }))
 }
 
 async fn serve<R: Api>(call: Arc<Call>, body: Reader) -> Result<Reply, CloseReason> {

@@ -1,16 +1,24 @@
 //! How a broker is configured: a builder with Kafka's setting names, checked as a whole.
 
 mod listener;
+mod principal_rules;
+mod security;
 mod settings;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use streamledger_broker_core::config::{BrokerConfigs, ConfigError, check_broker_config};
+use streamledger_broker_core::config::{
+    BrokerConfigs, ConfigError, check_broker_config, is_secret,
+};
+
+use streamledger_protocol::Password;
 
 use crate::storage::FlushPolicy;
 
-pub(crate) use listener::ListenAddress;
+pub(crate) use listener::{ListenAddress, ListenerSettings};
+pub(crate) use security::{ClientAuth, Mechanism, PemSource, SaslSettings, TlsSettings};
 pub(crate) use settings::{NetworkSettings, Settings};
 
 /// What a broker is started with. [`BrokerConfig::default`] is a broker for a test: loopback, a
@@ -29,6 +37,7 @@ pub(crate) use settings::{NetworkSettings, Settings};
 pub struct BrokerConfig {
     pub(crate) settings: Settings,
     pub(crate) configs: BrokerConfigs,
+    pub(crate) scram_users: Vec<(String, Password)>,
 }
 
 impl BrokerConfig {
@@ -57,19 +66,29 @@ impl BrokerConfig {
     }
 }
 
+impl BrokerConfig {
+    /// Whether a setting's value must not be seen, by its name: a password, a key, a login module.
+    #[must_use]
+    pub fn is_secret(name: &str) -> bool {
+        is_secret(name)
+    }
+}
+
 impl Default for BrokerConfig {
     fn default() -> Self {
         let configs = BrokerConfigs::default();
-        Self { settings: Settings::from_checked(&configs), configs }
+        let settings = Settings::from_checked(&configs);
+        Self { settings, configs, scram_users: Vec::new() }
     }
 }
 
 /// Collects settings; [`build`](Self::build) checks them.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct BrokerConfigBuilder {
     properties: BTreeMap<String, String>,
     data_dir: Option<PathBuf>,
     allows_insecure_listen: bool,
+    scram_users: Vec<(String, Password)>,
 }
 
 impl BrokerConfigBuilder {
@@ -112,11 +131,19 @@ impl BrokerConfigBuilder {
         self
     }
 
-    /// Allows addresses that other machines can reach. Listeners are plaintext and know no
-    /// users: whoever reaches one reads and writes everything.
+    /// Allows addresses that other machines can reach, at listeners without TLS or without
+    /// knowing who connects: whoever reaches one may read what goes over it, or do everything.
     #[must_use]
     pub fn allow_insecure_listen(mut self) -> Self {
         self.allows_insecure_listen = true;
+        self
+    }
+
+    /// A user who can log in by SCRAM-SHA-256 and SCRAM-SHA-512 from the start, with this password
+    /// instead of any former one. Kept in the data directory, as keys that only check it.
+    #[must_use]
+    pub fn scram_user(mut self, name: impl Into<String>, password: impl Into<Password>) -> Self {
+        self.scram_users.push((name.into(), password.into()));
         self
     }
 
@@ -132,13 +159,25 @@ impl BrokerConfigBuilder {
         for (name, value) in &self.properties {
             check_broker_config(name, value)?;
         }
-        let configs = BrokerConfigs { at_start: self.properties, dynamic: BTreeMap::new() };
+        let mut configs = BrokerConfigs { at_start: self.properties, dynamic: BTreeMap::new() };
         let mut settings = Settings::parse(&configs)?;
+        configs.hide_secrets();
         if let Some(directory) = self.data_dir {
             settings.data_dir = Some(directory);
         }
         settings.allows_insecure_listen = self.allows_insecure_listen;
-        Ok(BrokerConfig { settings, configs })
+        Ok(BrokerConfig { settings, configs, scram_users: self.scram_users })
+    }
+}
+
+impl fmt::Debug for BrokerConfigBuilder {
+    /// Shows `***` for secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.properties.iter().map(|(name, value)| {
+            let value = if is_secret(name) { "***" } else { value.as_str() };
+            (name, value)
+        });
+        f.debug_map().entries(shown).finish()
     }
 }
 
@@ -182,7 +221,7 @@ mod tests {
         assert!(build("advertised.listeners", "a:1").contains("2 listeners"));
         assert!(build("streamledger.flush", "sometimes").contains("interval:MS"));
         assert!(build("log.dirs", "/a,/b").contains("one directory"));
-        assert!(build("listeners", "SSL://:9093").contains("PLAINTEXT"));
+        assert!(build("listeners", "SSL://:9093").contains("ssl.keystore.location"));
         assert!(build("max.connections.per.ip", "2000").contains("max.connections"));
     }
 }

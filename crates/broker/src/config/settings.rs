@@ -7,7 +7,7 @@ use streamledger_broker_core::config::{BrokerConfigs, ConfigError};
 use streamledger_broker_core::group::GroupConfig;
 use streamledger_protocol::BrokerId;
 
-use super::listener::ListenAddress;
+use super::listener::ListenerSettings;
 use crate::storage::{CleanerConfig, FlushPolicy, UnknownFlushPolicy};
 
 /// What the broker acts on. Each field names the setting it carries.
@@ -21,10 +21,8 @@ pub(crate) struct Settings {
     pub(crate) data_dir: Option<PathBuf>,
     /// streamledger.flush.
     pub(crate) flush: FlushPolicy,
-    /// listeners.
-    pub(crate) listeners: Vec<ListenAddress>,
-    /// advertised.listeners; none or one for each listener.
-    pub(crate) advertised: Vec<ListenAddress>,
+    /// listeners, advertised.listeners, and what each asks of who connects.
+    pub(crate) listeners: Vec<ListenerSettings>,
     /// Whether a listener may be reached from other machines.
     pub(crate) allows_insecure_listen: bool,
     /// streamledger.worker.threads.
@@ -95,6 +93,8 @@ pub(crate) struct NetworkSettings {
     pub(crate) idle_max: Duration,
     /// streamledger.first.request.timeout.ms.
     pub(crate) first_request_timeout: Duration,
+    /// streamledger.handshake.timeout.ms.
+    pub(crate) handshake_timeout: Duration,
     /// streamledger.request.read.timeout.ms, before what the length adds.
     pub(crate) request_read_timeout: Duration,
     /// streamledger.response.write.timeout.ms, before what the length adds.
@@ -120,26 +120,13 @@ impl Settings {
                 ConfigError::Malformed { name, value, expected }
             })?;
         }
-        if let Some(list) = configs.value("listeners") {
-            settings.listeners = ListenAddress::parse_list("listeners", list)?;
-        }
-        if let Some(list) = configs.value("advertised.listeners") {
-            settings.advertised = ListenAddress::parse_list("advertised.listeners", list)?;
-        }
+        settings.listeners = ListenerSettings::parse_all(configs)?;
         settings.check(configs)?;
         Ok(settings)
     }
 
     fn check(&self, configs: &BrokerConfigs) -> Result<(), ConfigError> {
         let contradiction = |text: String| Err(ConfigError::Contradiction(text));
-        if !self.advertised.is_empty() && self.advertised.len() != self.listeners.len() {
-            return contradiction(format!(
-                "there are {} listeners, and {} addresses in advertised.listeners: one for each \
-                 is needed",
-                self.listeners.len(),
-                self.advertised.len()
-            ));
-        }
         if self.data_dir.as_ref().is_some_and(|dirs| dirs.to_string_lossy().contains(',')) {
             return contradiction("log.dirs must be one directory".to_owned());
         }
@@ -164,8 +151,7 @@ impl Settings {
             rack: configs.value("broker.rack").map(str::to_owned),
             data_dir: configs.value("log.dirs").map(PathBuf::from),
             flush: FlushPolicy::Commit,
-            listeners: vec![ListenAddress { host: "127.0.0.1".to_owned(), port: 0 }],
-            advertised: Vec::new(),
+            listeners: vec![ListenerSettings::default()],
             allows_insecure_listen: false,
             worker_threads: count("streamledger.worker.threads"),
             auto_creates_topics: configs.is_true("auto.create.topics.enable"),
@@ -185,6 +171,7 @@ impl Settings {
                 connections_per_address_max: count("max.connections.per.ip"),
                 idle_max: ms("connections.max.idle.ms"),
                 first_request_timeout: ms("streamledger.first.request.timeout.ms"),
+                handshake_timeout: ms("streamledger.handshake.timeout.ms"),
                 request_read_timeout: ms("streamledger.request.read.timeout.ms"),
                 response_write_timeout: ms("streamledger.response.write.timeout.ms"),
                 request_bytes_max: int("socket.request.max.bytes").unsigned_abs(),

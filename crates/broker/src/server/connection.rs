@@ -6,20 +6,26 @@
 //!    order. Only waiting is left to the queue.
 //! 3. When reading ends, for whatever reason, what was asked before is still answered.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use streamledger_broker_core::authorizer::Principal;
 use thiserror::Error;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::frame_reader::{FrameReader, ReadFailure};
-use super::listener::Serving;
+use super::listener::{BoundListener, Serving};
 use super::log_limit::LogLimit;
 use super::response_writer::{WriteFailure, write_responses};
+use super::tls::HandshakeFailure;
 use crate::api::{CloseReason, Connection, Reply, dispatch};
+use crate::authentication::Session;
 use crate::node::{Endpoint, Node};
 
 /// Why a connection ended.
@@ -29,6 +35,12 @@ pub(super) enum End {
     ByClient,
     #[error("the broker is stopping")]
     Stopping,
+    #[error("a login failed")]
+    FailedLogin,
+    #[error("nobody logged in in time")]
+    NoLogin,
+    #[error(transparent)]
+    Handshake(#[from] HandshakeFailure),
     #[error(transparent)]
     Read(#[from] ReadFailure),
     #[error(transparent)]
@@ -37,33 +49,76 @@ pub(super) enum End {
     Write(#[from] WriteFailure),
 }
 
+/// A connection that was let in.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) endpoint: Endpoint,
+    pub(super) listener: Arc<BoundListener>,
+}
+
+/// How long a TLS connection's goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// Serves a connection until it ends.
-pub(super) async fn serve(
-    node: Arc<Node>,
-    mut stream: TcpStream,
-    endpoint: Endpoint,
-    serving: Serving,
-) {
-    let Serving { budgets, stopping, warnings, .. } = serving;
-    let Ok(peer) = stream.peer_addr() else { return };
+pub(super) async fn serve(node: Arc<Node>, opened: Opened, serving: Serving) {
+    let Opened { mut stream, peer, endpoint, listener } = opened;
     // Answers are small and waited for: never held back for more.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "connection refuses TCP_NODELAY");
     }
+    let warnings = Arc::clone(&serving.warnings);
+    let end = match listener.tls() {
+        None => {
+            let (reader, mut writer) = stream.split();
+            let session = listener.session(Principal::anonymous());
+            converse(&node, (peer, endpoint, session), reader, &mut writer, serving).await
+        }
+        Some(tls) => {
+            let mut stopping = serving.stopping.clone();
+            let accepted = tokio::select! {
+                biased;
+                _ = stopping.wait_for(|&stopping| stopping) => return,
+                accepted = tls.accept(stream, node.settings.network.handshake_timeout) => accepted,
+            };
+            match accepted {
+                Ok((stream, principal)) => {
+                    let (reader, mut writer) = tokio::io::split(stream);
+                    let session = listener.session(principal);
+                    let known = (peer, endpoint, session);
+                    let end = converse(&node, known, reader, &mut writer, serving).await;
+                    // So that the other side knows nothing was cut off; if it is gone, so be it.
+                    let _ = timeout(GOODBYE, writer.shutdown()).await;
+                    end
+                }
+                Err(failure) => failure.into(),
+            }
+        }
+    };
+    log(peer, &end, &warnings);
+}
+
+/// Requests in, answers out, until one of both ends.
+async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+    node: &Arc<Node>,
+    (peer, endpoint, session): (SocketAddr, Endpoint, Session),
+    reader: R,
+    writer: &mut W,
+    serving: Serving,
+) -> End {
     let network = node.settings.network.clone();
-    let (read_half, mut write_half) = stream.split();
-    let reader = FrameReader::new(read_half, &network, budgets);
+    let reader = FrameReader::new(reader, &network, serving.budgets);
     let (queue, answers) = mpsc::channel(network.requests_in_flight_max);
     let (closing, closing_seen) = watch::channel(false);
-    let connection = Arc::new(Connection { peer, endpoint, closing: closing_seen });
+    let connection = Arc::new(Connection { peer, endpoint, session, closing: closing_seen });
     let reading = std::pin::pin!(async {
-        let end = read_requests(&node, &connection, reader, queue, stopping).await;
+        let end = read_requests(node, &connection, reader, queue, serving.stopping).await;
         // Nobody waits for long polls any more: they answer with what they have.
         closing.send_replace(true);
         end
     });
-    let writing =
-        std::pin::pin!(write_responses(&mut write_half, answers, network.response_write_timeout));
+    let writing = std::pin::pin!(write_responses(writer, answers, network.response_write_timeout));
     let end = match select(reading, writing).await {
         Either::Left((end, writing)) => {
             // What was asked before is still answered.
@@ -75,7 +130,9 @@ pub(super) async fn serve(
         Either::Right((Err(failure), _)) => failure.into(),
         Either::Right((Ok(()), reading)) => reading.await,
     };
-    log(&connection, &end, &warnings);
+    let principal = connection.session.principal();
+    debug!(peer = %connection.peer, %principal, "conversation over");
+    end
 }
 
 async fn read_requests<R: AsyncRead + Unpin>(
@@ -85,10 +142,14 @@ async fn read_requests<R: AsyncRead + Unpin>(
     queue: mpsc::Sender<Reply>,
     mut stopping: watch::Receiver<bool>,
 ) -> End {
+    let session = &connection.session;
+    let login_deadline = Instant::now() + node.settings.network.handshake_timeout;
     loop {
+        reader.restrict(session.request_bytes_max());
         let frame = tokio::select! {
             biased;
             _ = stopping.wait_for(|&stopping| stopping) => return End::Stopping,
+            () = sleep_until(login_deadline), if !session.is_known() => return End::NoLogin,
             frame = reader.next() => match frame {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return End::ByClient,
@@ -107,12 +168,14 @@ async fn read_requests<R: AsyncRead + Unpin>(
         if queue.send(reply).await.is_err() {
             return End::ByClient;
         }
+        if session.has_failed() {
+            return End::FailedLogin;
+        }
     }
 }
 
 /// Says why a connection ended, loudly only where somebody did something wrong, and not too often.
-fn log(connection: &Connection, end: &End, warnings: &LogLimit) {
-    let peer = connection.peer;
+fn log(peer: SocketAddr, end: &End, warnings: &LogLimit) {
     match end {
         End::ByClient | End::Stopping => debug!(%peer, "connection: {end}"),
         End::Read(ReadFailure::Io(_) | ReadFailure::CutShort | ReadFailure::Idle)
@@ -120,11 +183,16 @@ fn log(connection: &Connection, end: &End, warnings: &LogLimit) {
         End::Request(CloseReason::Fault) | End::Write(WriteFailure::Closed(CloseReason::Fault)) => {
             info!(%peer, "connection closed: {end}");
         }
-        End::Read(_) | End::Request(_) | End::Write(_) if warnings.allows() => {
+        End::Read(_)
+        | End::Request(_)
+        | End::Write(_)
+        | End::Handshake(_)
+        | End::FailedLogin
+        | End::NoLogin
+            if warnings.allows() =>
+        {
             warn!(%peer, "connection closed: {end}");
         }
-        End::Read(_) | End::Request(_) | End::Write(_) => {
-            debug!(%peer, "connection closed: {end}");
-        }
+        _ => debug!(%peer, "connection closed: {end}"),
     }
 }

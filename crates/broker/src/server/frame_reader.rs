@@ -39,6 +39,8 @@ pub(crate) enum ReadFailure {
     CutShort,
     #[error("a request of {0} bytes is no request, or longer than allowed")]
     Length(i32),
+    #[error("it speaks TLS, and this listener doesn't: a client with security.protocol=SSL?")]
+    Tls,
     #[error("a request of {0} bytes that carries no records")]
     LongControlRequest(usize),
     #[error("nothing was asked for too long")]
@@ -86,11 +88,25 @@ pub(crate) struct FrameReader<'a, R> {
     settings: &'a NetworkSettings,
     budgets: ReadBudgets,
     had_a_frame: bool,
+    /// The longest frame of a client that nobody knows yet.
+    stranger_bytes_max: Option<u32>,
 }
 
 impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
     pub(crate) fn new(stream: R, settings: &'a NetworkSettings, budgets: ReadBudgets) -> Self {
-        Self { stream, ahead: BytesMut::new(), settings, budgets, had_a_frame: false }
+        Self {
+            stream,
+            ahead: BytesMut::new(),
+            settings,
+            budgets,
+            had_a_frame: false,
+            stranger_bytes_max: None,
+        }
+    }
+
+    /// How long frames may be while nobody knows whose they are; `None` once somebody does.
+    pub(crate) fn restrict(&mut self, stranger_bytes_max: Option<u32>) {
+        self.stranger_bytes_max = stranger_bytes_max;
     }
 
     /// The next frame; `None` when the client closed between two.
@@ -124,7 +140,11 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
                 checked = Some(self.frame_length(prefix)?);
             }
             match checked {
-                Some(frame_bytes) if self.ahead.len() >= FRAME_START_BYTES => {
+                // Only a stranger's may be shorter than a request's header: a token of a login.
+                Some(frame_bytes)
+                    if self.ahead.len()
+                        >= FRAME_START_BYTES.min(FrameLength::BYTES + frame_bytes) =>
+                {
                     self.check_control_length(frame_bytes)?;
                     return Ok(frame_bytes);
                 }
@@ -137,15 +157,24 @@ impl<'a, R: AsyncRead + Unpin> FrameReader<'a, R> {
     }
 
     fn frame_length(&self, prefix: [u8; FrameLength::BYTES]) -> Result<usize, ReadFailure> {
-        FrameLength::parse(prefix, self.settings.request_bytes_max)
+        let bytes_max = self.stranger_bytes_max.unwrap_or(self.settings.request_bytes_max);
+        let bytes_min = match self.stranger_bytes_max {
+            Some(_) => 0,
+            None => FRAME_START_BYTES - FrameLength::BYTES,
+        };
+        FrameLength::parse(prefix, bytes_max)
             .ok()
-            .filter(|&frame_bytes| frame_bytes >= FRAME_START_BYTES - FrameLength::BYTES)
-            .ok_or_else(|| ReadFailure::Length(i32::from_be_bytes(prefix)))
+            .filter(|&frame_bytes| frame_bytes >= bytes_min)
+            .ok_or_else(|| match prefix {
+                // A record of TLS's handshake, in any version.
+                [0x16, 0x03, 0..=4, _] => ReadFailure::Tls,
+                _ => ReadFailure::Length(i32::from_be_bytes(prefix)),
+            })
     }
 
     fn check_control_length(&self, frame_bytes: usize) -> Result<(), ReadFailure> {
-        let api_key = i16::from_be_bytes([self.ahead[4], self.ahead[5]]);
-        let carries_records = api_key == ApiKey::Produce.code();
+        let api_key = self.ahead[FrameLength::BYTES..].first_chunk().copied();
+        let carries_records = api_key.map(i16::from_be_bytes) == Some(ApiKey::Produce.code());
         if frame_bytes > CONTROL_REQUEST_BYTES_MAX && !carries_records {
             return Err(ReadFailure::LongControlRequest(frame_bytes));
         }

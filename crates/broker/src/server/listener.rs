@@ -13,8 +13,11 @@ use super::admission::Admission;
 use super::connection;
 use super::frame_reader::ReadBudgets;
 use super::log_limit::LogLimit;
-use crate::config::{ListenAddress, Settings};
+use super::tls::Tls;
+use crate::authentication::Session;
+use crate::config::{ListenerSettings, SaslSettings, Settings};
 use crate::node::{Endpoint, Node};
+use streamledger_broker_core::authorizer::Principal;
 
 /// How long nothing is accepted after the system refused (no file descriptors left, usually).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -25,29 +28,34 @@ pub(crate) struct BoundListener {
     listener: TcpListener,
     address: SocketAddr,
     advertised: Option<Endpoint>,
+    tls: Option<Arc<Tls>>,
+    sasl: Option<Arc<SaslSettings>>,
 }
 
 impl BoundListener {
     /// Binds an address, also one on which a broker ran a moment ago.
     pub(crate) fn bind(
-        wanted: &ListenAddress,
-        advertised: Option<&ListenAddress>,
+        wanted: &ListenerSettings,
+        tls: Option<Tls>,
         backlog: u32,
     ) -> io::Result<Self> {
         let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        let mut addresses: Vec<_> = (wanted.bind_host(), wanted.port).to_socket_addrs()?.collect();
+        let mut addresses: Vec<_> =
+            (wanted.address.bind_host(), wanted.address.port).to_socket_addrs()?.collect();
         // `localhost` is both; clients that know only one know IPv4.
         addresses.sort_by_key(SocketAddr::is_ipv6);
         for address in addresses {
             match Self::bind_one(address, backlog) {
                 Ok(listener) => {
                     let address = listener.local_addr()?;
-                    let advertised = advertised.map(|own| Endpoint {
+                    let advertised = wanted.advertised.as_ref().map(|own| Endpoint {
                         host: own.host.clone(),
                         // Port 0 in the setting is the port that was bound.
                         port: i32::from(if own.port == 0 { address.port() } else { own.port }),
                     });
-                    return Ok(Self { listener, address, advertised });
+                    let tls = tls.map(Arc::new);
+                    let sasl = wanted.security.sasl.clone();
+                    return Ok(Self { listener, address, advertised, tls, sasl });
                 }
                 Err(error) => last_error = error,
             }
@@ -65,6 +73,19 @@ impl BoundListener {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What makes its connections secret, if anything does.
+    pub(super) fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
+    }
+
+    /// What is known, and still asked, of a client that TLS says is this one.
+    pub(super) fn session(&self, principal: Principal) -> Session {
+        match &self.sasl {
+            Some(sasl) => Session::login_expected(Arc::clone(sasl)),
+            None => Session::known(principal),
+        }
     }
 
     /// What clients on this connection are told to connect to: what the user said, or else the
@@ -115,6 +136,7 @@ impl Serving {
 
     /// Accepts connections until the broker stops.
     pub(crate) async fn accept(self, listener: BoundListener) {
+        let listener = Arc::new(listener);
         let mut stopping = self.stopping.clone();
         loop {
             let accepted = tokio::select! {
@@ -132,7 +154,7 @@ impl Serving {
         }
     }
 
-    fn admit(&self, listener: &BoundListener, stream: TcpStream, peer: SocketAddr) {
+    fn admit(&self, listener: &Arc<BoundListener>, stream: TcpStream, peer: SocketAddr) {
         let ticket = match self.admission.admit(peer.ip().to_canonical()) {
             Ok(ticket) => ticket,
             Err(refused) => {
@@ -144,7 +166,8 @@ impl Serving {
         };
         debug!(%peer, connections = self.admission.connection_count(), "connection opened");
         let endpoint = listener.endpoint(&stream);
-        let serving = connection::serve(Arc::clone(&self.node), stream, endpoint, self.clone());
+        let opened = connection::Opened { stream, peer, endpoint, listener: Arc::clone(listener) };
+        let serving = connection::serve(Arc::clone(&self.node), opened, self.clone());
         tokio::spawn(async move {
             serving.await;
             drop(ticket);

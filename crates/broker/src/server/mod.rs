@@ -7,6 +7,8 @@ mod frame_reader;
 mod listener;
 mod log_limit;
 mod response_writer;
+mod tls;
 
 pub(crate) use budget::{ByteBudget, BytePermit};
 pub(crate) use listener::{BoundListener, Serving};
+pub(crate) use tls::Tls;

@@ -116,6 +116,8 @@ async fn write_all<W: AsyncWrite + Unpin>(
         }
         IoSlice::advance_slices(&mut slices, written);
     }
+    // Encryption may keep the last bytes back.
+    timeout(patience, stream.flush()).await.map_err(|_| WriteFailure::Stalled)??;
     Ok(())
 }
 

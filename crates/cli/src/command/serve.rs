@@ -9,10 +9,14 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use clap::Args;
-use streamledger_broker::{Broker, BrokerConfig, BrokerMetrics, PROMETHEUS_CONTENT_TYPE};
+use streamledger::Properties;
+use streamledger_broker::{
+    Broker, BrokerConfig, BrokerConfigBuilder, BrokerMetrics, PROMETHEUS_CONTENT_TYPE,
+};
 
 use crate::access::{config_failure, start_failure, stop_failure, tell_of_offline};
 use crate::args::DATA_DIRECTORY;
+use crate::broker_settings::{ScramUser, of_file, refuse_secrets};
 use crate::command::name_and_value;
 use crate::exit::Exit;
 use crate::failure::Outcome;
@@ -25,25 +29,35 @@ use crate::ui::{self, units};
 #[derive(Debug, Args)]
 #[command(after_help = with_examples(EXAMPLES), long_about = ABOUT)]
 pub struct ServeArguments {
-    /// The address to listen on; port 0 is a free one
-    #[arg(long, short = 'l', value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
-    listen: String,
+    /// The addresses to listen on, HOST:PORT or NAME://HOST:PORT; port 0 is a free one
+    /// [default: 127.0.0.1:9092]
+    #[arg(long, short = 'l', value_name = "LISTENERS")]
+    listen: Option<String>,
 
-    /// Where the log is kept
-    #[arg(long, value_name = "DIR", default_value = DATA_DIRECTORY, env = "STREAMLEDGER_DATA_DIR")]
-    data_dir: PathBuf,
+    /// Where the log is kept [default: .streamledger]
+    #[arg(long, value_name = "DIR", env = "STREAMLEDGER_DATA_DIR")]
+    data_dir: Option<PathBuf>,
 
     /// When appended records are forced to disk: before the acknowledgement (commit), every so many
-    /// milliseconds (interval:MS), or when the operating system does (os)
-    #[arg(long, value_name = "WHEN", default_value = "commit")]
-    flush: String,
+    /// milliseconds (interval:MS), or when the operating system does (os) [default: commit]
+    #[arg(long, value_name = "WHEN")]
+    flush: Option<String>,
+
+    /// A properties file with the broker's settings, by Kafka's names; flags and -X go before it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// A user who may log in by SCRAM, and where the password is: USER=file:PATH, USER=env:NAME or
+    /// USER=stdin; may be repeated
+    #[arg(long, value_name = "USER=WHERE")]
+    add_scram: Vec<ScramUser>,
 
     /// A setting of the broker by Kafka's name, for example num.partitions=6; may be repeated
     #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = name_and_value)]
     settings: Vec<(String, String)>,
 
-    /// Allow an address that other machines can reach. There is no encryption and no log-in:
-    /// whoever reaches it reads and writes everything
+    /// Allow an address that other machines can reach, without encryption or without asking who
+    /// comes: whoever reaches it may read and write everything
     #[arg(long)]
     insecure_listen: bool,
 
@@ -56,6 +70,9 @@ pub struct ServeArguments {
     #[arg(long, short = 'q')]
     quiet: bool,
 }
+
+/// Kafka's usual port, for this machine only.
+const DEFAULT_LISTENER: &str = "127.0.0.1:9092";
 
 const ABOUT: &str = "Run the embedded broker until Ctrl-C or SIGTERM.
 
@@ -71,6 +88,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "Faster, and as safe as the page cache is",
         "streamledger serve --data-dir /var/lib/streamledger --flush interval:200",
+    ),
+    (
+        "For other machines, by TLS and SCRAM (docs/security.md has the file)",
+        "streamledger serve --config server.properties --add-scram alice=file:alice.secret",
     ),
 ];
 
@@ -91,15 +112,48 @@ fn pages(metrics: BrokerMetrics) -> Router {
     Router::new().route("/metrics", get(text)).route("/health", get(health))
 }
 
+/// The file, then `-X`, then the flags; the last that says something counts.
+fn settings(arguments: &ServeArguments) -> Outcome<(BrokerConfigBuilder, PathBuf)> {
+    let file = match &arguments.config {
+        Some(path) => of_file(path)?,
+        None => Properties::new(),
+    };
+    refuse_secrets(&arguments.settings)?;
+    let in_file = |name: &str| file.get(name).map(str::to_owned);
+    let by_flag = |name: &str| {
+        let found = arguments.settings.iter().rev().find(|(own, _)| own == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let data_dir = arguments
+        .data_dir
+        .clone()
+        .or_else(|| by_flag("log.dirs").or_else(|| in_file("log.dirs")).map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(DATA_DIRECTORY));
+    let listeners = arguments
+        .listen
+        .clone()
+        .or_else(|| by_flag("listeners"))
+        .or_else(|| in_file("listeners"))
+        .unwrap_or_else(|| DEFAULT_LISTENER.to_owned());
+    let mut builder = BrokerConfig::builder()
+        .properties(file.iter())
+        .properties(arguments.settings.iter().cloned())
+        .listen(listeners)
+        .data_dir(&data_dir);
+    if let Some(flush) = &arguments.flush {
+        builder = builder.property("streamledger.flush", flush);
+    }
+    Ok((builder, data_dir))
+}
+
 /// Serves until a signal comes.
 pub fn run(arguments: &ServeArguments) -> Outcome<Exit> {
     let interrupt = Interrupt::watch()?;
     let started = Instant::now();
-    let mut builder = BrokerConfig::builder()
-        .properties(arguments.settings.iter().cloned())
-        .property("streamledger.flush", &arguments.flush)
-        .listen(&arguments.listen)
-        .data_dir(&arguments.data_dir);
+    let (mut builder, data_dir) = settings(arguments)?;
+    for user in &arguments.add_scram {
+        builder = builder.scram_user(user.name(), user.password()?);
+    }
     if arguments.insecure_listen {
         builder = builder.allow_insecure_listen();
     }
@@ -110,7 +164,7 @@ pub fn run(arguments: &ServeArguments) -> Outcome<Exit> {
         ui::say(format_args!(
             "listening on {}, log in {}, ready in {}; Ctrl-C ends it",
             broker.bootstrap_servers(),
-            arguments.data_dir.display(),
+            data_dir.display(),
             units::duration(started.elapsed())
         ));
     }

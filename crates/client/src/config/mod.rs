@@ -12,7 +12,6 @@ mod error;
 mod properties;
 mod providers;
 mod resolve;
-mod secret;
 mod settings;
 mod spec;
 mod value;
@@ -24,11 +23,11 @@ pub use properties::Properties;
 pub(crate) use properties::read_capped;
 pub(crate) use resolve::is_known_secret;
 pub use resolve::{ConfigNote, EffectiveSetting, SettingSource};
-pub use secret::Password;
 pub use settings::{
     AdminSettings, ClientSettings, ConsumerSettings, ProducerSettings, SecuritySettings,
 };
 pub use spec::{ClientKind, DefaultValue, Importance, SettingSpec, SettingType, Support, WhenSet};
+pub use streamledger_protocol::Password;
 pub use value::{
     AutoOffsetReset, GroupProtocolName, InvalidServerAddress, MetadataRecovery, PartitionerName,
     SecurityProtocol, ServerAddress,

@@ -99,6 +99,15 @@ impl Properties {
         }
     }
 
+    /// The same with what its values refer to in their place (`${file:PATH:KEY}` and the like, see
+    /// `config.providers`). Clients do this by themselves; it is for other uses of such a file.
+    ///
+    /// # Errors
+    /// A provider isn't known, or what it is asked for can't be read.
+    pub fn resolved(&self) -> Result<Self, ConfigError> {
+        providers::resolve(self)
+    }
+
     /// Adds all settings of another; where both have one, the other's counts.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {

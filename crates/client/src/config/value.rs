@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::secret::Password;
+use super::Password;
 use streamledger_client_core::consumer::group::Assignor;
 use streamledger_protocol::{Acks, Codec, IsolationLevel};
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{settings, settings_without_effect};
+use crate::config::Password;
 use crate::config::builder::ConfigBuilder;
 use crate::config::error::ConfigError;
 use crate::config::properties::Properties;
 use crate::config::resolve::Resolved;
-use crate::config::secret::Password;
 use crate::config::spec::{
     ANY_INT, ANY_LONG, ClientKind, EVERY_CLIENT, SettingType, Support, WhenSet,
 };

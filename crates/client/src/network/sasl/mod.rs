@@ -6,7 +6,6 @@
 //! 4. What a broker can make us do is bounded: rounds, bytes, computing.
 
 mod http;
-mod jaas;
 mod oauthbearer;
 mod oidc;
 mod scram;
@@ -18,12 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use streamledger_protocol::frame::decode_response;
+use streamledger_protocol::jaas::LoginModule;
 use streamledger_protocol::messages::{
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use streamledger_protocol::{ApiKey, ApiVersion, ErrorCode};
 
-use self::jaas::LoginModule;
 use self::oauthbearer::OAuthBearer;
 use self::scram::{Hash, Scram};
 use self::token::Tokens;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::jaas::LoginModule;
+use streamledger_protocol::jaas::LoginModule;
+
 use super::oidc::ClientCredentials;
 use super::token::{Token, TokenProvider};
 use super::unsecured::Unsecured;

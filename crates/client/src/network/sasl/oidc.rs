@@ -5,10 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64ct::{Base64, Base64UrlUnpadded, Encoding};
 use serde_json::Value;
+use streamledger_protocol::jaas::LoginModule;
 use zeroize::Zeroizing;
 
 use super::http::{Patience, Response, Url, post_form};
-use super::jaas::LoginModule;
 use super::oauthbearer::extensions;
 use super::token::{Token, TokenError, TokenFuture, TokenProvider};
 use super::{bad, shown, unusable};

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde_json::{Map, Value, json};
+use streamledger_protocol::jaas::LoginModule;
 
-use super::jaas::LoginModule;
 use super::oauthbearer::extensions;
 use super::token::{Token, TokenError, TokenFuture, TokenProvider};
 use crate::config::SecuritySettings;

@@ -1,7 +1,6 @@
 //! TLS by `ssl.*` settings: what is offered, who is trusted, and files that are read again when
 //! they change.
 
-mod pem;
 mod store;
 mod trouble;
 mod verifier;

@@ -7,9 +7,9 @@ use pkcs8::EncryptedPrivateKeyInfoRef;
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer,
 };
+use streamledger_protocol::pem::{self, Section};
 use zeroize::Zeroizing;
 
-use super::pem::{self, Section};
 use crate::config::{ConfigError, Password, read_capped};
 
 /// Where the authorities that are trusted come from.

@@ -8,14 +8,15 @@ use std::str::Chars;
 
 use zeroize::Zeroizing;
 
-use crate::config::Password;
+use crate::Password;
 
 /// A login module with its options.
 #[derive(Debug, Clone)]
-pub(super) struct LoginModule {
+pub struct LoginModule {
     /// The Java class, with its package.
-    pub(super) class: String,
-    pub(super) options: BTreeMap<String, Password>,
+    pub class: String,
+    /// Its options, whose values may be secrets.
+    pub options: BTreeMap<String, Password>,
 }
 
 const CONTROL_FLAGS: [&str; 4] = ["required", "requisite", "sufficient", "optional"];
@@ -25,7 +26,7 @@ impl LoginModule {
     ///
     /// # Errors
     /// Says what is wrong and after which option, without any value.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut tokens = Tokens { letters: text.chars().peekable() };
         let class = match tokens.next()? {
             Some(Token::Word(class)) => class.to_string(),
@@ -64,23 +65,31 @@ impl LoginModule {
     }
 
     /// The class without its package.
-    pub(super) fn simple_class(&self) -> &str {
+    #[must_use]
+    pub fn simple_class(&self) -> &str {
         self.class.rsplit('.').next().unwrap_or_default()
     }
 
     /// An option that must be there.
-    pub(super) fn required(&self, name: &str) -> Result<&Password, String> {
+    ///
+    /// # Errors
+    /// It isn't; says which one of which module.
+    pub fn required(&self, name: &str) -> Result<&Password, String> {
         let missing = || format!("{} needs the option {name}", self.simple_class());
         self.options.get(name).ok_or_else(missing)
     }
 
     /// An option as plain text.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
         self.options.get(name).map(Password::reveal)
     }
 
     /// Refuses options that nobody would look at.
-    pub(super) fn check_options(&self, is_known: impl Fn(&str) -> bool) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Names the first of them.
+    pub fn check_options(&self, is_known: impl Fn(&str) -> bool) -> Result<(), String> {
         let ignored_by_java = ["serviceName", "debug"];
         let unknown = |name: &&String| !is_known(name) && !ignored_by_java.contains(&name.as_str());
         match self.options.keys().find(unknown) {

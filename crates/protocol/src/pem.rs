@@ -5,10 +5,11 @@ use zeroize::Zeroizing;
 
 /// What lies between a `-----BEGIN LABEL-----` and its `-----END LABEL-----`.
 #[derive(Debug, Clone)]
-pub(super) struct Section {
-    pub(super) label: String,
+pub struct Section {
+    /// What stands after `BEGIN`: `CERTIFICATE`, `PRIVATE KEY` and so on.
+    pub label: String,
     /// Its bytes; overwritten when dropped, as they may be a key.
-    pub(super) der: Zeroizing<Vec<u8>>,
+    pub der: Zeroizing<Vec<u8>>,
 }
 
 const BEGIN: &str = "-----BEGIN ";
@@ -20,7 +21,7 @@ const DASHES: &str = "-----";
 /// # Errors
 /// A section has no end, no base64 inside, or the old encryption of OpenSSL; says which and what to
 /// do.
-pub(super) fn sections(text: &str) -> Result<Vec<Section>, String> {
+pub fn sections(text: &str) -> Result<Vec<Section>, String> {
     let mut sections = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find(BEGIN) {

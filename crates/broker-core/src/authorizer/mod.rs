@@ -1,0 +1,5 @@
+//! Who somebody is, and what they may do.
+
+mod principal;
+
+pub use principal::Principal;

@@ -1,0 +1,262 @@
+//! The table of settings about who may connect, how, and what they may do there: Kafka's names.
+//!
+//! Those for which [`is_listener_config`] holds are also known as `listener.name.NAME.setting`, for
+//! the listener of that name alone; a login module goes to its mechanism as
+//! `listener.name.NAME.MECHANISM.sasl.jaas.config`.
+
+use super::spec::{ConfigKind, ConfigSpec};
+
+macro_rules! security_config {
+    ($name:literal, $kind:expr, $default:expr, $doc:literal, $why:literal) => {
+        ConfigSpec { name: $name, kind: $kind, default: $default, doc: $doc, why: $why }
+    };
+}
+
+/// Kafka's name for the authorizer whose rules are followed here.
+pub const STANDARD_AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+
+/// The mechanisms of SASL that are spoken here.
+pub const SASL_MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+
+const PREFIX: &str = "listener.name.";
+const JAAS: &str = "sasl.jaas.config";
+
+/// Every setting about security, in order of name.
+pub const SECURITY_CONFIGS: &[ConfigSpec] = &[
+    security_config!(
+        "allow.everyone.if.no.acl.found",
+        ConfigKind::Boolean,
+        Some("false"),
+        "Whether everyone may do everything with what no ACL is about.",
+        "Kafka's: what nobody has granted is not granted."
+    ),
+    security_config!(
+        "authorizer.class.name",
+        ConfigKind::Choice(&["", STANDARD_AUTHORIZER]),
+        Some(""),
+        "Kafka's name of its authorizer turns on ACLs; empty leaves them off: everyone who gets in \
+         may do everything.",
+        "Kafka's; on one's own machine there is nobody to keep out."
+    ),
+    security_config!(
+        "connection.failed.authentication.delay.ms",
+        ConfigKind::Int { min: 0, max: 60_000 },
+        Some("100"),
+        "How long a failed login waits for its answer, in ms.",
+        "Kafka's: it slows down who guesses passwords."
+    ),
+    security_config!(
+        "connections.max.reauth.ms",
+        ConfigKind::long_from(0),
+        Some("0"),
+        "How long a login is good for, in ms (KIP-368); 0 is for ever.",
+        "Kafka's."
+    ),
+    security_config!(
+        "listener.security.protocol.map",
+        ConfigKind::Text,
+        Some("PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"),
+        "What each listener speaks, as NAME:PROTOCOL, separated by commas.",
+        "Kafka's: a listener that is named for its protocol speaks it."
+    ),
+    security_config!(
+        "sasl.enabled.mechanisms",
+        ConfigKind::List(SASL_MECHANISMS),
+        Some("SCRAM-SHA-256,SCRAM-SHA-512"),
+        "The mechanisms by which clients may log in.",
+        "Kafka's GSSAPI needs a Kerberos server; SCRAM needs nothing beside this broker."
+    ),
+    security_config!(
+        "sasl.jaas.config",
+        ConfigKind::Password,
+        None,
+        "The login module of a mechanism, as Java writes it; for PLAIN its users are the options \
+         user_NAME=\"PASSWORD\".",
+        "There are no users that nobody made."
+    ),
+    security_config!(
+        "sasl.server.max.receive.size",
+        ConfigKind::Int { min: 1024, max: 524_288 },
+        Some("65536"),
+        "The largest request of a client that has not logged in yet, in bytes.",
+        "64 KiB: a login takes less than one; Kafka's 512 KiB are a gift to strangers."
+    ),
+    security_config!(
+        "ssl.client.auth",
+        ConfigKind::Choice(&["none", "requested", "required"]),
+        Some("none"),
+        "Whether clients are asked for a certificate of their own, and let in without one.",
+        "Kafka's."
+    ),
+    security_config!(
+        "ssl.enabled.protocols",
+        ConfigKind::List(&["TLSv1.2", "TLSv1.3"]),
+        Some("TLSv1.3"),
+        "The versions of TLS that are spoken.",
+        "Every client of the last years has 1.3; 1.2 is here for those that haven't."
+    ),
+    security_config!(
+        "ssl.key.password",
+        ConfigKind::Password,
+        None,
+        "The password of the broker's key, if it is encrypted.",
+        "Most keys aren't."
+    ),
+    security_config!(
+        "ssl.keystore.certificate.chain",
+        ConfigKind::Password,
+        None,
+        "The broker's certificates, its own first, as PEM; with ssl.keystore.key, not a file.",
+        "Unset in Kafka."
+    ),
+    security_config!(
+        "ssl.keystore.key",
+        ConfigKind::Password,
+        None,
+        "The broker's key, as PEM; with ssl.keystore.certificate.chain instead of a file.",
+        "Unset in Kafka."
+    ),
+    security_config!(
+        "ssl.keystore.location",
+        ConfigKind::Text,
+        None,
+        "The PEM file with the broker's key and certificates; read again when it changes.",
+        "A listener with TLS needs one, and says so."
+    ),
+    security_config!(
+        "ssl.keystore.type",
+        ConfigKind::Choice(&["PEM"]),
+        Some("PEM"),
+        "The format of the keystore.",
+        "Only PEM is read; keytool and openssl convert Java's formats (docs/security.md)."
+    ),
+    security_config!(
+        "ssl.principal.mapping.rules",
+        ConfigKind::Text,
+        Some("DEFAULT"),
+        "How the name in a client's certificate becomes a user: RULE:pattern/replacement/[LU], \
+         separated by commas, the first that matches; DEFAULT takes it as it is.",
+        "Kafka's."
+    ),
+    security_config!(
+        "ssl.truststore.certificates",
+        ConfigKind::Password,
+        None,
+        "The authorities whose clients are trusted, as PEM; instead of a file.",
+        "Unset in Kafka."
+    ),
+    security_config!(
+        "ssl.truststore.location",
+        ConfigKind::Text,
+        None,
+        "The PEM file of the authorities whose clients are trusted; read again when it changes.",
+        "Needed where clients are asked for certificates."
+    ),
+    security_config!(
+        "ssl.truststore.type",
+        ConfigKind::Choice(&["PEM"]),
+        Some("PEM"),
+        "The format of the truststore.",
+        "As of the keystore."
+    ),
+    security_config!(
+        "streamledger.handshake.timeout.ms",
+        ConfigKind::Int { min: 1, max: i32::MAX },
+        Some("10000"),
+        "TLS must be agreed on, and then the login be done, each in this long, in ms.",
+        "Both take milliseconds; who needs longer holds a place for nothing."
+    ),
+    security_config!(
+        "super.users",
+        ConfigKind::Text,
+        Some(""),
+        "Users who may do everything, whatever the ACLs say: User:NAME, separated by semicolons.",
+        "Kafka's; without one nobody can make the first ACL."
+    ),
+];
+
+/// Whether a setting can be given for one listener alone.
+#[must_use]
+pub fn is_listener_config(name: &str) -> bool {
+    name.starts_with("ssl.") || name.starts_with("sasl.") || name == "connections.max.reauth.ms"
+}
+
+/// A setting that is given for one listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerSetting<'a> {
+    /// The listener's name, in lower case.
+    pub listener: &'a str,
+    /// The setting's own name.
+    pub name: &'a str,
+    /// The mechanism a login module is for, in lower case.
+    pub mechanism: Option<&'a str>,
+}
+
+/// Reads `listener.name.NAME.setting` and `listener.name.NAME.MECHANISM.sasl.jaas.config`; `None`
+/// for any other name.
+#[must_use]
+pub fn listener_setting(name: &str) -> Option<ListenerSetting<'_>> {
+    let (listener, name) = name.strip_prefix(PREFIX)?.split_once('.')?;
+    let is_mechanism =
+        |word: &str| SASL_MECHANISMS.iter().any(|known| known.eq_ignore_ascii_case(word));
+    match name.split_once('.') {
+        Some((mechanism, JAAS)) if is_mechanism(mechanism) => {
+            Some(ListenerSetting { listener, name: JAAS, mechanism: Some(mechanism) })
+        }
+        _ => Some(ListenerSetting { listener, name, mechanism: None }),
+    }
+}
+
+/// The row of a setting about security, by its own name or as a listener's.
+pub(super) fn security_config(name: &str) -> Option<&'static ConfigSpec> {
+    let own = match listener_setting(name) {
+        Some(setting) if is_listener_config(setting.name) => setting.name,
+        Some(_) => return None,
+        None => name,
+    };
+    SECURITY_CONFIGS.iter().find(|spec| spec.name == own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{BrokerConfigs, check_broker_config, is_secret};
+
+    #[test]
+    fn rows_are_in_order_of_name_and_every_default_passes_its_own_check() {
+        assert!(SECURITY_CONFIGS.is_sorted_by(|a, b| a.name < b.name));
+        for spec in SECURITY_CONFIGS {
+            if let Some(default) = spec.default {
+                assert!(check_broker_config(spec.name, default).is_ok(), "{}", spec.name);
+            }
+            assert!(!spec.doc.is_empty() && !spec.why.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_listener_has_settings_of_its_own_and_others_have_not() {
+        assert!(check_broker_config("listener.name.x.ssl.client.auth", "required").is_ok());
+        assert!(check_broker_config("listener.name.x.ssl.client.auth", "maybe").is_err());
+        assert!(check_broker_config("listener.name.x.plain.sasl.jaas.config", "A;").is_ok());
+        assert!(check_broker_config("listener.name.x.gssapi.sasl.jaas.config", "A;").is_err());
+        assert!(check_broker_config("listener.name.x.num.partitions", "3").is_err());
+        let setting = listener_setting("listener.name.x.scram-sha-256.sasl.jaas.config").unwrap();
+        assert_eq!((setting.listener, setting.mechanism), ("x", Some("scram-sha-256")));
+        assert_eq!(listener_setting("listeners"), None);
+    }
+
+    #[test]
+    fn a_secret_is_known_by_its_name_and_never_shown() {
+        let jaas = "listener.name.x.plain.sasl.jaas.config";
+        assert!(is_secret(jaas) && is_secret("ssl.key.password"));
+        assert!(!is_secret("ssl.keystore.location") && !is_secret("listener.name.x.nothing"));
+        let mut configs = BrokerConfigs::default();
+        configs.at_start.insert("ssl.key.password".to_owned(), "hunter2".to_owned());
+        configs.at_start.insert(jaas.to_owned(), "hunter2".to_owned());
+        let entries = configs.entries();
+        let entry = entries.iter().find(|entry| entry.name == "ssl.key.password").unwrap();
+        assert_eq!((entry.value.as_deref(), entry.synonyms.len()), (None, 0));
+        configs.hide_secrets();
+        assert!(!format!("{configs:?} {entries:?}").contains("hunter2"));
+    }
+}
