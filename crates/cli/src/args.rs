@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::command::{bench, completions, consume, generate, ingest, log, produce, serve, topics};
+use crate::command::{
+    bench, completions, consume, generate, ingest, log, produce, serve, topics, transactions,
+};
 
 /// The directory of the embedded broker unless told otherwise.
 pub const DATA_DIRECTORY: &str = ".streamledger";
@@ -42,6 +44,8 @@ pub enum Command {
     Produce(produce::ProduceArguments),
     /// List, create, describe or delete topics
     Topics(topics::TopicsArguments),
+    /// List, describe or abort transactions
+    Transactions(transactions::TransactionsArguments),
     /// Look into the files of a data directory
     Log(log::LogArguments),
     /// Write made-up data, the same for the same seed

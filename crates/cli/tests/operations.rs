@@ -164,3 +164,37 @@ fn the_files_of_a_partition_are_dumped_as_kafkas_tool_does() {
     assert_eq!(unknown.status.code(), Some(3));
     assert!(stderr(&unknown).contains("is no file of a log"), "{}", stderr(&unknown));
 }
+
+#[test]
+fn transactions_are_listed_described_and_aborted() {
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let config = ProducerConfig::builder()
+        .bootstrap_servers(&server.address)
+        .set("transactional.id", "job-1")
+        .build()
+        .unwrap();
+    let producer = Producer::new(config).unwrap();
+    producer.init_transactions().unwrap();
+    let transaction = producer.begin_transaction().unwrap();
+    producer.send(ProducerRecord::to("t").value(b"open")).unwrap().wait().unwrap();
+    let at = ["-b", server.address.as_str()];
+    let run = |arguments: &[&str]| sandbox.succeed(&[&["transactions"], arguments, &at].concat());
+    let listed = run(&["list"]);
+    assert!(listed.contains("job-1") && listed.contains("Ongoing"), "{listed}");
+    let listed = run(&["list", "--json"]);
+    assert!(listed.contains(r#""transactional_id":"job-1""#), "{listed}");
+    let described = run(&["describe", "job-1"]);
+    assert!(described.contains("Ongoing") && described.contains("t-0"), "{described}");
+    let unknown = sandbox.run(&["transactions", "describe", "nobody", "-b", &server.address]);
+    assert_eq!(unknown.status.code(), Some(1), "{}", stderr(&unknown));
+    let open = run(&["abort", "t", "--partition", "0"]);
+    assert!(open.lines().count() == 3 && open.contains('0'), "{open}");
+    let wrong = ["transactions", "abort", "t", "--partition", "0", "--start-offset", "7"];
+    let wrong = sandbox.run(&[&wrong[..], &at].concat());
+    assert_eq!(wrong.status.code(), Some(1));
+    let aborted = run(&["abort", "t", "--partition", "0", "--start-offset", "0"]);
+    assert!(aborted.contains("aborted in t-0, from offset 0"), "{aborted}");
+    assert_eq!(run(&["abort", "t", "--partition", "0"]), "");
+    drop(transaction);
+}

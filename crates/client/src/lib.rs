@@ -43,7 +43,8 @@ pub use streamledger_client_core::transaction::{
 pub use streamledger_protocol::record_batch::Header;
 pub use streamledger_protocol::{
     Acks, BrokerId, ClientInstanceId, Codec, ErrorCode, GroupId, IsolationLevel, LeaderEpoch,
-    Offset, PartitionIndex, TimestampMs, TimestampType, TopicId, TopicName, TopicPartition,
+    Offset, PartitionIndex, ProducerEpoch, ProducerId, ProducerIdentity, TimestampMs,
+    TimestampType, TopicId, TopicName, TopicPartition, TransactionalId,
 };
 pub use telemetry::ClientInstanceIdError;
 

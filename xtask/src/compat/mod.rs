@@ -119,6 +119,7 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-java-sticky", our_groups::beside_java_by_sticky),
     our_client("ours-java-coop", our_groups::beside_java_by_cooperative_sticky),
     our_client("ours-java-next", our_groups::beside_java_by_next_generation),
+    our_client("ours-txn-admin", toolbox::by_our_command),
     our_client("ours-settings", settings::are_kafkas),
     only("secured", Kind::Apache, secured::each_way_in),
     only("telemetry", Kind::Apache, telemetry::pushes_metrics),

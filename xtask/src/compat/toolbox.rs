@@ -1,10 +1,12 @@
 //! Apache Kafka's command-line tools, many in one JVM: each does what it does with Apache Kafka.
 
 use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
 
 use super::lab::{LIMIT, Trial};
 use crate::failure::{Failure, Outcome, ensure};
-use crate::process;
+use crate::process::{self, Group};
 
 /// Calls of tools that are made one after the other, and what each must say.
 #[derive(Default)]
@@ -217,4 +219,40 @@ pub(crate) fn verifiable(trial: &Trial) -> Outcome<String> {
 
 fn last(said: &str) -> String {
     process::last_lines(said, 5)
+}
+
+/// Our `transactions list`, `describe` and `abort`, for a transaction that Java left open.
+pub(crate) fn by_our_command(trial: &Trial) -> Outcome<String> {
+    let (topic, id) = (trial.topic("t"), trial.topic("id"));
+    trial.create_topics(std::slice::from_ref(&topic), 1, &[])?;
+    let bootstrap = trial.bootstrap()?;
+    let mut java = trial.tools().java("ToolBox")?;
+    java.arg(&bootstrap);
+    let calls = format!("begin\t{topic}\t{id}\nwait\t20000\n");
+    java.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut java = Group::spawn(&mut java)?;
+    let mut stdin = java.take_stdin().ok_or_else(|| Failure::new("no stdin"))?;
+    stdin.write_all(calls.as_bytes())?;
+    let stdout = java.take_stdout().ok_or_else(|| Failure::new("no stdout"))?;
+    let begun = BufReader::new(stdout)
+        .lines()
+        .find(|line| line.as_ref().map_or(true, |line| line.starts_with("@@")));
+    ensure!(begun.is_some_and(|line| line.is_ok_and(|line| line == "@@ 0")), "nothing was begun");
+    let run = |arguments: &[&str]| -> Outcome<String> {
+        let mut command = trial.tools().streamledger()?;
+        command.arg("transactions").args(arguments).args(["-b", &bootstrap]);
+        Ok(process::run_ok(&mut command, b"", LIMIT)?.text())
+    };
+    let listed = run(&["list"])?;
+    let line = listed.lines().find(|line| line.contains(&id)).unwrap_or_default();
+    ensure!(line.contains("Ongoing"), "listed: {listed}");
+    let described = run(&["describe", &id])?;
+    ensure!(described.contains("Ongoing"), "described: {described}");
+    ensure!(described.contains(&format!("{topic}-0")), "its partitions: {described}");
+    let open = run(&["abort", &topic, "--partition", "0"])?;
+    ensure!(open.lines().count() == 3, "open: {open}");
+    let aborted = run(&["abort", &topic, "--partition", "0", "--start-offset", "0"])?;
+    ensure!(aborted.contains("aborted in"), "aborted: {aborted}");
+    ensure!(run(&["abort", &topic, "--partition", "0"])?.is_empty(), "it is open still");
+    Ok("listed, described, aborted".to_owned())
 }

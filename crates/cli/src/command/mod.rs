@@ -9,6 +9,7 @@ pub mod log;
 pub mod produce;
 pub mod serve;
 pub mod topics;
+pub mod transactions;
 
 use std::io;
 
@@ -25,6 +26,7 @@ pub fn run(command: Command) -> Outcome<Exit> {
         Command::Consume(arguments) => consume::run(&arguments),
         Command::Produce(arguments) => produce::run(&arguments),
         Command::Topics(arguments) => topics::run(&arguments),
+        Command::Transactions(arguments) => transactions::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -65,7 +65,7 @@ impl Shell {
     }
 
     /// A view of its own, of these topics or of all, made by any broker and kept by nobody.
-    async fn metadata_of(
+    pub(super) async fn metadata_of(
         &self,
         topics: Option<Vec<TopicName>>,
     ) -> Result<ClusterSnapshot, AdminError> {

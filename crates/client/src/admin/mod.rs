@@ -6,6 +6,7 @@ mod error;
 mod results;
 mod retry;
 mod topics;
+mod transactions;
 mod types;
 
 #[cfg(test)]
@@ -15,7 +16,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use streamledger_client_core::cluster::Topic;
-use streamledger_protocol::TopicName;
+use streamledger_protocol::{TopicName, TopicPartition, TransactionalId};
 
 use crate::config::{AdminConfig, ClientSettings};
 use crate::io_thread::IoThread;
@@ -25,6 +26,9 @@ use crate::wait::wait;
 
 pub use error::AdminError;
 pub use results::Results;
+pub use transactions::{
+    ActiveProducer, HangingTransaction, TransactionDescription, TransactionListing,
+};
 pub use types::{
     ClusterDescription, ConfigEntry, ConfigResource, ConfigSource, CreatedTopic, NewPartitions,
     NewTopic, TopicListing,
@@ -144,6 +148,39 @@ calls! {
     describe_configs, describe_configs_async(resources: &[ConfigResource])
         -> Results<Vec<ConfigEntry>, ConfigResource>,
     Shell::describe_configs;
+
+    /// The transactional ids that the cluster's coordinators know, by name (KIP-664).
+    ///
+    /// # Errors
+    /// A broker could not be asked, or it refused.
+    list_transactions, list_transactions_async() -> Vec<TransactionListing>,
+    Shell::list_transactions;
+
+    /// What their coordinators know of transactional ids.
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    describe_transactions, describe_transactions_async(ids: &[TransactionalId])
+        -> Results<TransactionDescription, TransactionalId>,
+    Shell::describe_transactions;
+
+    /// The producers that partitions remember, with the transactions they have open there.
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    describe_producers, describe_producers_async(partitions: &[TopicPartition])
+        -> Results<Vec<ActiveProducer>, TopicPartition>,
+    Shell::describe_producers;
+
+    /// Aborts transactions in single partitions, one in each: those that hang there because their
+    /// coordinator knows nothing of them. Of one that goes on it aborts a part, which its producer
+    /// learns when it writes there again.
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    abort_transactions, abort_transactions_async(hanging: &[HangingTransaction])
+        -> Results<(), TopicPartition>,
+    Shell::abort_transactions;
 }
 
 impl Admin {

@@ -7,12 +7,13 @@ use streamledger_protocol::messages::{
     AddOffsetsToTxnResponse, AddPartitionsToTxnResponse, ApiVersionsResponse,
     ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatResponse, CreatePartitionsResponse,
     CreateTopicsResponse, DeleteGroupsResponse, DeleteTopicsResponse, DescribeClusterResponse,
-    DescribeConfigsResponse, DescribeGroupsResponse, DescribeTopicPartitionsResponse,
-    EndTxnResponse, FetchResponse, FindCoordinatorResponse, GetTelemetrySubscriptionsResponse,
-    HeartbeatResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse,
-    ListGroupsResponse, ListOffsetsResponse, MetadataResponse, OffsetCommitResponse,
+    DescribeConfigsResponse, DescribeGroupsResponse, DescribeProducersResponse,
+    DescribeTopicPartitionsResponse, DescribeTransactionsResponse, EndTxnResponse, FetchResponse,
+    FindCoordinatorResponse, GetTelemetrySubscriptionsResponse, HeartbeatResponse,
+    InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse, ListGroupsResponse,
+    ListOffsetsResponse, ListTransactionsResponse, MetadataResponse, OffsetCommitResponse,
     OffsetDeleteResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse,
-    PushTelemetryResponse, SyncGroupResponse, TxnOffsetCommitResponse,
+    PushTelemetryResponse, SyncGroupResponse, TxnOffsetCommitResponse, WriteTxnMarkersResponse,
 };
 
 /// A response that may say for how long the client shall send nothing (KIP-219).
@@ -34,6 +35,9 @@ macro_rules! throttled {
 }
 
 throttled! {
+    ListTransactionsResponse: 0,
+    DescribeTransactionsResponse: 0,
+    DescribeProducersResponse: 0,
     ProduceResponse: 6,
     FetchResponse: 8,
     ListOffsetsResponse: 3,
@@ -66,4 +70,11 @@ throttled! {
     DescribeGroupsResponse: 2,
     ConsumerGroupDescribeResponse: 0,
     DeleteGroupsResponse: 1,
+}
+
+/// Made for brokers among each other: it says nothing of it.
+impl Throttled for WriteTxnMarkersResponse {
+    fn throttle_ms(&self, _: ApiVersion) -> i32 {
+        0
+    }
 }
