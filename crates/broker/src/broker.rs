@@ -277,6 +277,9 @@ fn listen_error(wanted: &ListenAddress, source: io::Error) -> StartError {
     }
 }
 
+/// How long a broker that stops waits for the markers of transactions that were just ended.
+const MARKER_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The broker thread's whole life: accept, wait for the stop, let requests finish, close the logs.
 fn serve(
     runtime: &Runtime,
@@ -302,7 +305,10 @@ fn serve(
             // Frees the port before the connections are waited for.
             let _ = listener.await;
         }
-        tokio::time::timeout(patience, all_gone.recv()).await.is_ok()
+        let was_drained = tokio::time::timeout(patience, all_gone.recv()).await.is_ok();
+        // Those of a partition that is offline would be waited for in vain.
+        let _ = tokio::time::timeout(MARKER_PATIENCE, node.transactions.all_ended()).await;
+        was_drained
     });
     if !was_drained {
         warn!(?patience, "stopping with requests unanswered");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    bench, completions, consume, generate, ingest, log, produce, serve, topics, transactions,
+    bench, completions, consume, generate, ingest, jobs, log, produce, serve, topics, transactions,
 };
 
 /// The directory of the embedded broker unless told otherwise.
@@ -48,6 +48,8 @@ pub enum Command {
     Transactions(transactions::TransactionsArguments),
     /// Look into the files of a data directory
     Log(log::LogArguments),
+    /// See how far the jobs of `ingest` came, or forget it
+    Jobs(jobs::JobsArguments),
     /// Write made-up data, the same for the same seed
     Generate(generate::GenerateArguments),
     /// Measure throughput and latency

@@ -35,7 +35,7 @@ pub struct BenchInput {
 #[derive(Debug)]
 enum Rows {
     Memory { text: Vec<u8>, lines: Vec<Span>, next: usize },
-    Lines(LineRows<File>),
+    Lines(Box<LineRows<File>>),
     Clicks { rows: Box<CsvRows<File>>, renderer: Box<ClickRenderer> },
 }
 
@@ -91,7 +91,7 @@ impl BenchInput {
     fn rewind(&mut self) -> Outcome<()> {
         match &mut self.rows {
             Rows::Memory { next, .. } => *next = 0,
-            Rows::Lines(_) => self.rows = Rows::Lines(lines_of(file::open(&self.path)?.0)),
+            Rows::Lines(_) => self.rows = Rows::Lines(lines_of(file::open(&self.path)?.0).into()),
             Rows::Clicks { .. } => self.rows = open_clicks(&self.path)?,
         }
         Ok(())
@@ -105,7 +105,7 @@ fn lines_of<R: std::io::Read>(source: R) -> LineRows<R> {
 fn open_lines(path: &Path) -> Outcome<Rows> {
     let (mut source, file_bytes) = file::open(path)?;
     if file_bytes > IN_MEMORY_BYTES_MAX {
-        return Ok(Rows::Lines(lines_of(source)));
+        return Ok(Rows::Lines(lines_of(source).into()));
     }
     // One byte more, so that the end is found without growing.
     let mut text = Vec::with_capacity(usize::try_from(file_bytes).unwrap_or(0) + 1);
@@ -163,7 +163,7 @@ mod tests {
             assert_eq!(take(&mut input, 5), ["one", "", "two", "one", ""]);
         }
         let file = written(b"one\n\ntwo\n");
-        let rows = Rows::Lines(lines_of(File::open(file.path()).unwrap()));
+        let rows = Rows::Lines(lines_of(File::open(file.path()).unwrap()).into());
         let mut input = BenchInput { path: file.path().to_owned(), rows };
         assert_eq!(take(&mut input, 5), ["one", "", "two", "one", ""]);
     }

@@ -28,6 +28,7 @@ pub mod broker_settings;
 pub mod command;
 pub mod given;
 pub mod interrupt;
+pub mod job;
 pub mod metrics_server;
 pub mod producing;
 pub mod topic_access;

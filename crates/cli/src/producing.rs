@@ -1,6 +1,7 @@
 //! What the commands that send have in common: the producer's settings, its start, its end.
 
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -61,10 +62,23 @@ pub fn config_failure(error: &ConfigError) -> Failure {
         .remedy("docs/settings.md has every setting with its default and why")
 }
 
-/// Starts a producer whose batches are counted in the ledger.
-pub fn start(config: ProducerConfig, ledger: &Arc<Ledger>) -> Outcome<Producer> {
-    let ledger = Arc::clone(ledger);
-    start_observed(config, move |report| ledger.enter(batch_done(report)))
+/// Which batches are counted, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Counted<'a> {
+    /// Where.
+    pub ledger: &'a Arc<Ledger>,
+    /// Those that went to this topic. Of others only their failure counts.
+    pub topic: &'a str,
+}
+
+/// Starts a producer whose batches are counted.
+pub fn start(config: ProducerConfig, counted: Counted<'_>) -> Outcome<Producer> {
+    let (ledger, topic) = (Arc::clone(counted.ledger), counted.topic.to_owned());
+    start_observed(config, move |report| {
+        if report.topic_partition.topic.as_str() == topic || report.error.is_some() {
+            ledger.enter(batch_done(report));
+        }
+    })
 }
 
 /// Starts a producer with an observer of its batches.
@@ -125,22 +139,47 @@ pub fn send_failure(error: &ProduceError) -> Failure {
         .remedy(error.next_action())
 }
 
+/// What a run still has to do when Ctrl-C comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftToDo {
+    /// To wait for what is in flight: the producer is closed at once, and does that.
+    Acknowledgements,
+    /// To commit a transaction, for which the producer has to stay open.
+    Commit,
+}
+
 /// Sees to it that Ctrl-C ends a producer that waits for brokers.
 #[derive(Debug)]
 pub struct Ending {
     interrupt: Interrupt,
+    /// Gone with this: the run has ended.
+    _ended: Sender<()>,
 }
 
 impl Ending {
     /// From now on Ctrl-C closes the producer within ten seconds, whatever thread waits in it.
-    pub fn watch(producer: &Producer, interrupt: &Interrupt) -> Ending {
+    pub fn watch(producer: &Producer, interrupt: &Interrupt, left: LeftToDo) -> Ending {
         let (watched, producer) = (interrupt.clone(), producer.clone());
+        let (ended, end) = channel::<()>();
         // Without the thread Ctrl-C still works, only not while a send waits.
         let _ = thread::Builder::new().name("ending".to_owned()).spawn(move || {
             watched.wait();
-            producer.close(INTERRUPTED_CLOSE);
+            match left {
+                LeftToDo::Acknowledgements => drop(producer.close(INTERRUPTED_CLOSE)),
+                LeftToDo::Commit => {
+                    if end.recv_timeout(INTERRUPTED_CLOSE) == Err(RecvTimeoutError::Timeout) {
+                        producer.close(Duration::ZERO);
+                    }
+                }
+            }
         });
-        Ending { interrupt: interrupt.clone() }
+        Ending { interrupt: interrupt.clone(), _ended: ended }
+    }
+
+    /// Gives up what isn't acknowledged: a run in transactions has failed, and nothing of the last
+    /// one counts.
+    pub fn abandon(self, producer: &Producer) {
+        producer.close(Duration::ZERO);
     }
 
     /// Waits for all records' acknowledgement; after Ctrl-C for ten seconds at most.

@@ -7,7 +7,10 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use streamledger::admin::ConfigResource;
 use streamledger::config::{ClientKind, settings_table};
-use streamledger::{Admin, AdminConfig, AdminError, ErrorCode, NewTopic, Properties};
+use streamledger::{
+    Admin, AdminConfig, AdminError, ErrorCode, NewTopic, PartitionIndex, Properties, TopicName,
+    TopicPartition,
+};
 
 use crate::access::Access;
 use crate::exit::Exit;
@@ -40,6 +43,8 @@ pub struct EnsuredTopic<'a> {
 /// A topic that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundTopic {
+    /// Its id; empty where the broker gives topics none (before Kafka 2.8).
+    pub id: String,
     /// How many partitions it has.
     pub partitions: i32,
     /// Whether it was created just now.
@@ -48,17 +53,23 @@ pub struct FoundTopic {
     pub retention_ms: Option<i64>,
 }
 
-/// An admin client. `properties` may be a producer's: the settings that both know are taken over.
-pub fn admin(access: &Access, properties: &Properties) -> Outcome<Admin> {
+/// Of one client's settings those that another kind of client has too.
+pub fn known_to(kind: ClientKind, properties: &Properties) -> Properties {
     let mut own = Properties::new();
     for (name, value) in properties.iter() {
-        let is_known =
-            |kind| settings_table().any(|setting| setting.name == name && setting.belongs_to(kind));
+        let mut settings = settings_table();
+        let is_known = settings.any(|setting| setting.name == name && setting.belongs_to(kind));
         // The providers have names of the user's own (KIP-297), which no table knows.
-        if is_known(ClientKind::Admin) || name.starts_with("config.providers.") {
+        if is_known || name.starts_with("config.providers.") {
             own = own.with(name, value);
         }
     }
+    own
+}
+
+/// An admin client. `properties` may be a producer's: the settings that both know are taken over.
+pub fn admin(access: &Access, properties: &Properties) -> Outcome<Admin> {
+    let mut own = known_to(ClientKind::Admin, properties);
     for (name, value) in PATIENT {
         own = own.with(name, value);
     }
@@ -92,9 +103,9 @@ pub fn ensure(
     topic: &EnsuredTopic<'_>,
 ) -> Outcome<FoundTopic> {
     let admin = admin(access, properties)?;
-    if let Some(partitions) = find(&admin, access, topic.name)? {
+    if let Some((partitions, id)) = find(&admin, access, topic.name)? {
         let retention_ms = retention_ms(&admin, topic.name);
-        return Ok(FoundTopic { partitions, is_new: false, retention_ms });
+        return Ok(FoundTopic { id, partitions, is_new: false, retention_ms });
     }
     let mut new = NewTopic::new(topic.name, topic.partitions, BROKER_DEFAULT);
     if !topic.configs.iter().any(|(name, _)| name == "retention.ms") {
@@ -114,8 +125,9 @@ pub fn ensure(
         Err(error) => return Err(failed(error).into()),
     };
     match find(&admin, access, topic.name)? {
-        Some(partitions) => {
-            Ok(FoundTopic { partitions, is_new, retention_ms: retention_ms(&admin, topic.name) })
+        Some((partitions, id)) => {
+            let retention_ms = retention_ms(&admin, topic.name);
+            Ok(FoundTopic { id, partitions, is_new, retention_ms })
         }
         None => Err(failed(AdminError::LeftOut).into()),
     }
@@ -125,9 +137,27 @@ pub fn ensure(
 pub fn partition_count(access: &Access, properties: &Properties, topic: &str) -> Outcome<i32> {
     let admin = admin(access, properties)?;
     match find(&admin, access, topic)? {
-        Some(count) => Ok(count),
+        Some((count, _)) => Ok(count),
         None => Err(no_topic(&admin, access, topic).into()),
     }
+}
+
+/// Whether a topic is there.
+pub fn exists(access: &Access, properties: &Properties, topic: &str) -> Outcome<bool> {
+    let admin = admin(access, properties)?;
+    find(&admin, access, topic).map(|found| found.is_some())
+}
+
+/// All partitions of a topic that must be there, in order.
+pub fn partitions(
+    access: &Access,
+    properties: &Properties,
+    topic: &str,
+) -> Outcome<Vec<TopicPartition>> {
+    let count = partition_count(access, properties, topic)?;
+    let topic = TopicName::new(topic);
+    let of = |index| TopicPartition { topic: topic.clone(), partition: PartitionIndex(index) };
+    Ok((0..count).map(of).collect())
 }
 
 /// That a topic isn't there, with those that are.
@@ -136,19 +166,29 @@ pub fn no_topic(admin: &Admin, access: &Access, topic: &str) -> Failure {
         .cause(format!("the broker is {}", access.place));
     let topics = admin.list_topics().unwrap_or_default();
     let names: Vec<&str> =
-        topics.iter().filter(|topic| !topic.is_internal).map(|topic| topic.name.as_str()).collect();
+        topics.iter().map(|topic| topic.name.as_str()).filter(|name| is_users(name)).collect();
     match names.as_slice() {
         [] => failure.remedy("it has no topics; `streamledger ingest FILE` makes one"),
         names => failure.remedy(format!("choose one of: {}", names.join(", "))),
     }
 }
 
-fn find(admin: &Admin, access: &Access, topic: &str) -> Outcome<Option<i32>> {
+/// Whether a topic is one of the user's, not one that a broker or a command keeps for itself.
+fn is_users(topic: &str) -> bool {
+    !topic.starts_with("__")
+}
+
+/// How many partitions a topic has, and its id; None if it isn't there.
+fn find(admin: &Admin, access: &Access, topic: &str) -> Outcome<Option<(i32, String)>> {
     let described = patiently(access, || {
         admin.describe_topics(&[topic.into()]).and_then(|results| results.only())
     });
     match described {
-        Ok(topic) => Ok(Some(i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX))),
+        Ok(topic) => {
+            let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            let id = if topic.id.is_zero() { String::new() } else { topic.id.to_string() };
+            Ok(Some((count, id)))
+        }
         Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => Ok(None),
         Err(error) => {
             Err(failure(access, &format!("the topic {topic} can't be described"), &error).into())

@@ -101,22 +101,14 @@ fn a_log_that_cant_be_opened_isnt_taken_for_an_empty_one() {
     assert_eq!(std::fs::read(sandbox.path(log)).unwrap(), bytes, "nothing was cut");
 }
 
-#[test]
-fn a_broker_that_dies_in_mid_ingest_is_waited_for_and_then_named() {
-    let sandbox = Sandbox::new();
-    sandbox.succeed(&["generate", "clicks", "--rows", "1000000", "-o", "clicks.csv"]);
-    let mut server = Server::start(&sandbox, "127.0.0.1:0", &[]);
-    let child = sandbox.spawn(&[
-        "ingest",
-        "clicks.csv",
-        "--json",
-        "-b",
-        &server.address,
-        "-X",
-        "delivery.timeout.ms=3000",
-        "-X",
-        "request.timeout.ms=1000",
-    ]);
+/// Starts an `ingest` into a broker, kills that once the first records are in its log, and waits
+/// for what the command says then.
+fn ingest_whose_broker_dies(sandbox: &Sandbox, more: &[&str]) -> std::process::Output {
+    sandbox.succeed(&["generate", "clicks", "--rows", "400000", "-o", "clicks.csv"]);
+    let mut server = Server::start(sandbox, "127.0.0.1:0", &[]);
+    let arguments = ["ingest", "clicks.csv", "--json", "-b", &server.address];
+    let impatient = ["-X", "delivery.timeout.ms=3000", "-X", "request.timeout.ms=1000"];
+    let child = sandbox.spawn(&[&arguments[..], &impatient, more].concat());
     let log = sandbox.path(".streamledger/ecommerce.events-0/00000000000000000000.log");
     let begun = Instant::now();
     while std::fs::metadata(&log).map_or(0, |log| log.len()) == 0 {
@@ -128,12 +120,35 @@ fn a_broker_that_dies_in_mid_ingest_is_waited_for_and_then_named() {
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("records were not delivered"), "{text}");
+    output
+}
+
+#[test]
+fn a_broker_that_dies_in_mid_ingest_is_waited_for_and_then_named() {
+    let sandbox = Sandbox::new();
+    let output = ingest_whose_broker_dies(&sandbox, &["--at-least-once"]);
+    let text = stderr(&output);
     assert!(text.contains("possibly written") && text.contains("send the file again"), "{text}");
     let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     let number = |key: &str| report[key].as_u64().unwrap();
     assert_eq!(number("rows") + number("failed"), number("sent"), "{report}");
     let there = sandbox.succeed(&["consume", "ecommerce.events", "--fields", "offset"]);
     assert!(there.lines().count() as u64 >= number("rows"), "what was acknowledged is there");
+}
+
+#[test]
+fn after_a_broker_died_the_same_command_goes_on() {
+    let sandbox = Sandbox::new();
+    let output = ingest_whose_broker_dies(&sandbox, &["--transaction-ms", "50"]);
+    assert!(stderr(&output).contains("run the same command again"), "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let before = report["rows"].as_u64().unwrap();
+    let again = sandbox.succeed(&["ingest", "clicks.csv", "--json"]);
+    let again: serde_json::Value = serde_json::from_str(&again).unwrap();
+    // A commit that nobody heard of may have been one.
+    assert!(again["rows"].as_u64().unwrap() <= 400_000 - before, "{again}");
+    let there = sandbox.succeed(&["consume", "ecommerce.events", "--fields", "offset"]);
+    assert_eq!(there.lines().count(), 400_000);
 }
 
 #[test]

@@ -62,8 +62,8 @@ pub enum FatalError {
     /// it would give the producer its next epoch (KIP-360).
     NoNextEpoch,
     /// This broker, which leads a partition, has no version of Produce that would do. In a
-    /// transaction of the second version (KIP-890) that is one before 12, though the cluster has agreed
-    /// on that version.
+    /// transaction of the second version (KIP-890) that is one before 12, though the cluster has
+    /// agreed on that version.
     NotSpoken(BrokerId),
 }
 

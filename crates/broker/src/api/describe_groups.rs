@@ -1,5 +1,5 @@
-//! DescribeGroups (15): classic groups with their members. A group that is not there is Dead, and an
-//! error from version 6 on (KIP-1043).
+//! DescribeGroups (15): classic groups with their members. A group that is not there is Dead, and
+//! an error from version 6 on (KIP-1043).
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! OffsetDelete (47): deletes what a group stored for topics that none of its members subscribes to.
+//! OffsetDelete (47): deletes what a group stored for topics that no member of it subscribes to.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -92,7 +92,11 @@ pub(crate) fn write_marker(
 pub(super) fn spawn(node: Arc<Node>, write: MarkerWrite) {
     // Recording the transaction as complete is a decision like the one that led here, so the
     // type would contain itself without the box.
-    let writing: BoxFuture<'static, ()> = Box::pin(write_all(node, write));
+    let being_ended = node.transactions.end_one();
+    let writing: BoxFuture<'static, ()> = Box::pin(async move {
+        write_all(node, write).await;
+        drop(being_ended);
+    });
     tokio::spawn(writing);
 }
 

@@ -40,6 +40,18 @@ pub(crate) struct Transactions {
     changes: watch::Sender<u64>,
     /// Markers that the last run left to be written.
     left_undone: Mutex<Vec<MarkerWrite>>,
+    /// Transactions whose markers are being written.
+    being_ended: watch::Sender<usize>,
+}
+
+/// A transaction whose markers are being written.
+#[derive(Debug)]
+pub(super) struct BeingEnded(watch::Sender<usize>);
+
+impl Drop for BeingEnded {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 /// A decision that was made, and what must be flushed before it is told.
@@ -68,7 +80,21 @@ impl Transactions {
             })),
             changes: watch::Sender::new(0),
             left_undone: Mutex::new(Vec::new()),
+            being_ended: watch::Sender::new(0),
         }
+    }
+
+    /// Counts a transaction as being ended until what this gives is dropped.
+    pub(super) fn end_one(&self) -> BeingEnded {
+        self.being_ended.send_modify(|count| *count += 1);
+        BeingEnded(self.being_ended.clone())
+    }
+
+    /// Resolves when no markers are being written. A broker that stops waits for it, or the next
+    /// start would write them once more.
+    pub(crate) async fn all_ended(&self) {
+        // The sender is this, so it isn't gone.
+        let _ = self.being_ended.subscribe().wait_for(|&count| count == 0).await;
     }
 
     /// Replays the log, at start. Blocks on the disk.

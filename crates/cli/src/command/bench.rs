@@ -18,7 +18,7 @@ use crate::help::with_examples;
 use crate::interrupt::Interrupt;
 use crate::latency::{BatchEnd, LatencyBook, Percentiles};
 use crate::metrics_server::{MetricsArguments, MetricsServer};
-use crate::producing::{self, Ending, send_failure};
+use crate::producing::{self, Ending, LeftToDo, send_failure};
 use crate::ui::{self, table, units};
 use crate::usage;
 
@@ -157,7 +157,7 @@ fn measure(
         ));
     })?;
     let _metrics = MetricsServer::start(&bench.metrics, &producer, false)?;
-    let ending = Ending::watch(&producer, interrupt);
+    let ending = Ending::watch(&producer, interrupt, LeftToDo::Acknowledgements);
     producer.partitions_for(&bench.topic).map_err(|error| send_failure(&error))?;
     let started = match bench.format {
         BenchFormat::Clicks => before_producer,

@@ -101,7 +101,9 @@ enum Format {
 const ABOUT: &str = "Print the records of a topic.
 
 It starts at the oldest record and ends at the newest there was when it began; with --follow it \
-starts at the end, unless told otherwise, and goes on. Records of one partition come in their order.
+starts at the end, unless told otherwise, and goes on. Records of one partition come in order. \
+Those of transactions that are open or were aborted are left out, unless -X \
+isolation.level=read_uncommitted says otherwise.
 
 On a terminal control characters are escaped; into a file or pipe, keys and values go as they are. \
 In JSON, text that isn't UTF-8 comes as key_base64 and value_base64.";
@@ -262,7 +264,10 @@ fn consumer_config(
     servers: &str,
 ) -> Outcome<(ConsumerConfig, Properties)> {
     // What retention took meanwhile is no reason to leave out what there is.
-    let mut properties = Properties::new().with("auto.offset.reset", "earliest");
+    // And rows of an `ingest` that died are no rows.
+    let mut properties = Properties::new()
+        .with("auto.offset.reset", "earliest")
+        .with("isolation.level", "read_committed");
     if !arguments.follow {
         // A person waits for the first record; who follows waits for brokers that come back.
         properties = properties.with("default.api.timeout.ms", PATIENT_MS);

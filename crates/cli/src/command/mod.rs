@@ -5,6 +5,7 @@ pub mod completions;
 pub mod consume;
 pub mod generate;
 pub mod ingest;
+pub mod jobs;
 pub mod log;
 pub mod produce;
 pub mod serve;
@@ -28,6 +29,7 @@ pub fn run(command: Command) -> Outcome<Exit> {
         Command::Topics(arguments) => topics::run(&arguments),
         Command::Transactions(arguments) => transactions::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
+        Command::Jobs(arguments) => jobs::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

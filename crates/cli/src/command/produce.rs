@@ -15,7 +15,7 @@ use crate::input::lines::{BlankLines, LineRows};
 use crate::input::{ROW_BYTES_MAX_DEFAULT, ReadFault};
 use crate::interrupt::{Interrupt, InterruptibleInput};
 use crate::ledger::Ledger;
-use crate::producing::{self, Ending, send_failure};
+use crate::producing::{self, Counted, Ending, LeftToDo, send_failure};
 use crate::topic_access;
 use crate::ui::{self, units};
 
@@ -80,8 +80,9 @@ fn run_on(arguments: &ProduceArguments, access: &Access, interrupt: &Interrupt) 
     let configured = producing::config(&arguments.producer, &access.bootstrap_servers, &[])?;
     topic_access::reach(access, &configured.properties)?;
     let ledger = Arc::new(Ledger::default());
-    let producer = producing::start(configured.config, &ledger)?;
-    let ending = Ending::watch(&producer, interrupt);
+    let producer =
+        producing::start(configured.config, Counted { ledger: &ledger, topic: &arguments.topic })?;
+    let ending = Ending::watch(&producer, interrupt, LeftToDo::Acknowledgements);
     let fed = send_lines(arguments, &producer, &ledger, interrupt);
     let closed = ending.close(&producer);
     let account = ledger.account();

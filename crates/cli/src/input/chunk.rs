@@ -2,9 +2,12 @@
 //!
 //! Laws: the buffer always has `PADDING` bytes past the data, so that fixed-size loads near the end
 //! stay in bounds; at the end of the file the byte after the data is a line feed, so that a last
-//! row without one ends too; a row never makes the buffer grow past the cap.
+//! row without one ends too; a row never makes the buffer grow past the cap; what is consumed is
+//! hashed as the file had it, so whoever changes the buffer has it hashed first.
 
 use std::io::{self, Read};
+
+use super::position::{ContentHasher, Place, Position, ResumeFault};
 
 /// Bytes kept free past the data for loads of a fixed size.
 pub const PADDING: usize = 64;
@@ -37,6 +40,9 @@ pub struct ChunkReader<R> {
     dropped: u64,
     exhausted: bool,
     row_bytes_max: usize,
+    hasher: ContentHasher,
+    /// What the hasher has seen ends here.
+    hashed_to: usize,
 }
 
 impl<R: Read> ChunkReader<R> {
@@ -51,6 +57,8 @@ impl<R: Read> ChunkReader<R> {
             dropped: 0,
             exhausted: false,
             row_bytes_max,
+            hasher: ContentHasher::default(),
+            hashed_to: 0,
         }
     }
 
@@ -59,7 +67,9 @@ impl<R: Read> ChunkReader<R> {
         if self.exhausted {
             return Ok(Fill::End);
         }
+        self.hash_to(self.at);
         self.buffer.copy_within(self.at..self.end, 0);
+        self.hashed_to -= self.at;
         self.dropped += self.at as u64;
         self.end -= self.at;
         self.at = 0;
@@ -122,9 +132,63 @@ impl<R: Read> ChunkReader<R> {
         &self.buffer
     }
 
-    /// The buffer, for columns that are unquoted where they stand.
-    pub fn padded_mut(&mut self) -> &mut [u8] {
+    /// The buffer, for columns that are unquoted where they stand, before the first unread byte.
+    pub fn consumed_mut(&mut self) -> &mut [u8] {
+        self.hash_to(self.at);
         &mut self.buffer
+    }
+
+    /// Takes the bytes before `position` into the hash, as they are now.
+    fn hash_to(&mut self, position: usize) {
+        if position > self.hashed_to {
+            self.hasher.update(&self.buffer[self.hashed_to..position]);
+            self.hashed_to = position;
+        }
+    }
+
+    /// The place of the first unread byte, which is where line `next_line` starts, with the hash of
+    /// all before it.
+    pub fn position(&mut self, next_line: u64) -> Position {
+        self.hash_to(self.at);
+        let place = Place { bytes: self.consumed_bytes(), next_line };
+        Position { place, hash: self.hasher.hash() }
+    }
+
+    /// Consumes everything before a place that an earlier reading came to.
+    pub fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+        let expected = place.bytes;
+        while self.consumed_bytes() < expected {
+            let left = usize::try_from(expected - self.consumed_bytes()).unwrap_or(usize::MAX);
+            let here = left.min(self.unread().len());
+            self.at += here;
+            if here < left && self.fill()? == Fill::End {
+                return Err(ResumeFault::Cut { found: self.consumed_bytes(), expected });
+            }
+        }
+        Ok(self.position(place.next_line))
+    }
+
+    /// Goes on from a position of an earlier reading, if the file still is what was read then.
+    pub fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
+        if self.skip_to(position.place)? != *position {
+            return Err(ResumeFault::Altered { bytes: position.place.bytes });
+        }
+        if self.at > 0 && self.buffer[self.at - 1] != b'\n' {
+            self.finish_line(position.place.next_line)?;
+        }
+        Ok(())
+    }
+
+    /// Consumes the line end of a last row that had none when it was read.
+    fn finish_line(&mut self, next_line: u64) -> Result<(), ResumeFault> {
+        while self.unread().len() < 2 && self.fill()? == Fill::More {}
+        match self.unread() {
+            [] => {}
+            [b'\n', ..] => self.at += 1,
+            [b'\r', b'\n', ..] => self.at += 2,
+            _ => return Err(ResumeFault::Continued { line: next_line.saturating_sub(1) }),
+        }
+        Ok(())
     }
 
     /// How many bytes of the file were consumed.
@@ -195,6 +259,58 @@ mod tests {
         while reader.fill().unwrap() == Fill::More {}
         assert!(reader.unread().len() > 1 << 20);
         assert!(reader.padded().len() <= (2 << 20) + PADDING);
+    }
+
+    /// A reader that has consumed the first `bytes` of a text.
+    fn consumed(text: &[u8], bytes: usize) -> ChunkReader<Dribble<'_>> {
+        let mut reader = ChunkReader::new(Dribble::new(text), 100);
+        while reader.unread().len() < bytes && reader.fill().unwrap() == Fill::More {}
+        reader.advance_to(bytes);
+        reader
+    }
+
+    #[test]
+    fn a_position_is_found_again_however_the_reads_fall() {
+        let text = b"ab\ncd\nef\n";
+        let position = consumed(text, 6).position(3);
+        assert_eq!(position.place, Place { bytes: 6, next_line: 3 });
+        let mut again = ChunkReader::new(&text[..], 100);
+        again.resume(&position).unwrap();
+        assert_eq!(again.unread(), b"ef\n");
+        let mut whole = ChunkReader::new(Dribble::new(text), 100);
+        let end = consumed(text, 9).position(4);
+        whole.resume(&end).unwrap();
+        assert_eq!(whole.position(4), end);
+    }
+
+    #[test]
+    fn a_file_that_was_cut_or_edited_is_not_read_on() {
+        let position = consumed(b"ab\ncd\nef\n", 6).position(3);
+        let resumed = |text: &'static [u8]| ChunkReader::new(text, 100).resume(&position);
+        assert!(matches!(resumed(b"ab\nc"), Err(ResumeFault::Cut { found: 4, expected: 6 })));
+        assert!(matches!(resumed(b"ab\ncX\nef\n"), Err(ResumeFault::Altered { bytes: 6 })));
+        assert!(resumed(b"ab\ncd\nanother end\n").is_ok());
+    }
+
+    #[test]
+    fn a_last_row_without_a_line_end_may_get_one_but_not_go_on() {
+        let position = consumed(b"ab\ncd", 5).position(3);
+        let resumed = |text: &'static [u8]| {
+            let mut reader = ChunkReader::new(text, 100);
+            reader.resume(&position).map(|()| reader.unread().to_vec())
+        };
+        assert_eq!(resumed(b"ab\ncd").unwrap(), b"");
+        assert_eq!(resumed(b"ab\ncd\nef").unwrap(), b"ef");
+        assert_eq!(resumed(b"ab\ncd\r\nef").unwrap(), b"ef");
+        assert!(matches!(resumed(b"ab\ncdX\nef"), Err(ResumeFault::Continued { line: 2 })));
+    }
+
+    #[test]
+    fn what_is_changed_in_the_buffer_was_hashed_before() {
+        let mut reader = consumed(b"ab\ncd\n", 3);
+        reader.consumed_mut()[0] = b'X';
+        let untouched = consumed(b"ab\ncd\n", 3).position(2);
+        assert_eq!(reader.position(2), untouched);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::Span;
 use super::chunk::{ChunkReader, Fill};
 use super::csv_quoted::{QuotedRow, QuotedScan, find_row_end, scan_quoted_row, unquote_in_place};
 use super::fault::{ReadFault, RowFault};
+use super::position::{Place, Position, ResumeFault};
 
 /// The most columns a file may have.
 pub const COLUMNS_MAX: usize = 4096;
@@ -87,6 +88,8 @@ pub struct CsvRows<R> {
     quoted: QuotedRow,
     names: Vec<String>,
     current: Row,
+    /// The row at hand as the file has it, if the buffer has it otherwise by now.
+    before_unquoting: Vec<u8>,
 }
 
 impl<R: Read> CsvRows<R> {
@@ -106,6 +109,7 @@ impl<R: Read> CsvRows<R> {
             quoted: QuotedRow::default(),
             names: Vec::new(),
             current: Row::default(),
+            before_unquoting: Vec::new(),
         };
         rows.chunks.skip_byte_order_mark().map_err(ReadFault::Io)?;
         let Some((row, found)) = rows.split_row()? else { return Ok(None) };
@@ -141,6 +145,7 @@ impl<R: Read> CsvRows<R> {
     #[inline]
     pub fn advance(&mut self) -> Result<bool, Box<ReadFault>> {
         let Some((row, found)) = self.split_row()? else { return Ok(false) };
+        self.current = row;
         let expected = self.columns.len();
         if found != expected {
             let fault = RowFault::ColumnCount { found, expected };
@@ -158,9 +163,46 @@ impl<R: Read> CsvRows<R> {
         CsvRow { padded: self.chunks.padded(), columns: &self.columns, row, plain, line }
     }
 
+    /// Where the next row starts.
+    pub fn place(&self) -> Place {
+        Place { bytes: self.consumed_bytes(), next_line: self.next_line }
+    }
+
+    /// Where the next row starts, with the hash of all before it.
+    pub fn position(&mut self) -> Position {
+        self.chunks.position(self.next_line)
+    }
+
+    /// Goes on from where an earlier reading of the same file was.
+    pub fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
+        self.simple_end = 0;
+        self.chunks.resume(position)?;
+        self.next_line = position.place.next_line;
+        Ok(())
+    }
+
+    /// Consumes everything before a place that an earlier reading of the same file came to.
+    pub fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+        self.simple_end = 0;
+        self.next_line = place.next_line;
+        self.chunks.skip_to(place)
+    }
+
+    /// The row that the last call went to or failed at, as the file has it, without its line end;
+    /// None if it was too long to be kept.
+    pub fn last_row(&self) -> Option<&[u8]> {
+        let Row { start, end, .. } = self.current;
+        match self.before_unquoting.as_slice() {
+            [] if end > start => self.chunks.padded().get(start..end),
+            [] => None,
+            kept => Some(kept),
+        }
+    }
+
     /// Splits the next row that isn't an empty line: where it is, and how many columns it has.
     #[inline]
     fn split_row(&mut self) -> Result<Option<(Row, usize)>, Box<ReadFault>> {
+        self.before_unquoting.clear();
         loop {
             let start = self.chunks.at();
             if start >= self.simple_end && !self.prepare()? {
@@ -266,6 +308,7 @@ impl<R: Read> CsvRows<R> {
     /// Drops the row that the unread bytes start with, however long; the fault that says so.
     fn discard_row(&mut self) -> Result<ReadFault, Box<ReadFault>> {
         let line = self.next_line;
+        self.current = Row::default();
         let (_, _, open_quote) = find_row_end(self.chunks.unread(), false);
         let mut in_quotes = false;
         loop {
@@ -306,9 +349,15 @@ impl<R: Read> CsvRows<R> {
                     let start = self.chunks.at();
                     self.chunks.advance_to(next);
                     if let Some(fault) = fault {
+                        self.current = Row { start, end, plain: false, line };
                         return Err(ReadFault::Row { line, fault }.into());
                     }
-                    unquote_in_place(self.chunks.padded_mut(), &mut self.columns, &self.quoted);
+                    if self.quoted.has_doubled() {
+                        let row = &self.chunks.padded()[start..end];
+                        self.before_unquoting.extend_from_slice(row);
+                        let buffer = self.chunks.consumed_mut();
+                        unquote_in_place(buffer, &mut self.columns, &self.quoted);
+                    }
                     return Ok((Row { start, end, plain: false, line }, found));
                 }
             }

@@ -9,6 +9,13 @@ pub struct QuotedRow {
     doubled: Vec<usize>,
 }
 
+impl QuotedRow {
+    /// Whether any column has a doubled quote.
+    pub fn has_doubled(&self) -> bool {
+        !self.doubled.is_empty()
+    }
+}
+
 /// What a scan from the start of a row found.
 #[derive(Debug)]
 pub enum QuotedScan {

@@ -239,3 +239,36 @@ proptest! {
         prop_assert_eq!(rows.consumed_bytes(), text.len() as u64);
     }
 }
+
+#[test]
+fn the_last_row_is_kept_as_the_file_has_it() {
+    let text = b"a,b\n1,\"x \"\"y\"\" z\"\n1,2,3\n\"un\"closed,2\n4,5\n";
+    let mut rows = CsvRows::open(&text[..], b',', 1 << 10).unwrap().unwrap();
+    assert!(rows.advance().unwrap());
+    assert_eq!(rows.current().column(1), b"x \"y\" z");
+    assert_eq!(rows.last_row(), Some(&b"1,\"x \"\"y\"\" z\""[..]));
+    assert!(rows.advance().is_err());
+    assert_eq!(rows.last_row(), Some(&b"1,2,3"[..]));
+    assert!(rows.advance().is_err());
+    assert_eq!(rows.last_row(), Some(&b"\"un\"closed,2"[..]));
+    let place = rows.place();
+    let position = rows.position();
+    assert!(rows.advance().unwrap());
+    let mut again = CsvRows::open(Dribble::new(text), b',', 1 << 10).unwrap().unwrap();
+    again.resume(&position).unwrap();
+    assert!(again.advance().unwrap());
+    assert_eq!((again.current().column(0), again.current().line()), (&b"4"[..], 5));
+    let mut skipped = CsvRows::open(&text[..], b',', 1 << 10).unwrap().unwrap();
+    assert_eq!(skipped.skip_to(place).unwrap(), position, "unquoting changes no hash");
+}
+
+#[test]
+fn a_row_over_the_cap_isnt_kept() {
+    let text = b"a,b\n1,2\n0123456789012345,6\n3,4\n";
+    let mut rows = CsvRows::open(Dribble::new(text), b',', 8).unwrap().unwrap();
+    assert!(rows.advance().unwrap());
+    assert!(rows.advance().is_err());
+    assert_eq!(rows.last_row(), None);
+    assert!(rows.advance().unwrap());
+    assert_eq!(rows.last_row(), Some(&b"3,4"[..]));
+}

@@ -111,6 +111,25 @@ impl RowFault {
         }
     }
 
+    /// The column or field that is at fault, by name or number, where it is one.
+    pub fn column(&self) -> Option<String> {
+        match self {
+            RowFault::NotUtf8 { column, .. } => {
+                Some(column.strip_prefix("column ").unwrap_or(column).to_owned())
+            }
+            RowFault::Value { column, .. } => Some(column.clone()),
+            RowFault::Field { field, .. } => Some(field.clone()),
+            RowFault::UnclosedQuote { column } | RowFault::TextAfterQuote { column } => {
+                Some(column.to_string())
+            }
+            RowFault::ColumnCount { .. }
+            | RowFault::TooManyColumns { .. }
+            | RowFault::TooLong { .. }
+            | RowFault::Json { .. }
+            | RowFault::Refused { .. } => None,
+        }
+    }
+
     /// A value that isn't what its column should hold, cut to a readable length.
     pub fn value(column: &str, bytes: &[u8], expected: &'static str) -> RowFault {
         RowFault::Value { column: column.to_owned(), text: excerpt(bytes), expected }

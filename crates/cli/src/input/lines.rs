@@ -7,6 +7,7 @@ use memchr::memchr;
 use super::Span;
 use super::chunk::{ChunkReader, Fill};
 use super::fault::{ReadFault, RowFault};
+use super::position::{Place, Position, ResumeFault};
 
 /// One line without its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct LineRows<R> {
     started: bool,
     blank_lines: BlankLines,
     current: Span,
+    /// Whether the buffer has the line of `current`.
+    is_kept: bool,
 }
 
 impl<R: Read> LineRows<R> {
@@ -46,6 +49,7 @@ impl<R: Read> LineRows<R> {
             started: false,
             blank_lines,
             current: Span::default(),
+            is_kept: false,
         }
     }
 
@@ -74,6 +78,8 @@ impl<R: Read> LineRows<R> {
             self.next_line += 1;
             let start = self.chunks.at();
             self.chunks.advance_to(start + length + 1);
+            self.current = Span { start: start as u32, end: (start + length) as u32 };
+            self.is_kept = true;
             let limit = self.chunks.row_bytes_max();
             if length > limit {
                 let fault = RowFault::TooLong { limit, open_quote: false };
@@ -99,6 +105,36 @@ impl<R: Read> LineRows<R> {
         self.chunks.consumed_bytes()
     }
 
+    /// Where the next line starts.
+    pub fn place(&self) -> Place {
+        Place { bytes: self.consumed_bytes(), next_line: self.next_line }
+    }
+
+    /// Where the next line starts, with the hash of all before it.
+    pub fn position(&mut self) -> Position {
+        self.chunks.position(self.next_line)
+    }
+
+    /// Goes on from where an earlier reading of the same file was.
+    pub fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
+        self.started = true;
+        self.chunks.resume(position)?;
+        self.next_line = position.place.next_line;
+        Ok(())
+    }
+
+    /// Consumes everything before a place that an earlier reading of the same file came to.
+    pub fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+        self.started = true;
+        self.next_line = place.next_line;
+        self.chunks.skip_to(place)
+    }
+
+    /// The line that the last call went to or failed at; None if it was too long to be kept.
+    pub fn last_line(&self) -> Option<&[u8]> {
+        self.is_kept.then(|| self.current.of(self.chunks.padded()))
+    }
+
     /// Reads on until the line that is unread has its end: its length. None at the end of the file.
     fn find_end(&mut self) -> Result<Option<usize>, Box<ReadFault>> {
         loop {
@@ -120,6 +156,7 @@ impl<R: Read> LineRows<R> {
     fn discard_line(&mut self) -> Result<ReadFault, Box<ReadFault>> {
         let line = self.next_line;
         self.next_line += 1;
+        self.is_kept = false;
         loop {
             let start = self.chunks.at();
             if let Some(length) = memchr(b'\n', self.chunks.unread()) {

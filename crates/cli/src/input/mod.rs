@@ -8,6 +8,7 @@ pub mod fault;
 pub mod file;
 pub mod lines;
 pub mod plan;
+pub mod position;
 pub mod source;
 pub mod standard;
 
@@ -16,6 +17,7 @@ pub use csv::{CsvRow, CsvRows};
 pub use fault::{ReadFault, RowFault};
 pub use lines::{Line, LineRows};
 pub use plan::{FileFormat, InputOptions, InputPlan};
+pub use position::{ContentHash, Place, Position, ResumeFault};
 pub use source::{RecordSource, SourceRecord};
 
 /// A row may be this long unless `--max-row-bytes` says otherwise.

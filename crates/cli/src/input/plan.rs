@@ -2,6 +2,7 @@
 //! which of them are the key and the timestamp.
 
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -147,6 +148,32 @@ impl InputPlan {
             }
             PlannedRows::Lines => Box::new(LineSource::new(lines(source, BlankLines::Kept))),
         })
+    }
+
+    /// What decides how the rows of a file become records, in words: two runs with the same shape
+    /// make the same records of the same row.
+    pub fn shape(&self, file: &PlannedFile) -> String {
+        let options = &self.options;
+        let mut shape = file.format_name().to_owned();
+        if let PlannedRows::Clicks { .. } | PlannedRows::Typed { .. } = file.rows
+            && options.delimiter != b','
+        {
+            let _ = write!(shape, ", delimiter {:?}", char::from(options.delimiter));
+        }
+        let own = file.is_keyed().then_some(clicks::KEY_COLUMN);
+        if let Some(key) = options.key.as_deref().or(own) {
+            let _ = write!(shape, ", key {key}");
+        }
+        if let Some(timestamp) = &options.timestamp {
+            let _ = write!(shape, ", timestamp {timestamp}");
+        }
+        if let PlannedRows::Typed { names, types, .. } = &file.rows {
+            shape.push_str(", columns");
+            for (name, column_type) in names.iter().zip(types) {
+                let _ = write!(shape, " {name} {column_type}");
+            }
+        }
+        shape
     }
 
     /// What the files are, for the table of settings: `click events`, `csv`, `ndjson`, `lines`.

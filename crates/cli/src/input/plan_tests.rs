@@ -31,7 +31,7 @@ fn values(plan: &InputPlan) -> Vec<String> {
             let key = record.rendered.key.map_or_else(|| "-".to_owned(), text);
             seen.push(format!("{}:{key}:{}", record.line, text(record.rendered.value)));
         }
-        assert_eq!(Some(source.consumed_bytes()), file.file_bytes);
+        assert_eq!(Some(source.place().bytes), file.file_bytes);
     }
     seen
 }

@@ -6,6 +6,7 @@ use std::io::Read;
 use super::csv::CsvRows;
 use super::fault::ReadFault;
 use super::lines::LineRows;
+use super::position::{Place, Position, ResumeFault};
 use crate::clicks::ClickRenderer;
 use crate::render::{NdjsonRenderer, Rendered, TypedRenderer};
 
@@ -23,8 +24,20 @@ pub trait RecordSource: fmt::Debug {
     /// The next record; None at the end. After a bad row the next call gives the row after it.
     fn next_record(&mut self) -> Result<Option<SourceRecord<'_>>, Box<ReadFault>>;
 
-    /// How many bytes of the file were consumed.
-    fn consumed_bytes(&self) -> u64;
+    /// Where the next row starts.
+    fn place(&self) -> Place;
+
+    /// Where the next row starts, with the hash of all before it.
+    fn position(&mut self) -> Position;
+
+    /// Consumes everything before a place that an earlier reading of the same file came to.
+    fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault>;
+
+    /// Goes on from where an earlier reading of the same file was. Only before the first record.
+    fn resume(&mut self, position: &Position) -> Result<(), ResumeFault>;
+
+    /// The row of the last record or fault as the file has it; None if it was too long to be kept.
+    fn last_row(&self) -> Option<&[u8]>;
 }
 
 /// A row's fault, with its line.
@@ -58,8 +71,24 @@ impl<R: Read + fmt::Debug> RecordSource for ClickSource<R> {
         at_line(row.line(), self.renderer.render(&row))
     }
 
-    fn consumed_bytes(&self) -> u64 {
-        self.rows.consumed_bytes()
+    fn place(&self) -> Place {
+        self.rows.place()
+    }
+
+    fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+        self.rows.skip_to(place)
+    }
+
+    fn position(&mut self) -> Position {
+        self.rows.position()
+    }
+
+    fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
+        self.rows.resume(position)
+    }
+
+    fn last_row(&self) -> Option<&[u8]> {
+        self.rows.last_row()
     }
 }
 
@@ -83,8 +112,24 @@ impl<R: Read + fmt::Debug> RecordSource for TypedSource<R> {
         at_line(row.line(), self.renderer.render(&row))
     }
 
-    fn consumed_bytes(&self) -> u64 {
-        self.rows.consumed_bytes()
+    fn place(&self) -> Place {
+        self.rows.place()
+    }
+
+    fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+        self.rows.skip_to(place)
+    }
+
+    fn position(&mut self) -> Position {
+        self.rows.position()
+    }
+
+    fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
+        self.rows.resume(position)
+    }
+
+    fn last_row(&self) -> Option<&[u8]> {
+        self.rows.last_row()
     }
 }
 
@@ -108,8 +153,24 @@ impl<R: Read + fmt::Debug> RecordSource for NdjsonSource<R> {
         at_line(line.number, self.renderer.render(line))
     }
 
-    fn consumed_bytes(&self) -> u64 {
-        self.lines.consumed_bytes()
+    fn place(&self) -> Place {
+        self.lines.place()
+    }
+
+    fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+        self.lines.skip_to(place)
+    }
+
+    fn position(&mut self) -> Position {
+        self.lines.position()
+    }
+
+    fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
+        self.lines.resume(position)
+    }
+
+    fn last_row(&self) -> Option<&[u8]> {
+        self.lines.last_line()
     }
 }
 
@@ -133,7 +194,23 @@ impl<R: Read + fmt::Debug> RecordSource for LineSource<R> {
         at_line(line.number, Ok(rendered))
     }
 
-    fn consumed_bytes(&self) -> u64 {
-        self.lines.consumed_bytes()
+    fn place(&self) -> Place {
+        self.lines.place()
+    }
+
+    fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+        self.lines.skip_to(place)
+    }
+
+    fn position(&mut self) -> Position {
+        self.lines.position()
+    }
+
+    fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
+        self.lines.resume(position)
+    }
+
+    fn last_row(&self) -> Option<&[u8]> {
+        self.lines.last_line()
     }
 }

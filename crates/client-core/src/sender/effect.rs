@@ -25,7 +25,8 @@ pub enum Effect {
     Connect(BrokerId),
     /// Send a request. Requests to one broker go out in the order given. Each is answered once,
     /// by `ProduceResponse` or `RequestFailed`, with acks=0 by `RequestWritten` or
-    /// `RequestFailed`, where it can't be sent at all by `RequestNotSpoken`: at the latest when `request.timeout.ms` is over.
+    /// `RequestFailed`, where it can't be sent at all by `RequestNotSpoken`: at the latest when
+    /// `request.timeout.ms` is over.
     SendProduce(OutgoingRequest),
     /// Ask any broker for a new producer id; answer with `ProducerId`.
     InitProducerId,

@@ -1,19 +1,24 @@
 //! The loop that reads rows and sends records: one thread, nothing allocated per row.
 //!
 //! Laws: a row is sent once or counted as rejected; what ends the loop is looked for every
-//! `CHECK_ROWS` rows of a file, so that a row costs no lock and no clock.
+//! `CHECK_ROWS` rows of a file, so that a row costs no lock and no clock; a transaction ends
+//! between two rows, never inside one.
 
-use streamledger::{ProduceError, Producer, ProducerRecord, TimestampMs};
+use streamledger::{Header, ProduceError, Producer, ProducerRecord, TimestampMs};
 
 use super::OnError;
+use super::prepare::FeedFile;
 use super::report::Rejection;
+use super::transactions::Transactions;
+use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::plan::PlannedFile;
-use crate::input::{InputPlan, ReadFault, RecordSource, RowFault, SourceRecord, file};
+use crate::input::{InputPlan, Place, ReadFault, RecordSource, RowFault, SourceRecord, file};
 use crate::interrupt::Interrupt;
 use crate::ledger::Ledger;
 use crate::producing::send_failure;
 use crate::ui::progress::Progress;
+use crate::ui::units;
 
 /// Every so many rows the loop looks for Ctrl-C and failed batches, and shows how far it is.
 const CHECK_ROWS: u64 = 1024;
@@ -29,13 +34,25 @@ const REJECTIONS_MAX: usize = 20;
 pub(super) struct Feed<'a> {
     pub(super) plan: &'a InputPlan,
     pub(super) topic: &'a str,
-    pub(super) on_error: OnError,
+    pub(super) rejects: Rejects<'a>,
     pub(super) limit: u64,
     pub(super) producer: &'a Producer,
     pub(super) ledger: &'a Ledger,
     pub(super) interrupt: &'a Interrupt,
     pub(super) progress: &'a Progress,
+    /// The transactions rows are sent in; without them a row may be there twice.
+    pub(super) transactions: Option<Transactions<'a>>,
     pub(super) fed: Fed,
+}
+
+/// What becomes of rows that can't become a record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rejects<'a> {
+    pub(super) on_error: OnError,
+    /// How many may be left out.
+    pub(super) count_max: u64,
+    /// The topic of the dead letters.
+    pub(super) topic: &'a str,
 }
 
 /// What it has done so far.
@@ -49,6 +66,8 @@ pub(super) struct Fed {
     pub(super) rejections: Vec<Rejection>,
     /// Bytes of the files that were read.
     pub(super) input_bytes: u64,
+    /// Bytes of the files that are behind, those read by earlier runs among them.
+    bytes_behind: u64,
 }
 
 /// Why the loop ended without an error.
@@ -60,90 +79,180 @@ pub(super) enum FeedEnd {
     Stopped,
 }
 
+/// Where the rows of one file ended.
+#[derive(Debug)]
+enum RowsEnd {
+    /// At the end of the file.
+    AtEnd,
+    /// At the limit, or because a signal came.
+    Between(FeedEnd),
+    /// A batch failed.
+    BatchFailed,
+    /// Before a bad row.
+    BadRow(Place, Box<Failure>),
+}
+
 impl Feed<'_> {
     /// Sends all files, in order.
-    pub(super) fn run(&mut self) -> Outcome<FeedEnd> {
-        for file in &self.plan.files {
-            self.progress.name(&file.path.file_name().unwrap_or_default().to_string_lossy());
-            let mut source = self.plan.open(file)?;
-            let bytes_before = self.fed.input_bytes;
-            let end = self.send_file(file, source.as_mut(), bytes_before);
-            self.fed.input_bytes = bytes_before + source.consumed_bytes();
-            if end? == FeedEnd::Stopped {
-                return Ok(FeedEnd::Stopped);
+    pub(super) fn run(&mut self, files: Vec<FeedFile<'_>>) -> Outcome<FeedEnd> {
+        for mut file in files {
+            self.progress.name(&file.file.path.file_name().unwrap_or_default().to_string_lossy());
+            if file.kept.as_ref().is_some_and(|kept| kept.is_done) {
+                self.fed.bytes_behind += file.file.file_bytes.unwrap_or(0);
+                continue;
+            }
+            match self.send_file(&mut file) {
+                Ok(FeedEnd::Complete) if self.fed.sent < self.limit => {}
+                Ok(end) => return self.commit(None).map(|()| end),
+                Err(failure) => return Err(self.give_up(failure)),
             }
         }
-        Ok(FeedEnd::Complete)
+        self.commit(None).map(|()| FeedEnd::Complete)
     }
 
-    fn send_file(
+    /// Sends the rows of one file, and sees to what is kept of it.
+    fn send_file(&mut self, file: &mut FeedFile<'_>) -> Outcome<FeedEnd> {
+        let mut source = match file.source.take() {
+            Some(source) => source,
+            None => self.plan.open(file.file)?,
+        };
+        let first_byte = source.place().bytes;
+        let end = self.send_rows(file, source.as_mut());
+        let last_byte = source.place().bytes;
+        self.fed.input_bytes += last_byte.saturating_sub(first_byte);
+        let end = match end? {
+            RowsEnd::AtEnd => {
+                self.file_ended(file, source.as_mut())?;
+                FeedEnd::Complete
+            }
+            RowsEnd::Between(end) => {
+                self.commit_at(file, source.as_mut())?;
+                end
+            }
+            RowsEnd::BatchFailed => {
+                let failed = self.transactions.as_ref().and_then(Transactions::not_delivered);
+                failed.map_or(Ok(FeedEnd::Stopped), Err)?
+            }
+            RowsEnd::BadRow(place, failure) => {
+                self.commit_before(file, place)?;
+                return Err(failure);
+            }
+        };
+        self.fed.bytes_behind += last_byte;
+        Ok(end)
+    }
+
+    fn send_rows(
         &mut self,
-        file: &PlannedFile,
+        file: &mut FeedFile<'_>,
         source: &mut dyn RecordSource,
-        bytes_before: u64,
-    ) -> Outcome<FeedEnd> {
-        let check_rows = if file.is_stream() { CHECK_STREAM_ROWS } else { CHECK_ROWS };
+    ) -> Outcome<RowsEnd> {
+        let check_rows = if file.file.is_stream() { CHECK_STREAM_ROWS } else { CHECK_ROWS };
+        let rows_max = self.transactions.as_ref().map_or(u64::MAX, Transactions::rows_max);
+        let check_rows = check_rows.min(rows_max);
         let mut until_check = check_rows;
         while self.fed.sent < self.limit {
-            match source.next_record() {
+            let place = source.place();
+            let fault = match source.next_record() {
                 Ok(Some(record)) => {
                     let line = record.line;
-                    match self.send(&record) {
-                        Ok(()) => self.fed.sent += 1,
-                        Err(error) => self.refused(file, line, &error)?,
+                    match self.send(&record)? {
+                        Ok(()) => {
+                            self.count_row(file);
+                            None
+                        }
+                        Err(error) => Some((line, refused(&error)?)),
                     }
                 }
-                Ok(None) => break,
+                Ok(None) => return Ok(RowsEnd::AtEnd),
                 Err(fault) => match *fault {
-                    ReadFault::Row { line, fault } => self.reject(file, line, &fault)?,
-                    io => return Err(file::failed_at(&file.path, io).into()),
+                    ReadFault::Row { line, fault } => Some((line, fault)),
+                    io => return Err(file::failed_at(&file.file.path, io).into()),
                 },
+            };
+            if let Some((line, fault)) = fault
+                && let Some(failure) = self.reject(file, source, line, &fault)?
+            {
+                return Ok(RowsEnd::BadRow(place, failure));
             }
             until_check -= 1;
             if until_check == 0 {
                 until_check = check_rows;
-                let done_bytes = bytes_before + source.consumed_bytes();
-                self.progress.at(done_bytes, self.fed.sent);
-                if self.interrupt.is_raised() || self.ledger.has_failed() {
-                    return Ok(FeedEnd::Stopped);
+                let behind = self.fed.bytes_behind + source.place().bytes;
+                self.progress.at(behind, self.fed.sent);
+                if self.ledger.has_failed() {
+                    return Ok(RowsEnd::BatchFailed);
+                }
+                if self.interrupt.is_raised() {
+                    return Ok(RowsEnd::Between(FeedEnd::Stopped));
+                }
+                if self.transactions.as_ref().is_some_and(Transactions::is_due) {
+                    self.commit_at(file, source)?;
                 }
             }
         }
-        Ok(FeedEnd::Complete)
+        Ok(RowsEnd::Between(FeedEnd::Complete))
     }
 
     #[inline]
-    fn send(&self, record: &SourceRecord<'_>) -> Result<(), ProduceError> {
+    fn send(&mut self, record: &SourceRecord<'_>) -> Outcome<Result<(), ProduceError>> {
+        if let Some(transactions) = &mut self.transactions {
+            transactions.begin()?;
+        }
         let rendered = &record.rendered;
         let mut outgoing =
             ProducerRecord::to(self.topic).nullable_key(rendered.key).value(rendered.value);
         if let Some(ms) = rendered.timestamp_ms {
             outgoing = outgoing.timestamp(TimestampMs(ms));
         }
-        self.producer.send(outgoing).map(drop)
+        Ok(self.producer.send(outgoing).map(drop))
     }
 
-    /// The producer didn't take a record: its row is bad, or the run is over.
-    fn refused(&mut self, file: &PlannedFile, line: u64, error: &ProduceError) -> Outcome<()> {
-        if let ProduceError::RecordTooLarge { .. } = error {
-            let fault = RowFault::Refused { reason: error.to_string() };
-            return self.reject(file, line, &fault);
+    #[inline]
+    fn count_row(&mut self, file: &mut FeedFile<'_>) {
+        self.fed.sent += 1;
+        if let Some(transactions) = &mut self.transactions {
+            transactions.count_row();
         }
-        Err(send_failure(error).into())
+        if let Some(kept) = &mut file.kept {
+            kept.progress.rows += 1;
+        }
     }
 
-    /// Counts a bad row, and ends the run if that was asked for.
-    fn reject(&mut self, file: &PlannedFile, line: u64, fault: &RowFault) -> Outcome<()> {
-        self.fed.rejected += 1;
-        let rejection =
-            Rejection { file: file.path.display().to_string(), line, reason: fault.to_string() };
+    /// Counts a bad row and does with it what was asked for; why the run ends, if it does.
+    fn reject(
+        &mut self,
+        file: &mut FeedFile<'_>,
+        source: &dyn RecordSource,
+        line: u64,
+        fault: &RowFault,
+    ) -> Outcome<Option<Box<Failure>>> {
+        let path = file.file.path.display().to_string();
+        let rejection = Rejection { file: path, line, reason: fault.to_string() };
         if self.fed.rejections.len() < REJECTIONS_MAX {
             self.fed.rejections.push(rejection.clone());
         }
-        if self.on_error == OnError::Stop {
-            let failure: Failure = file::bad_row(&file.path, line, fault);
-            return Err(failure.into());
+        self.fed.rejected += 1;
+        if self.rejects.on_error == OnError::Stop {
+            return Ok(Some(file::bad_row(&file.file.path, line, fault).into()));
         }
+        if self.fed.rejected > self.rejects.count_max {
+            let mut failure = file::bad_row(&file.file.path, line, fault);
+            let allowed = units::grouped(self.rejects.count_max);
+            failure.what = format!("more than {allowed} bad rows: {}", failure.what);
+            return Ok(Some(failure.remedy("repair the rows, or raise --max-rejected").into()));
+        }
+        if self.rejects.on_error == OnError::DeadLetter {
+            self.send_dead_letter(file.file, source.last_row(), line, fault)?;
+        }
+        if let Some(kept) = &mut file.kept {
+            kept.progress.rejected += 1;
+        }
+        self.tell(rejection);
+        Ok(None)
+    }
+
+    fn tell(&self, rejection: Rejection) {
         match self.fed.rejected as usize {
             REJECTIONS_MAX => self.progress.say("skipped: more rows, counted from here on"),
             count if count < REJECTIONS_MAX => {
@@ -152,6 +261,102 @@ impl Feed<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Sends a bad row as it stands to the dead letters, with where it is and what is wrong with
+    /// it.
+    /// A row that is too large for a record goes without its bytes.
+    fn send_dead_letter(
+        &mut self,
+        file: &PlannedFile,
+        row: Option<&[u8]>,
+        line: u64,
+        fault: &RowFault,
+    ) -> Outcome<()> {
+        if let Some(transactions) = &mut self.transactions {
+            transactions.begin()?;
+        }
+        let (path, line) = (file.path.display().to_string(), line.to_string());
+        let (reason, column) = (fault.to_string(), fault.column());
+        let mut headers =
+            vec![header("file", &path), header("line", &line), header("reason", &reason)];
+        headers.extend(column.as_deref().map(|column| header("column", column)));
+        let letter = ProducerRecord::to(self.rejects.topic).headers(&headers);
+        let whole = match row {
+            Some(row) => self.producer.send(letter.value(row)).map(drop),
+            None => self.producer.send(letter).map(drop),
+        };
+        match whole {
+            Err(ProduceError::RecordTooLarge { .. }) => {
+                let letter = ProducerRecord::to(self.rejects.topic).headers(&headers);
+                self.producer.send(letter).map(drop).map_err(|error| send_failure(&error).into())
+            }
+            sent => sent.map_err(|error| send_failure(&error).into()),
+        }
+    }
+
+    /// Commits what was sent, up to where the file was read.
+    fn commit_at(&mut self, file: &mut FeedFile<'_>, source: &mut dyn RecordSource) -> Outcome<()> {
+        file.check_unchanged()?;
+        if let Some(kept) = &mut file.kept {
+            kept.progress.advance(&source.position());
+        }
+        self.commit(Some(file))
+    }
+
+    /// Commits what was sent before a bad row. The rows before it are hashed once more: the reading
+    /// of them is past it.
+    fn commit_before(&mut self, file: &mut FeedFile<'_>, place: Place) -> Outcome<()> {
+        file.check_unchanged()?;
+        if let Some(kept) = &mut file.kept {
+            let position = self.plan.open(file.file)?.skip_to(place);
+            let position = position.map_err(|fault| {
+                let path = file.file.path.display();
+                Failure::new(Exit::BadInput, format!("{path} {fault}"))
+            })?;
+            kept.progress.advance(&position);
+        }
+        self.commit(Some(file))
+    }
+
+    /// Keeps that a file was read to its end; that is committed with the rows of the next.
+    fn file_ended(
+        &mut self,
+        file: &mut FeedFile<'_>,
+        source: &mut dyn RecordSource,
+    ) -> Outcome<()> {
+        file.check_unchanged()?;
+        let Some(transactions) = &mut self.transactions else { return Ok(()) };
+        let Some(kept) = &mut file.kept else { return Ok(()) };
+        kept.progress.advance(&source.position());
+        kept.progress.file_bytes = kept.progress.bytes;
+        kept.progress.complete = true;
+        transactions.file_ended(kept.key.clone(), kept.progress.clone());
         Ok(())
+    }
+
+    fn commit(&mut self, file: Option<&FeedFile<'_>>) -> Outcome<()> {
+        let Some(transactions) = &mut self.transactions else { return Ok(()) };
+        let kept = file.and_then(|file| file.kept.as_ref());
+        transactions.commit(kept.map(|kept| (&kept.key, &kept.progress)))
+    }
+
+    fn give_up(&mut self, failure: Box<Failure>) -> Box<Failure> {
+        match &mut self.transactions {
+            Some(transactions) => transactions.give_up(failure),
+            None => failure,
+        }
+    }
+}
+
+fn header<'a>(key: &'a str, text: &'a str) -> Header<'a> {
+    Header { key, value: Some(text.as_bytes()) }
+}
+
+/// The producer didn't take a record: its row is bad, or the run is over.
+fn refused(error: &ProduceError) -> Outcome<RowFault> {
+    match error {
+        ProduceError::RecordTooLarge { .. } => Ok(RowFault::Refused { reason: error.to_string() }),
+        _ => Err(send_failure(error).into()),
     }
 }

@@ -1,15 +1,20 @@
 //! `ingest`: the rows of files become records of a topic.
 
 mod feed;
+mod guarantee;
+mod prepare;
 pub mod report;
 mod run;
+mod transactions;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 pub use run::run;
 
+use self::transactions::TransactionLimits;
 use crate::args::{BrokerArguments, ProducerArguments};
 use crate::clicks;
 use crate::command::name_and_value;
@@ -20,6 +25,13 @@ use crate::schema::TypeOverride;
 
 /// Partitions of a topic that `ingest` creates, unless told otherwise.
 const PARTITIONS: i32 = 6;
+
+/// Rows after which a transaction is committed, unless told otherwise: more than a second has.
+const TRANSACTION_ROWS: u64 = 5_000_000;
+
+/// Milliseconds after which a transaction is committed, unless told otherwise: readers wait that
+/// long for a row, and a commit a second costs next to nothing.
+const TRANSACTION_MS: u64 = 1000;
 
 /// Flags of `ingest`.
 #[derive(Debug, Args)]
@@ -62,6 +74,52 @@ pub struct IngestArguments {
     /// What to do at a row that can't become a record
     #[arg(long, value_enum, default_value_t = OnError::Stop)]
     on_error: OnError,
+
+    /// Stop at a bad row after so many of them were left out or sent to the dead letters
+    #[arg(long, value_name = "N")]
+    max_rejected: Option<u64>,
+
+    /// The topic of --on-error dead-letter, instead of TOPIC.dead-letters; it is created if it
+    /// isn't there
+    #[arg(long, value_name = "TOPIC")]
+    dead_letter_topic: Option<String>,
+
+    /// Refuse to run where rows couldn't be there exactly once; without it, that is said
+    #[arg(long, conflicts_with = "at_least_once")]
+    exactly_once: bool,
+
+    /// Send without transactions: nothing is kept of how far it came, and rows may be there twice
+    #[arg(long)]
+    at_least_once: bool,
+
+    /// The name under which it is kept how far the files came, instead of the topic's name; of two
+    /// runs of one job the later ends the earlier
+    #[arg(long, value_name = "NAME", conflicts_with = "at_least_once")]
+    job: Option<String>,
+
+    /// Go on with files that have grown since they were ingested
+    #[arg(long, conflicts_with = "at_least_once")]
+    append: bool,
+
+    /// Commit after so many rows
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = TRANSACTION_ROWS,
+        value_parser = clap::value_parser!(u64).range(1..),
+        conflicts_with = "at_least_once"
+    )]
+    transaction_rows: u64,
+
+    /// Commit after so many milliseconds
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = TRANSACTION_MS,
+        value_parser = clap::value_parser!(u64).range(1..=600_000),
+        conflicts_with = "at_least_once"
+    )]
+    transaction_ms: u64,
 
     /// Stop after so many records
     #[arg(long, value_name = "N")]
@@ -110,6 +168,9 @@ pub enum OnError {
     Stop,
     /// Leave the row out, count it, and go on
     Skip,
+    /// Send the row as it stands to a topic of its own, with what is wrong with it in the headers
+    /// file, line, column and reason, and go on
+    DeadLetter,
 }
 
 const ABOUT: &str = "Send the rows of files into a topic, a record a row.
@@ -124,7 +185,13 @@ Standard input (-) is NDJSON if it begins with a brace, otherwise CSV, unless --
 need its first 1000 rows: a slow stream waits for them, click events and NDJSON don't.
 
 Without --bootstrap-servers the records go to the embedded broker, which keeps them in --data-dir. \
-The producer is idempotent: retries double nothing. Two runs send the rows twice.
+Each row is there exactly once: rows are sent in transactions, with how far the file came, kept \
+in the topic __streamledger_progress under the job's name. Run the same command again after a \
+crash, a kill, a broker's death or Ctrl-C, and it goes on after the last committed row; run it \
+again when it is done, and it does nothing. A file that was edited, cut or replaced since stops \
+the run before a row is sent. Consumers see committed rows only, if they set \
+isolation.level=read_committed. Standard input can't be read again: its rows are there at least \
+once.
 
 Unless -X or --producer-config say otherwise, linger.ms is 20 and batch.size 131072: a file is in \
 no hurry, and large batches cost less; max.block.ms is 180000, to wait for brokers that are away.";
@@ -148,10 +215,42 @@ const EXAMPLES: &[(&str, &str)] = &[
         "What another program makes",
         "streamledger generate clicks --rows 100000 | streamledger ingest -",
     ),
+    (
+        "Bad rows into a topic of their own, a hundred at most",
+        "streamledger ingest orders.csv --topic orders --on-error dead-letter --max-rejected 100",
+    ),
+    (
+        "A log that goes on growing, from where the last run came to",
+        "streamledger ingest events.ndjson --topic events --job nightly --append",
+    ),
     ("For a script", "streamledger ingest day1.csv day2.csv --json --quiet | jq .rows"),
 ];
 
 impl IngestArguments {
+    /// The name under which progress is kept.
+    fn job(&self) -> &str {
+        self.job.as_deref().unwrap_or(&self.topic)
+    }
+
+    fn dead_letter_topic(&self) -> String {
+        self.dead_letter_topic.clone().unwrap_or_else(|| format!("{}.dead-letters", self.topic))
+    }
+
+    fn on_error_in_words(&self) -> String {
+        match self.on_error {
+            OnError::Stop => "stop".to_owned(),
+            OnError::Skip => "skip".to_owned(),
+            OnError::DeadLetter => format!("dead letter to {}", self.dead_letter_topic()),
+        }
+    }
+
+    fn transaction_limits(&self) -> TransactionLimits {
+        TransactionLimits {
+            rows: self.transaction_rows,
+            time: Duration::from_millis(self.transaction_ms),
+        }
+    }
+
     fn input_options(&self) -> InputOptions {
         InputOptions {
             format: self.format,

@@ -7,6 +7,9 @@ use std::time::Duration;
 use comfy_table::Table;
 use serde::Serialize;
 
+use super::guarantee::Guarantee;
+use super::prepare::FeedFile;
+use super::transactions::Committed;
 use crate::failure::{Failure, FailureReport};
 use crate::latency::Percentiles;
 use crate::ledger::{Account, LastRecord};
@@ -37,6 +40,30 @@ pub enum Status {
     Failed,
 }
 
+/// Where a run began in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileReport {
+    file: String,
+    /// `new`, `resumed` or `done`.
+    was: &'static str,
+    rows_before: u64,
+    first_byte: u64,
+}
+
+impl FileReport {
+    /// What is to be told of a file before its rows are sent.
+    pub(super) fn of(file: &FeedFile<'_>) -> FileReport {
+        let (was, rows_before, first_byte) = match &file.kept {
+            Some(kept) if kept.is_done => ("done", kept.rows_before, kept.progress.bytes),
+            Some(kept) if file.source.is_some() => {
+                ("resumed", kept.rows_before, kept.progress.bytes)
+            }
+            _ => ("new", 0, 0),
+        };
+        FileReport { file: file.file.path.display().to_string(), was, rows_before, first_byte }
+    }
+}
+
 /// A setting in force: its name, its value, where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
@@ -64,6 +91,14 @@ pub struct Summary<'a> {
     pub topic: &'a str,
     /// Where the broker is, in words.
     pub place: &'a str,
+    /// How often each row may be there.
+    pub guarantee: Guarantee,
+    /// The name under which progress is kept, where it is.
+    pub job: Option<&'a str>,
+    /// What was committed, where rows are sent in transactions.
+    pub committed: Committed,
+    /// What was known of each file before.
+    pub files: &'a [FileReport],
     /// Rows that were handed to the producer.
     pub sent: u64,
     /// Rows that were left out.
@@ -157,6 +192,33 @@ impl Summary<'_> {
             let shown = |us| units::duration(Duration::from_micros(us));
             rows.push(("ack latency", format!("p50 {}, p99 {}", shown(p50), shown(p99))));
         }
+        if self.guarantee.is_exactly_once() {
+            self.push_transactions(&mut rows);
+        } else {
+            self.push_unsettled(&mut rows);
+        }
+        rows.push(("guarantee", self.guarantee.words().to_owned()));
+        table::pairs(rows.into_iter().map(|(name, value)| (name.to_owned(), value)))
+    }
+
+    /// What became of rows that were sent in transactions.
+    fn push_transactions(&self, rows: &mut Vec<(&str, String)>) {
+        let Committed { transactions, rows: committed } = self.committed;
+        rows.push(("transactions", units::grouped(transactions)));
+        let taken_back = self.sent - committed;
+        if taken_back > 0 {
+            let rest = format!("{} rows after the last commit", units::grouped(taken_back));
+            rows.push(("taken back", rest));
+        }
+        if self.status == Status::Interrupted {
+            let rest = "the rows above are in the topic; the same command goes on after them";
+            rows.push(("interrupted", rest.to_owned()));
+        }
+    }
+
+    /// What became of rows that were sent without.
+    fn push_unsettled(&self, rows: &mut Vec<(&str, String)>) {
+        let totals = &self.account.totals;
         let unsettled = self.sent - totals.acked - totals.failed;
         if totals.failed > 0 {
             rows.push(("failed", units::grouped(totals.failed)));
@@ -171,15 +233,23 @@ impl Summary<'_> {
             };
             rows.push(("interrupted", rest.to_owned()));
         }
-        table::pairs(rows.into_iter().map(|(name, value)| (name.to_owned(), value)))
+    }
+
+    /// Rows that are in the topic by this run.
+    fn row_count(&self) -> u64 {
+        if self.guarantee.is_exactly_once() {
+            self.committed.rows
+        } else {
+            self.account.totals.acked
+        }
     }
 
     fn rows_in_words(&self) -> String {
         format!(
             "{} in {}, {}",
-            units::grouped(self.account.totals.acked),
+            units::grouped(self.row_count()),
             units::duration(self.elapsed),
-            units::per_second(self.account.totals.acked, self.elapsed)
+            units::per_second(self.row_count(), self.elapsed)
         )
     }
 
@@ -190,14 +260,18 @@ impl Summary<'_> {
             status: self.status,
             topic: self.topic,
             broker: self.place,
-            rows: totals.acked,
+            guarantee: self.guarantee.name(),
+            job: self.job,
+            files: self.files,
+            transactions: self.committed.transactions,
+            rows: self.row_count(),
             sent: self.sent,
             failed: totals.failed,
             rejected: self.rejected,
             rejections: self.rejections,
             input_bytes: self.input_bytes,
             seconds: self.elapsed.as_secs_f64(),
-            rows_per_second: totals.acked as f64 / self.elapsed.as_secs_f64().max(1e-9),
+            rows_per_second: self.row_count() as f64 / self.elapsed.as_secs_f64().max(1e-9),
             batches: totals.batches,
             mean_batch_bytes: totals.mean_batch_bytes(),
             compression_ratio: totals.compression_ratio(),
@@ -223,6 +297,10 @@ struct JsonReport<'a> {
     status: Status,
     topic: &'a str,
     broker: &'a str,
+    guarantee: &'static str,
+    job: Option<&'a str>,
+    files: &'a [FileReport],
+    transactions: u64,
     rows: u64,
     sent: u64,
     failed: u64,
@@ -270,6 +348,10 @@ mod tests {
             status: if failure.is_some() { Status::Failed } else { Status::Done },
             topic: "t",
             place: "embedded, in d",
+            guarantee: Guarantee::AtLeastOnce,
+            job: None,
+            committed: Committed::default(),
+            files: &[],
             sent: 1010,
             rejected: 2,
             rejections: &[],

@@ -3,19 +3,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use streamledger::Producer;
+use streamledger::{Producer, Properties};
 
-use super::feed::{Fed, Feed, FeedEnd};
-use super::report::{Setting, Status, Summary, settings_table};
+use super::feed::{Fed, Feed, FeedEnd, Rejects};
+use super::guarantee::Guarantee;
+use super::prepare::{self, Destination, FeedFile};
+use super::report::{FileReport, Setting, Status, Summary, settings_table};
+use super::transactions::{self, Committed, Transactions};
 use super::{IngestArguments, OnError, PARTITIONS};
 use crate::access::{Access, MissingDirectory};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::InputPlan;
 use crate::interrupt::{Interrupt, InterruptibleInput};
+use crate::job;
 use crate::ledger::{Account, Ledger};
 use crate::metrics_server::MetricsServer;
-use crate::producing::{self, Configured, Ending};
+use crate::producing::{self, Configured, Ending, LeftToDo};
 use crate::topic_access::{self, EnsuredTopic, FoundTopic};
 use crate::ui::progress::Progress;
 use crate::ui::{self, note, table, units};
@@ -25,6 +29,9 @@ use crate::ui::{self, note, table, units};
 /// fail says why, and that the buffer is full doesn't.
 const OWN_DEFAULTS: [(&str, &str); 3] =
     [("linger.ms", "20"), ("batch.size", "131072"), ("max.block.ms", "180000")];
+
+/// A transaction may wait for brokers that are away as long as its records may.
+const TRANSACTION_TIMEOUT: (&str, &str) = ("transaction.timeout.ms", "180000");
 
 /// Sends the files.
 pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
@@ -37,7 +44,7 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
     }
     let plan = plan.map_err(|failure| not_begun(arguments, failure))?;
     // Checked before a broker is started: a wrong setting is told at once.
-    producing::config(&arguments.producer, "localhost:9092", &OWN_DEFAULTS)?;
+    configure(arguments, &plan, "localhost:9092")?;
     let access = Access::open(&arguments.broker, MissingDirectory::Create);
     let access = access.map_err(|failure| not_begun(arguments, failure))?;
     let outcome = run_on(arguments, &plan, &access, &interrupt);
@@ -47,24 +54,36 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
 
 /// Tells a program of a failure before anything was sent, as it is told of any other; passes it on.
 fn not_begun(arguments: &IngestArguments, failure: Box<Failure>) -> Box<Failure> {
-    if arguments.json && failure.exit != Exit::Usage {
-        let summary = Summary {
-            status: Status::Failed,
-            topic: &arguments.topic,
-            place: arguments.broker.bootstrap_servers.as_deref().unwrap_or("embedded"),
-            sent: 0,
-            rejected: 0,
-            rejections: &[],
-            input_bytes: 0,
-            elapsed: Duration::ZERO,
-            account: &Ledger::default().account(),
-            failure: Some(&failure),
-            settings: &[],
-        };
-        // The exit code says it as well.
-        let _ = ui::print(summary.json());
+    if failure.exit != Exit::Usage {
+        tell_of_nothing(arguments, Status::Failed, Some(&failure));
     }
     failure
+}
+
+/// Tells a program of a run that sent nothing.
+fn tell_of_nothing(arguments: &IngestArguments, status: Status, failure: Option<&Failure>) {
+    if !arguments.json {
+        return;
+    }
+    let summary = Summary {
+        status,
+        topic: &arguments.topic,
+        place: arguments.broker.bootstrap_servers.as_deref().unwrap_or("embedded"),
+        guarantee: Guarantee::ExactlyOnce,
+        job: None,
+        committed: Committed::default(),
+        files: &[],
+        sent: 0,
+        rejected: 0,
+        rejections: &[],
+        input_bytes: 0,
+        elapsed: Duration::ZERO,
+        account: &Ledger::default().account(),
+        failure,
+        settings: &[],
+    };
+    // The exit code says it as well.
+    let _ = ui::print(summary.json());
 }
 
 fn run_on(
@@ -73,36 +92,38 @@ fn run_on(
     access: &Access,
     interrupt: &Interrupt,
 ) -> Outcome<Exit> {
-    let configured =
-        producing::config(&arguments.producer, &access.bootstrap_servers, &OWN_DEFAULTS)?;
-    let topic = topic_access::ensure(
-        access,
-        &configured.properties,
-        &EnsuredTopic {
-            name: &arguments.topic,
-            partitions: arguments.partitions,
-            configs: &arguments.topic_config,
-        },
-    )
-    .map_err(|failure| not_begun(arguments, failure))?;
+    let configured = configure(arguments, plan, &access.bootstrap_servers)?;
+    let topics = prepare_topics(arguments, access, &configured.properties);
+    let topic = topics.map_err(|failure| not_begun(arguments, failure))?;
     for remark in remarks(arguments, &topic) {
         note(arguments.quiet, &remark);
     }
-    let settings = settings_in_force(arguments, plan, access, &configured, &topic);
+    let wanted = Guarantee::wanted(arguments, plan)?;
+    let settings = settings_in_force(arguments, plan, access, &configured, &topic, wanted);
     let shows_tables = !arguments.quiet && !arguments.json;
     if shows_tables {
         ui::print(format_args!("{}\n", table::text(&settings_table(&settings))))?;
     }
     let ledger = Arc::new(Ledger::default());
-    let producer = producing::start(configured.config, &ledger)?;
-    let metrics = MetricsServer::start(&arguments.metrics, &producer, arguments.quiet)?;
-    let sent = send(arguments, plan, &producer, &ledger, interrupt);
+    let started = start(arguments, plan, access, configured, &topic, &ledger, interrupt);
+    let Some(started) = started.map_err(|failure| not_begun(arguments, failure))? else {
+        tell_of_nothing(arguments, Status::Interrupted, None);
+        return Ok(Exit::Interrupted);
+    };
+    let metrics = MetricsServer::start(&arguments.metrics, &started.producer, arguments.quiet)?;
+    let files = started.files.iter().map(FileReport::of).collect::<Vec<_>>();
+    let guarantee = started.guarantee;
+    let sent = send(arguments, plan, started, &ledger, interrupt);
     drop(metrics);
     let failure = sent.outcome.as_ref().err().map(|failure| &**failure);
     let summary = Summary {
         status: sent.status,
         topic: &arguments.topic,
         place: &access.place,
+        guarantee,
+        job: guarantee.is_exactly_once().then(|| arguments.job()),
+        committed: sent.committed,
+        files: &files,
         sent: sent.fed.sent,
         rejected: sent.fed.rejected,
         rejections: &sent.fed.rejections,
@@ -123,10 +144,108 @@ fn run_on(
     sent.outcome.and_then(|exit| told.map(|()| exit))
 }
 
+/// The producer's settings: with a transactional id if rows are to be there exactly once.
+fn configure(
+    arguments: &IngestArguments,
+    plan: &InputPlan,
+    bootstrap_servers: &str,
+) -> Outcome<Configured> {
+    if !Guarantee::wanted(arguments, plan)?.is_exactly_once() {
+        return producing::config(&arguments.producer, bootstrap_servers, &OWN_DEFAULTS);
+    }
+    let id = job::transactional_id(arguments.job());
+    let mut defaults = OWN_DEFAULTS.to_vec();
+    defaults.extend([("transactional.id", id.as_str()), TRANSACTION_TIMEOUT]);
+    producing::config(&arguments.producer, bootstrap_servers, &defaults).map_err(|mut failure| {
+        // Told of what stands against transactions only if nothing else is wrong.
+        if producing::config(&arguments.producer, bootstrap_servers, &OWN_DEFAULTS).is_ok() {
+            let remedy = "leave that setting out; or say --at-least-once, and rows may be there \
+                          twice after a failure";
+            failure.remedy = Some(remedy.to_owned());
+        }
+        failure
+    })
+}
+
+/// Sees to it that the topics of the run are there: of the rows, of the dead letters, of progress.
+fn prepare_topics(
+    arguments: &IngestArguments,
+    access: &Access,
+    properties: &Properties,
+) -> Outcome<FoundTopic> {
+    let rows = EnsuredTopic {
+        name: &arguments.topic,
+        partitions: arguments.partitions,
+        configs: &arguments.topic_config,
+    };
+    let found = topic_access::ensure(access, properties, &rows)?;
+    if arguments.on_error == OnError::DeadLetter {
+        let name = arguments.dead_letter_topic();
+        let letters = EnsuredTopic { name: &name, partitions: 1, configs: &[] };
+        topic_access::ensure(access, properties, &letters)?;
+    }
+    Ok(found)
+}
+
+/// A producer, and where in its files the run starts.
+struct Started<'a> {
+    producer: Producer,
+    guarantee: Guarantee,
+    files: Vec<FeedFile<'a>>,
+}
+
+/// Starts the producer. Where rows are to be there exactly once it fences an earlier run of the
+/// job, and only then looks at how far that came. None after Ctrl-C.
+fn start<'a>(
+    arguments: &IngestArguments,
+    plan: &'a InputPlan,
+    access: &Access,
+    configured: Configured,
+    topic: &FoundTopic,
+    ledger: &Arc<Ledger>,
+    interrupt: &Interrupt,
+) -> Outcome<Option<Started<'a>>> {
+    let counted = producing::Counted { ledger, topic: &arguments.topic };
+    let guarantee = Guarantee::wanted(arguments, plan)?;
+    let properties = configured.properties.clone();
+    let producer = producing::start(configured.config, counted)?;
+    if !guarantee.is_exactly_once() {
+        let files = prepare::from_the_start(plan);
+        return Ok(Some(Started { producer, guarantee, files }));
+    }
+    if let Err(error) = producer.init_transactions() {
+        if !transactions::are_unsupported(&error) || arguments.exactly_once {
+            return Err(transactions::failure(arguments.job(), &error).into());
+        }
+        let servers = &access.bootstrap_servers;
+        let plain = producing::config(&arguments.producer, servers, &OWN_DEFAULTS)?;
+        let (guarantee, files) =
+            (Guarantee::BrokerHasNoTransactions, prepare::from_the_start(plan));
+        let producer = producing::start(plain.config, counted)?;
+        return Ok(Some(Started { producer, guarantee, files }));
+    }
+    job::ensure(access, &properties)?;
+    // Known from the start, or the first commit would wait for it.
+    producer.partitions_for(job::TOPIC).map_err(|error| producing::send_failure(&error))?;
+    let Some(progress) = job::read(access, &properties, interrupt)? else { return Ok(None) };
+    let to = Destination {
+        job: arguments.job(),
+        topic: &arguments.topic,
+        topic_id: &topic.id,
+        may_grow: arguments.append,
+    };
+    let files = prepare::after_progress(plan, to, &progress)?;
+    for remark in files.iter().filter_map(FeedFile::remark) {
+        note(arguments.quiet, &remark);
+    }
+    Ok(Some(Started { producer, guarantee, files }))
+}
+
 /// What a run came to.
 #[derive(Debug)]
 struct Sent {
     fed: Fed,
+    committed: Committed,
     account: Account,
     elapsed: Duration,
     status: Status,
@@ -137,39 +256,58 @@ struct Sent {
 fn send(
     arguments: &IngestArguments,
     plan: &InputPlan,
-    producer: &Producer,
+    started: Started<'_>,
     ledger: &Arc<Ledger>,
     interrupt: &Interrupt,
 ) -> Sent {
-    let started = Instant::now();
+    let Started { producer, guarantee, files } = started;
+    let begun = Instant::now();
     let progress = Progress::of_bytes(plan.total_bytes(), arguments.quiet || arguments.json);
-    let ending = Ending::watch(producer, interrupt);
+    let is_exactly_once = guarantee.is_exactly_once();
+    let left = if is_exactly_once { LeftToDo::Commit } else { LeftToDo::Acknowledgements };
+    let ending = Ending::watch(&producer, interrupt, left);
+    let limits = arguments.transaction_limits();
+    let transactions = is_exactly_once
+        .then(|| Transactions::new(&producer, interrupt, ledger, arguments.job(), limits));
+    let dead_letters = arguments.dead_letter_topic();
     let mut feed = Feed {
         plan,
         topic: &arguments.topic,
-        on_error: arguments.on_error,
+        rejects: Rejects {
+            on_error: arguments.on_error,
+            count_max: arguments.max_rejected.unwrap_or(u64::MAX),
+            topic: &dead_letters,
+        },
         limit: arguments.limit.unwrap_or(u64::MAX),
-        producer,
+        producer: &producer,
         ledger,
         interrupt,
         progress: &progress,
+        transactions,
         fed: Fed::default(),
     };
-    let end = feed.run();
+    let end = feed.run(files);
+    let committed = feed.transactions.as_ref().map(Transactions::committed).unwrap_or_default();
     let fed = feed.fed;
-    progress.at(fed.input_bytes, fed.sent);
-    let closed = ending.close(producer);
+    let closed = if is_exactly_once && end.is_err() {
+        ending.abandon(&producer);
+        Ok(())
+    } else {
+        ending.close(&producer)
+    };
     progress.clear();
     let account = ledger.account();
+    let was_told_to = interrupt.is_raised();
     let (status, outcome) = match (end, closed) {
-        _ if interrupt.is_raised() => (Status::Interrupted, Ok(Exit::Interrupted)),
+        (Err(failure), _) if is_exactly_once => (Status::Failed, Err(failure)),
+        _ if was_told_to => (Status::Interrupted, Ok(Exit::Interrupted)),
         (Err(failure), _) | (Ok(_), Err(failure)) => (Status::Failed, Err(failure)),
         (Ok(FeedEnd::Complete), Ok(())) if account.totals.failed == 0 => {
             (Status::Done, Ok(Exit::Done))
         }
         (Ok(_), Ok(())) => (Status::Failed, delivery_failure(&fed, &account).err()),
     };
-    Sent { fed, account, elapsed: started.elapsed(), status, outcome }
+    Sent { fed, committed, account, elapsed: begun.elapsed(), status, outcome }
 }
 
 fn delivery_failure(fed: &Fed, account: &Account) -> Failure {
@@ -195,6 +333,7 @@ fn settings_in_force(
     access: &Access,
     configured: &Configured,
     topic: &FoundTopic,
+    guarantee: Guarantee,
 ) -> Vec<Setting> {
     let files: Vec<String> =
         plan.files.iter().map(|file| file.path.display().to_string()).collect();
@@ -214,6 +353,11 @@ fn settings_in_force(
             by_flag(arguments.broker.bootstrap_servers.is_some()),
         ),
         Setting::new("topic", &arguments.topic, by_flag(arguments.topic != crate::clicks::TOPIC)),
+        Setting::new(
+            "guarantee",
+            guarantee.name().replace('-', " "),
+            by_flag(arguments.exactly_once || arguments.at_least_once),
+        ),
         Setting::new("partitions", topic.partitions.to_string(), topic_source),
         Setting::new("retention", retention_in_words(topic.retention_ms), topic_source),
         Setting::new("key", plan.key_name().unwrap_or("none"), by_flag(arguments.key.is_some())),
@@ -224,7 +368,7 @@ fn settings_in_force(
         ),
         Setting::new(
             "on error",
-            if arguments.on_error == OnError::Stop { "stop" } else { "skip" },
+            arguments.on_error_in_words(),
             by_flag(arguments.on_error != OnError::Stop),
         ),
     ];

@@ -1,0 +1,191 @@
+//! Before the first row is sent: what was ingested of each file, and whether it still is that file.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::input::plan::PlannedFile;
+use crate::input::{InputPlan, RecordSource, ResumeFault};
+use crate::job::{Changed, FileNow, FileProgress, ProgressKey, Stance, stance};
+use crate::ui::units;
+
+/// One file of a run.
+#[derive(Debug)]
+pub(super) struct FeedFile<'a> {
+    pub(super) file: &'a PlannedFile,
+    /// Its rows, if some were read before: they begin after those.
+    pub(super) source: Option<Box<dyn RecordSource>>,
+    /// What is kept of it, if rows are to be there exactly once.
+    pub(super) kept: Option<KeptFile>,
+}
+
+/// What is kept of a file, and what it looked like when the run began.
+#[derive(Debug)]
+pub(super) struct KeptFile {
+    pub(super) key: ProgressKey,
+    pub(super) progress: FileProgress,
+    /// Nothing is left to send.
+    pub(super) is_done: bool,
+    /// Rows that were ingested by runs before.
+    pub(super) rows_before: u64,
+    look: Look,
+    may_grow: bool,
+}
+
+/// What tells that a file was written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    file_bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Look {
+    fn at(path: &Path) -> Outcome<Look> {
+        let looked = |metadata: Metadata| Look {
+            file_bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+        };
+        fs::metadata(path).map(looked).map_err(|error| {
+            Failure::new(Exit::BadInput, format!("{} is gone", path.display()))
+                .because(&error)
+                .remedy("put it back and run the same command again")
+                .into()
+        })
+    }
+}
+
+/// Where the rows of a run are to go, and under which name that is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Destination<'a> {
+    pub(super) job: &'a str,
+    pub(super) topic: &'a str,
+    pub(super) topic_id: &'a str,
+    pub(super) may_grow: bool,
+}
+
+/// All files, each at its start.
+pub(super) fn from_the_start(plan: &InputPlan) -> Vec<FeedFile<'_>> {
+    plan.files.iter().map(|file| FeedFile { file, source: None, kept: None }).collect()
+}
+
+/// All files, each after what was ingested of it. A file that isn't what was ingested stops here.
+pub(super) fn after_progress<'a>(
+    plan: &'a InputPlan,
+    to: Destination<'_>,
+    progress: &BTreeMap<ProgressKey, FileProgress>,
+) -> Outcome<Vec<FeedFile<'a>>> {
+    let mut files: Vec<FeedFile<'a>> = Vec::with_capacity(plan.files.len());
+    for file in &plan.files {
+        let prepared = prepare(plan, file, to, progress)?;
+        let is_same = |other: &FeedFile<'_>| {
+            let keys = other.kept.as_ref().zip(prepared.kept.as_ref());
+            keys.is_some_and(|(other, this)| other.key == this.key)
+        };
+        if files.iter().any(is_same) {
+            return Failure::new(Exit::Usage, format!("{} is named twice", file.path.display()))
+                .cause("each row of it is to be there exactly once")
+                .remedy("name it once, or say --at-least-once")
+                .err();
+        }
+        files.push(prepared);
+    }
+    Ok(files)
+}
+
+fn prepare<'a>(
+    plan: &InputPlan,
+    file: &'a PlannedFile,
+    to: Destination<'_>,
+    progress: &BTreeMap<ProgressKey, FileProgress>,
+) -> Outcome<FeedFile<'a>> {
+    let whole_path = file.path.canonicalize().unwrap_or_else(|_| file.path.clone());
+    let key = ProgressKey { job: to.job.to_owned(), file: whole_path.display().to_string() };
+    let look = Look::at(&file.path)?;
+    let shape = plan.shape(file);
+    let now = FileNow {
+        topic: to.topic,
+        topic_id: to.topic_id,
+        shape: &shape,
+        file_bytes: look.file_bytes,
+        may_grow: to.may_grow,
+    };
+    let before = progress.get(&key);
+    let found = stance(before, &now).map_err(|changed| cannot_go_on(&file.path, &changed))?;
+    let mut source = None;
+    let mut is_done = false;
+    if let Stance::Resume(position) | Stance::Done(position) = &found {
+        let mut rows = plan.open(file)?;
+        rows.resume(position).map_err(|fault| isnt_the_same(&file.path, &fault))?;
+        is_done = matches!(found, Stance::Done(_));
+        source = (!is_done).then_some(rows);
+    }
+    let mut progress = match (before, &found) {
+        (Some(before), Stance::Resume(_) | Stance::Done(_)) => before.clone(),
+        _ => FileProgress::start(to.topic, to.topic_id, &shape),
+    };
+    progress.file_bytes = look.file_bytes;
+    progress.complete = is_done;
+    let rows_before = progress.rows;
+    let may_grow = to.may_grow;
+    let kept = Some(KeptFile { key, progress, is_done, rows_before, look, may_grow });
+    Ok(FeedFile { file, source, kept })
+}
+
+impl FeedFile<'_> {
+    /// What a person is told of a file that isn't sent from its start.
+    pub(super) fn remark(&self) -> Option<String> {
+        let kept = self.kept.as_ref()?;
+        let (name, rows) = (self.file.path.display(), units::grouped(kept.rows_before));
+        if kept.is_done {
+            return Some(format!("{name}: all its {rows} rows were ingested before"));
+        }
+        let line = units::grouped(kept.progress.next_line);
+        self.source
+            .as_ref()
+            .map(|_| format!("{name}: {rows} rows were ingested before; it goes on at line {line}"))
+    }
+
+    /// That the file is still the one that was opened. One that may grow may have grown.
+    pub(super) fn check_unchanged(&self) -> Outcome<()> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let now = Look::at(&self.file.path)?;
+        let has_grown = now.file_bytes >= kept.look.file_bytes && kept.may_grow;
+        if now == kept.look || has_grown {
+            return Ok(());
+        }
+        let name = self.file.path.display();
+        Failure::new(Exit::BadInput, format!("{name} was written to while it was read"))
+            .cause("what was sent since the last commit is taken back")
+            .remedy(
+                "run the same command again when it is whole; --append goes on with what is added",
+            )
+            .err()
+    }
+}
+
+fn cannot_go_on(path: &Path, changed: &Changed) -> Failure {
+    let (exit, remedy) = match changed {
+        Changed::Cut { .. } => (Exit::BadInput, PUT_BACK),
+        Changed::Grown { .. } => {
+            (Exit::BadInput, "say --append to go on with what was added to its end")
+        }
+        Changed::Shape { .. } => {
+            (Exit::Usage, "go on with the same options, or begin anew: --job with another name")
+        }
+        Changed::Topic { .. } => (Exit::Usage, "give each topic a --job of its own"),
+        Changed::Unreadable { .. } => {
+            (Exit::Failed, "begin anew under another --job, or `streamledger jobs reset` this one")
+        }
+    };
+    Failure::new(exit, format!("{} {changed}", path.display())).remedy(remedy)
+}
+
+fn isnt_the_same(path: &Path, fault: &ResumeFault) -> Failure {
+    Failure::new(Exit::BadInput, format!("{} {fault}", path.display())).remedy(PUT_BACK)
+}
+
+const PUT_BACK: &str = "put the file back as it was; or, for a new file under an old name, begin \
+                        anew:\n--job with another name (what was sent before stays in the topic)";

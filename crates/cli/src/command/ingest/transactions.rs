@@ -1,0 +1,216 @@
+//! Rows, dead letters and progress in transactions: all of one, or nothing of it.
+//!
+//! Laws: what a transaction says of a file is where its last row ends, so a row and the word that
+//! it is there are committed together; a commit whose outcome isn't known is asked for again before
+//! anything else is done.
+
+use std::time::{Duration, Instant};
+
+use streamledger::{ErrorCode, Producer, ProducerRecord, Transaction, TransactionError};
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupt;
+use crate::job::{self, FileProgress, ProgressKey};
+use crate::ledger::Ledger;
+use crate::producing::send_failure;
+use crate::ui;
+
+/// How long a run that failed waits to hear that its rows are taken back. It learns no more than
+/// whether another run has begun.
+const ABORT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How large a transaction becomes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TransactionLimits {
+    /// Rows after which it is committed.
+    pub(super) rows: u64,
+    /// Time after which it is committed.
+    pub(super) time: Duration,
+}
+
+/// The transactions of a run, one after the other.
+#[derive(Debug)]
+pub(super) struct Transactions<'a> {
+    producer: &'a Producer,
+    interrupt: &'a Interrupt,
+    ledger: &'a Ledger,
+    job: &'a str,
+    limits: TransactionLimits,
+    open: Option<Transaction<'a>>,
+    begun: Instant,
+    row_count: u64,
+    /// Files that ended in the transaction at hand.
+    ended: Vec<(ProgressKey, FileProgress)>,
+    committed: Committed,
+}
+
+/// What was committed so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// How many transactions.
+    pub transactions: u64,
+    /// How many rows they hold.
+    pub rows: u64,
+}
+
+impl<'a> Transactions<'a> {
+    /// None is open yet. The producer has been through `init_transactions`.
+    pub(super) fn new(
+        producer: &'a Producer,
+        interrupt: &'a Interrupt,
+        ledger: &'a Ledger,
+        job: &'a str,
+        limits: TransactionLimits,
+    ) -> Transactions<'a> {
+        Transactions {
+            producer,
+            interrupt,
+            ledger,
+            job,
+            limits,
+            open: None,
+            begun: Instant::now(),
+            row_count: 0,
+            ended: Vec::new(),
+            committed: Committed::default(),
+        }
+    }
+
+    /// What was committed so far.
+    pub(super) fn committed(&self) -> Committed {
+        self.committed
+    }
+
+    /// How many rows may pass until [`is_due`](Self::is_due) is asked again.
+    pub(super) fn rows_max(&self) -> u64 {
+        self.limits.rows
+    }
+
+    /// Sees to it that one is open, before a record is sent.
+    #[inline]
+    pub(super) fn begin(&mut self) -> Outcome<()> {
+        if self.open.is_some() {
+            return Ok(());
+        }
+        let begun = self.producer.begin_transaction();
+        self.open = Some(begun.map_err(|error| failure(self.job, &error))?);
+        self.begun = Instant::now();
+        Ok(())
+    }
+
+    /// Counts a row that became a record of the one that is open.
+    #[inline]
+    pub(super) fn count_row(&mut self) {
+        self.row_count += 1;
+    }
+
+    /// Whether it is time to commit.
+    pub(super) fn is_due(&self) -> bool {
+        self.open.is_some()
+            && (self.row_count >= self.limits.rows || self.begun.elapsed() >= self.limits.time)
+    }
+
+    /// A file ended: that is said in the transaction that holds its last rows.
+    pub(super) fn file_ended(&mut self, key: ProgressKey, progress: FileProgress) {
+        self.ended.push((key, progress));
+    }
+
+    /// Commits what was sent, with how far the files were read; `current` is the one that is read.
+    pub(super) fn commit(&mut self, current: Option<(&ProgressKey, &FileProgress)>) -> Outcome<()> {
+        if self.open.is_none() && self.ended.is_empty() && current.is_none() {
+            return Ok(());
+        }
+        self.begin()?;
+        let ended = std::mem::take(&mut self.ended);
+        for (key, progress) in ended.iter().map(|(key, progress)| (key, progress)).chain(current) {
+            self.send_progress(key, progress)?;
+        }
+        let Some(mut transaction) = self.open.take() else { return Ok(()) };
+        let mut was_told = false;
+        while let Err(error) = transaction.commit() {
+            if !error.is_outcome_unknown() || error.is_fatal() || self.interrupt.is_raised() {
+                if error.must_abort() {
+                    self.open = Some(transaction);
+                }
+                return Err(self.give_up(failure(self.job, &error).into()));
+            }
+            if !std::mem::replace(&mut was_told, true) {
+                ui::say("no broker has said yet whether the transaction is committed: asking on");
+            }
+        }
+        self.committed.transactions += 1;
+        self.committed.rows += std::mem::take(&mut self.row_count);
+        Ok(())
+    }
+
+    fn send_progress(&self, key: &ProgressKey, progress: &FileProgress) -> Outcome<()> {
+        let failed = |error: &serde_json::Error| {
+            Failure::new(Exit::Failed, "the progress can't be written").because(error)
+        };
+        let key = serde_json::to_vec(key).map_err(|error| failed(&error))?;
+        let value = serde_json::to_vec(progress).map_err(|error| failed(&error))?;
+        let record = ProducerRecord::to(job::TOPIC).key(&key).value(&value);
+        self.producer.send(record).map(drop).map_err(|error| send_failure(&error).into())
+    }
+
+    /// Takes back what was sent since the last commit, for a reason; the reason to tell. That
+    /// another run has begun explains whatever went wrong.
+    pub(super) fn give_up(&mut self, reason: Box<Failure>) -> Box<Failure> {
+        let Some(transaction) = self.open.take() else { return reason };
+        match within(ABORT_PATIENCE, transaction.abort_async()) {
+            Some(Err(error)) if error.is_fenced() => failure(self.job, &error).into(),
+            // Left open it ends all the same: by the next run, or by its time-out.
+            Some(Ok(()) | Err(_)) | None => self.not_delivered().unwrap_or(reason),
+        }
+    }
+
+    /// That a batch failed, if one did: whatever else then fails, fails for that.
+    pub(super) fn not_delivered(&self) -> Option<Box<Failure>> {
+        let cause = self.ledger.account().first_failure?;
+        let remedy = "see to the cause and run the same command again:\n\
+                      it goes on after the last committed row";
+        let failure = Failure::new(Exit::Failed, "records were not delivered");
+        Some(failure.cause(cause).remedy(remedy).into())
+    }
+}
+
+/// What a future gives within a time.
+fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
+    runtime.block_on(async { tokio::time::timeout(patience, future).await.ok() })
+}
+
+/// Whether the broker knows no transactions.
+pub(super) fn are_unsupported(error: &TransactionError) -> bool {
+    error.last_broker_error() == Some(ErrorCode::UnsupportedVersion)
+}
+
+/// Why transactions can't go on, as a failure.
+pub(super) fn failure(job: &str, error: &TransactionError) -> Failure {
+    if error.is_fenced() {
+        return Failure::new(Exit::Failed, format!("another run of the job {job:?} has begun"))
+            .cause(
+                "or this one was away for longer than transaction.timeout.ms; what it had not \
+                 committed by then is taken back",
+            )
+            .remedy(
+                "let the other run finish: it goes on where this one was;\n\
+                 runs that are to go on side by side each need a --job of their own",
+            );
+    }
+    if error.is_outcome_unknown() {
+        return Failure::new(Exit::Failed, "it isn't known whether the last rows were committed")
+            .because(error)
+            .remedy("run the same command again: it finds out, and goes on from there");
+    }
+    let exit = if error.last_broker_error().is_none() && !error.is_fatal() {
+        Exit::Unreachable
+    } else {
+        Exit::Failed
+    };
+    Failure::new(exit, "the transaction failed").because(error).remedy(format!(
+        "{},\nthen run the same command again: it goes on after the last committed row",
+        error.next_action()
+    ))
+}

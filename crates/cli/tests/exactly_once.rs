@@ -1,0 +1,267 @@
+//! `ingest` dies, its broker dies, its file changes: each row is in the topic once, or the run says
+//! why it stops.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod tool;
+
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tool::{Sandbox, Server, interrupt, stderr, stdout, wait};
+
+const KILLS: u64 = 12;
+const ROWS: usize = 120_000;
+
+/// Rows `from..to` as NDJSON, some of which are keyed alike.
+fn rows(from: usize, to: usize) -> String {
+    let mut text = String::new();
+    for row in from..to {
+        let _ = writeln!(text, "{{\"k\":\"{}\",\"row\":{row}}}", row % 97);
+    }
+    text
+}
+
+/// What a reader of committed records sees: each row's number, by partition.
+fn committed(sandbox: &Sandbox, server: &str, topic: &str) -> Vec<Vec<usize>> {
+    let text = sandbox.succeed(&["consume", topic, "-b", server, "--fields", "partition,value"]);
+    let mut partitions = vec![Vec::new(); 6];
+    for line in text.lines() {
+        let (partition, value) = line.split_once('\t').unwrap();
+        let row: usize = value.rsplit(':').next().unwrap().trim_end_matches('}').parse().unwrap();
+        partitions[partition.parse::<usize>().unwrap()].push(row);
+    }
+    partitions
+}
+
+/// Each of `0..count` is there once, in the file's order in each partition.
+fn assert_once(partitions: &[Vec<usize>], count: usize) {
+    for rows in partitions {
+        assert!(rows.is_sorted_by(|a, b| a < b), "doubled or out of order");
+    }
+    let mut all: Vec<usize> = partitions.iter().flatten().copied().collect();
+    all.sort_unstable();
+    assert_eq!(all.len(), count);
+    assert!(all.iter().enumerate().all(|(index, row)| index == *row), "a row is missing");
+}
+
+const INGEST: [&str; 9] =
+    ["ingest", "f.ndjson", "--topic", "t", "--key", "k", "--transaction-rows", "2000", "--json"];
+
+#[test]
+fn killed_again_and_again_it_goes_on_and_each_row_is_there_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write("f.ndjson", rows(0, ROWS).as_bytes());
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let arguments = [&INGEST[..], &["-b", &server.address]].concat();
+    let mut killed = 0;
+    for kill in 0..KILLS {
+        let mut child = sandbox.spawn(&arguments);
+        thread::sleep(Duration::from_micros(150_000 + (kill * 104_729) % 600_000));
+        killed += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(killed > 3, "only {killed} of the runs were killed");
+    let report: serde_json::Value = serde_json::from_str(&sandbox.succeed(&arguments)).unwrap();
+    assert_ne!(report["files"][0]["was"], "new", "nothing was committed before a kill");
+    assert_once(&committed(&sandbox, &server.address, "t"), ROWS);
+
+    let again: serde_json::Value = serde_json::from_str(&sandbox.succeed(&arguments)).unwrap();
+    assert_eq!((&again["rows"], &again["files"][0]["was"]), (&0.into(), &"done".into()));
+    assert_once(&committed(&sandbox, &server.address, "t"), ROWS);
+}
+
+#[test]
+fn a_broker_that_is_killed_meanwhile_loses_and_doubles_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.write("f.ndjson", rows(0, ROWS).as_bytes());
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("127.0.0.1:{port}");
+    let mut server = Server::start(&sandbox, &listen, &[]);
+    let more = ["-b", &listen, "-X", "retry.backoff.ms=20", "-X", "reconnect.backoff.max.ms=50"];
+    let mut child = sandbox.spawn(&[&INGEST[..], &more].concat());
+    let begun = Instant::now();
+    for kill in 0..6_u64 {
+        thread::sleep(Duration::from_micros(80_000 + (kill * 104_729) % 200_000));
+        server.kill();
+        server = Server::start(&sandbox, &listen, &[]);
+    }
+    assert!(begun.elapsed() < tool::PATIENCE);
+    assert_eq!(wait(&mut child), Some(0));
+    assert_once(&committed(&sandbox, &listen, "t"), ROWS);
+}
+
+#[test]
+fn ctrl_c_commits_what_was_sent_and_the_next_run_goes_on() {
+    let sandbox = Sandbox::new();
+    sandbox.write("f.ndjson", rows(0, ROWS).as_bytes());
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let arguments = [&INGEST[..], &["-b", &server.address]].concat();
+    let mut child = sandbox.spawn(&arguments);
+    thread::sleep(Duration::from_millis(200));
+    interrupt(&child, "INT");
+    assert!(matches!(wait(&mut child), Some(0 | 130)));
+    let before: usize = committed(&sandbox, &server.address, "t").iter().map(Vec::len).sum();
+    let report: serde_json::Value = serde_json::from_str(&sandbox.succeed(&arguments)).unwrap();
+    assert_eq!(report["rows"], ROWS - before);
+    assert_once(&committed(&sandbox, &server.address, "t"), ROWS);
+}
+
+#[test]
+fn a_second_run_of_a_job_ends_the_first() {
+    let sandbox = Sandbox::new();
+    sandbox.write("f.ndjson", rows(0, 2 * ROWS).as_bytes());
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let arguments = [&INGEST[..], &["-b", &server.address]].concat();
+    let first = sandbox.spawn(&arguments);
+    let begun = Instant::now();
+    // Once it has committed something it is the job's run.
+    let look = ["consume", "t", "-b", &server.address, "--max-messages", "1"];
+    while sandbox.run(&look).stdout.is_empty() {
+        assert!(begun.elapsed() < tool::PATIENCE);
+    }
+    let second = sandbox.run(&arguments);
+    let first = first.wait_with_output().unwrap();
+    assert!(second.status.success(), "{}", stderr(&second));
+    if !first.status.success() {
+        let said = stderr(&first);
+        assert!(said.contains("another run of the job \"t\" has begun"), "{said}");
+    }
+    assert_once(&committed(&sandbox, &server.address, "t"), 2 * ROWS);
+}
+
+#[test]
+fn a_file_that_changed_stops_the_run_before_a_row_is_sent() {
+    let sandbox = Sandbox::new();
+    let original = rows(0, 1000);
+    sandbox.write("f.ndjson", original.as_bytes());
+    sandbox.succeed(&INGEST);
+    let refused = |content: &str, more: &[&str], words: &str| {
+        sandbox.write("f.ndjson", content.as_bytes());
+        let output = sandbox.run(&[&INGEST[..], more].concat());
+        assert!(!output.status.success(), "{content:.40}");
+        let said = stderr(&output);
+        assert!(said.contains(words), "{said}");
+        assert!(said.contains("do:"), "{said}");
+    };
+    refused(&original.replacen("\"row\":7}", "\"row\":8}", 1), &[], "was edited or replaced");
+    refused(&rows(0, 500), &[], "it was cut");
+    refused(&rows(0, 1500), &[], "has grown");
+    refused(&rows(5, 1500), &["--append"], "was edited or replaced");
+    sandbox.write("f.ndjson", rows(0, 1500).as_bytes());
+    let appended = sandbox.succeed(&[&INGEST[..], &["--append"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&appended).unwrap();
+    assert_eq!((&report["rows"], &report["files"][0]["rows_before"]), (&500.into(), &1000.into()));
+}
+
+#[test]
+fn half_a_file_isnt_gone_on_with_by_other_rules() {
+    let sandbox = Sandbox::new();
+    sandbox.write("f.ndjson", rows(0, 1000).as_bytes());
+    sandbox.succeed(&[&INGEST[..], &["--limit", "400"]].concat());
+    let other = ["ingest", "f.ndjson", "--topic", "t", "--key", "row"];
+    let output = sandbox.run(&other);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("was ingested as ndjson, key k"), "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_str(&sandbox.succeed(&INGEST)).unwrap();
+    assert_eq!(report["rows"], 600);
+}
+
+#[test]
+fn bad_rows_go_to_the_dead_letters_with_the_rows_around_them() {
+    let sandbox = Sandbox::new();
+    let mut text = rows(0, 300);
+    text.push_str("{\"k\":\n{\"k\":{}}\n");
+    text.push_str(&rows(300, 600));
+    sandbox.write("f.ndjson", text.as_bytes());
+    let arguments = [&INGEST[..], &["--on-error", "dead-letter"]].concat();
+    let report: serde_json::Value = serde_json::from_str(&sandbox.succeed(&arguments)).unwrap();
+    assert_eq!((&report["rows"], &report["rejected"]), (&600.into(), &2.into()));
+    let letters = sandbox.succeed(&["consume", "t.dead-letters", "--format", "json"]);
+    let letters: Vec<serde_json::Value> =
+        letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(letters.len(), 2);
+    assert_eq!(letters[0]["value"], "{\"k\":");
+    assert_eq!(letters[1]["value"], "{\"k\":{}}");
+    let header = |name: &str| {
+        let headers = letters[1]["headers"].as_array().unwrap();
+        let found = headers.iter().find(|header| header["name"] == name);
+        found.map(|header| header["value"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(header("file").as_deref(), Some("f.ndjson"));
+    assert_eq!(header("line").as_deref(), Some("302"));
+    assert_eq!(header("column").as_deref(), Some("k"));
+    assert!(header("reason").unwrap().contains("no usable field"));
+}
+
+#[test]
+fn a_bad_row_keeps_the_rows_before_it_and_is_met_again() {
+    let sandbox = Sandbox::new();
+    let text = rows(0, 300) + "oops\n" + &rows(300, 600);
+    sandbox.write("f.ndjson", text.as_bytes());
+    for _ in 0..2 {
+        let output = sandbox.run(&INGEST);
+        assert_eq!(output.status.code(), Some(3));
+        assert!(stderr(&output).contains("bad row at f.ndjson:301"), "{}", stderr(&output));
+    }
+    sandbox.write("f.ndjson", text.replace("oops\n", "\n    ").as_bytes());
+    let output = sandbox.run(&[&INGEST[..], &["--append"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&report["rows"], &report["files"][0]["rows_before"]), (&300.into(), &300.into()));
+    let many = rows(0, 3) + "a\nb\nc\n";
+    sandbox.write("g.ndjson", many.as_bytes());
+    let limited = ["ingest", "g.ndjson", "--topic", "u", "--on-error", "skip"];
+    let output = sandbox.run(&[&limited[..], &["--max-rejected", "2"]].concat());
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("more than 2 bad rows"), "{}", stderr(&output));
+}
+
+#[test]
+fn standard_input_is_sent_at_least_once_and_that_is_said() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run_with_input(&["ingest", "-", "--topic", "t"], rows(0, 10).as_bytes());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("standard input can't be read again"), "{}", stdout(&output));
+    let wanted = ["ingest", "-", "--topic", "t", "--exactly-once"];
+    let output = sandbox.run_with_input(&wanted, rows(0, 10).as_bytes());
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let twice = ["ingest", "f.ndjson", "--topic", "u", "--at-least-once", "--json"];
+    sandbox.write("f.ndjson", rows(0, 10).as_bytes());
+    for _ in 0..2 {
+        let report: serde_json::Value = serde_json::from_str(&sandbox.succeed(&twice)).unwrap();
+        assert_eq!((&report["rows"], &report["guarantee"]), (&10.into(), &"at-least-once".into()));
+    }
+}
+
+#[test]
+fn what_is_kept_of_jobs_is_shown_and_forgotten() {
+    let sandbox = Sandbox::new();
+    sandbox.write("f.ndjson", rows(0, 1000).as_bytes());
+    sandbox.write("g.ndjson", rows(1000, 1200).as_bytes());
+    sandbox.succeed(&[&INGEST[..], &["g.ndjson", "--limit", "1100"]].concat());
+    assert!(sandbox.succeed(&["jobs", "list"]).contains("1,100"));
+    let shown = sandbox.succeed(&["jobs", "show", "t", "--json"]);
+    let files: Vec<serde_json::Value> =
+        shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&files[0]["rows"], &files[0]["complete"]), (&1000.into(), &true.into()));
+    assert_eq!((&files[1]["rows"], &files[1]["next_line"]), (&100.into(), &101.into()));
+
+    let missing = sandbox.run(&["jobs", "reset", "t", "--file", "g.ndjson"]);
+    assert!(stderr(&missing).contains("one of:"), "{}", stderr(&missing));
+    let path = files[1]["file"].as_str().unwrap();
+    sandbox.succeed(&["jobs", "reset", "t", "--file", path]);
+    assert_eq!(sandbox.succeed(&["jobs", "show", "t", "--json"]).lines().count(), 1);
+    let unknown = sandbox.run(&["jobs", "show", "u"]);
+    assert!(stderr(&unknown).contains("choose one of: t"), "{}", stderr(&unknown));
+    let again = sandbox.succeed(&[&INGEST[..], &["g.ndjson"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(report["rows"], 200, "what was forgotten is sent once more");
+    sandbox.succeed(&["topics", "delete", "t"]);
+    let anew = sandbox.succeed(&[&INGEST[..], &["g.ndjson"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&anew).unwrap();
+    assert_eq!(report["rows"], 1200, "a topic that was made anew has none of the rows");
+}
