@@ -15,6 +15,9 @@ use crate::process::{self, Finished};
 /// A single peer program may take this long before the scenario fails.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
+/// How the shared brokers are set: compaction looks often, so that a scenario need not wait for it.
+const SHARED: [&str; 2] = ["num.partitions=6", "log.cleaner.backoff.ms=500"];
+
 /// One broker of each kind for all scenarios that don't ask for their own, started when needed.
 pub(crate) struct Lab {
     pub(crate) tools: Tools,
@@ -52,7 +55,7 @@ impl Lab {
         if directory.exists() {
             std::fs::rename(&directory, free_name(&directory))?;
         }
-        let broker = Broker::start(kind, &self.tools, &directory, &["num.partitions=6"], &[])?;
+        let broker = Broker::start(kind, &self.tools, &directory, &SHARED, &[])?;
         let bootstrap = broker.bootstrap();
         brokers.insert(kind, broker);
         Ok(bootstrap)

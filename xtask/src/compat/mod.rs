@@ -6,6 +6,7 @@ mod apache;
 mod broker;
 mod clicks;
 mod cluster;
+mod compacted;
 mod franz_go;
 mod groups;
 mod java;
@@ -144,6 +145,7 @@ const SCENARIOS: &[Scenario] = &[
     stock("java-topics", "java", java::topics),
     stock("java-perf-test", "java", java::producer_performance),
     stock("java-get-offsets", "java", java::offsets),
+    stock("java-compacted", "java", compacted::by_all),
     stock("java-tools", "java", toolbox::administers),
     stock("java-tools-txn", "java", toolbox::transactions),
     stock("java-verifiable", "java", toolbox::verifiable),
