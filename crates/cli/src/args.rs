@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    bench, completions, consume, generate, ingest, jobs, log, produce, serve, topics, transactions,
+    audit, bench, completions, consume, generate, ingest, jobs, log, produce, serve, topics,
+    transactions,
 };
+use crate::input::{FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
+use crate::schema::TypeOverride;
 
 /// The directory of the embedded broker unless told otherwise.
 pub const DATA_DIRECTORY: &str = ".streamledger";
@@ -36,6 +39,8 @@ pub struct Arguments {
 pub enum Command {
     /// Send the rows of files into a topic
     Ingest(ingest::IngestArguments),
+    /// Find out whether a topic holds the rows of files, each once
+    Audit(audit::AuditArguments),
     /// Run the embedded broker until Ctrl-C
     Serve(serve::ServeArguments),
     /// Print the records of a topic
@@ -79,6 +84,69 @@ pub struct BrokerArguments {
     pub data_dir: PathBuf,
 }
 
+/// How the rows of files become records; the same for all commands that read files.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Input")]
+pub struct InputArguments {
+    /// The column (or field of NDJSON) whose text is the record's key; click events have user_id
+    /// without being told
+    #[arg(long, short = 'k', value_name = "COLUMN")]
+    pub key: Option<String>,
+
+    /// Records have no key
+    #[arg(long, conflicts_with = "key")]
+    pub no_key: bool,
+
+    /// The column (or field) that is the record's timestamp, instead of the time of sending
+    #[arg(long, value_name = "COLUMN")]
+    pub timestamp: Option<String>,
+
+    /// How the files are split into rows, instead of by their names
+    #[arg(long, short = 'f', value_enum)]
+    pub format: Option<FileFormat>,
+
+    /// The character between the columns of a CSV file; \t for a tab
+    #[arg(long, value_name = "C", default_value = ",", value_parser = delimiter)]
+    delimiter: Delimiter,
+
+    /// The type of a CSV column, instead of what the first rows suggest: string, integer, number,
+    /// boolean or timestamp; may be repeated
+    #[arg(long = "type", value_name = "COLUMN=TYPE")]
+    pub types: Vec<TypeOverride>,
+
+    /// The longest row, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = ROW_BYTES_MAX_DEFAULT)]
+    pub max_row_bytes: usize,
+}
+
+impl InputArguments {
+    /// The same for who looks at the files.
+    pub fn options(&self) -> InputOptions {
+        InputOptions {
+            format: self.format,
+            delimiter: self.delimiter.0,
+            key: self.key.clone(),
+            no_key: self.no_key,
+            timestamp: self.timestamp.clone(),
+            types: self.types.clone(),
+            row_bytes_max: self.max_row_bytes,
+        }
+    }
+}
+
+/// The byte between columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Delimiter(u8);
+
+fn delimiter(text: &str) -> Result<Delimiter, String> {
+    match text.as_bytes() {
+        b"\\t" => Ok(Delimiter(b'\t')),
+        [b'"' | b'\n' | b'\r'] => Err("a quote or a line end can't be the delimiter".to_owned()),
+        [byte] if byte.is_ascii() => Ok(Delimiter(*byte)),
+        _ => Err("it must be one ASCII character, or \\t".to_owned()),
+    }
+}
+
 /// Settings of the producer.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Producer")]
@@ -120,6 +188,15 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_delimiter_is_one_byte_that_isnt_part_of_the_syntax() {
+        assert_eq!(delimiter(";"), Ok(Delimiter(b';')));
+        assert_eq!(delimiter("\\t"), Ok(Delimiter(b'\t')));
+        for wrong in ["", ";;", "\"", "\n", "é"] {
+            assert!(delimiter(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -18,19 +18,22 @@ pub enum Exit {
     Unreachable,
     /// The embedded broker can't start: port in use, a directory that isn't ours, a full disk.
     BrokerStart,
+    /// An audit found that the topic doesn't hold what the files do.
+    Different,
     /// Ended by Ctrl-C or SIGTERM; what was sent by then was flushed and counted.
     Interrupted,
 }
 
 impl Exit {
     /// Each way to end, in the order of its code.
-    pub const ALL: [Exit; 7] = [
+    pub const ALL: [Exit; 8] = [
         Exit::Done,
         Exit::Failed,
         Exit::Usage,
         Exit::BadInput,
         Exit::Unreachable,
         Exit::BrokerStart,
+        Exit::Different,
         Exit::Interrupted,
     ];
 
@@ -43,6 +46,7 @@ impl Exit {
             Exit::BadInput => 3,
             Exit::Unreachable => 4,
             Exit::BrokerStart => 5,
+            Exit::Different => 6,
             Exit::Interrupted => 130,
         }
     }
@@ -56,6 +60,7 @@ impl Exit {
             Exit::BadInput => "an input file can't be read, or a row of it is bad",
             Exit::Unreachable => "no broker answered",
             Exit::BrokerStart => "the embedded broker can't start",
+            Exit::Different => "audit: the topic doesn't hold what the files do",
             Exit::Interrupted => "ended by Ctrl-C or SIGTERM, after flushing",
         }
     }

@@ -36,6 +36,13 @@ fn committed(sandbox: &Sandbox, server: &str, topic: &str) -> Vec<Vec<usize>> {
     partitions
 }
 
+/// That `audit` says so too.
+fn assert_equal(sandbox: &Sandbox, server: &str) {
+    let shown = sandbox.succeed(&["audit", "f.ndjson", "t", "--key", "k", "-b", server]);
+    assert!(shown.contains("equal: every row is there, once"), "{shown}");
+    assert!(shown.contains("kept for every key"), "{shown}");
+}
+
 /// Each of `0..count` is there once, in the file's order in each partition.
 fn assert_once(partitions: &[Vec<usize>], count: usize) {
     for rows in partitions {
@@ -68,6 +75,7 @@ fn killed_again_and_again_it_goes_on_and_each_row_is_there_once() {
     let report: serde_json::Value = serde_json::from_str(&sandbox.succeed(&arguments)).unwrap();
     assert_ne!(report["files"][0]["was"], "new", "nothing was committed before a kill");
     assert_once(&committed(&sandbox, &server.address, "t"), ROWS);
+    assert_equal(&sandbox, &server.address);
 
     let again: serde_json::Value = serde_json::from_str(&sandbox.succeed(&arguments)).unwrap();
     assert_eq!((&again["rows"], &again["files"][0]["was"]), (&0.into(), &"done".into()));
@@ -92,6 +100,7 @@ fn a_broker_that_is_killed_meanwhile_loses_and_doubles_nothing() {
     assert!(begun.elapsed() < tool::PATIENCE);
     assert_eq!(wait(&mut child), Some(0));
     assert_once(&committed(&sandbox, &listen, "t"), ROWS);
+    assert_equal(&sandbox, &listen);
 }
 
 #[test]
@@ -264,4 +273,46 @@ fn what_is_kept_of_jobs_is_shown_and_forgotten() {
     let anew = sandbox.succeed(&[&INGEST[..], &["g.ndjson"]].concat());
     let report: serde_json::Value = serde_json::from_str(&anew).unwrap();
     assert_eq!(report["rows"], 1200, "a topic that was made anew has none of the rows");
+}
+
+#[test]
+fn an_audit_tells_equal_from_missing_doubled_and_altered() {
+    let sandbox = Sandbox::new();
+    let text = rows(0, 2000);
+    sandbox.write("f.ndjson", text.as_bytes());
+    sandbox.succeed(&INGEST);
+    let audit = |name: &str, exit: i32| -> serde_json::Value {
+        let output = sandbox.run(&["audit", name, "t", "--key", "k", "--json"]);
+        assert_eq!(output.status.code(), Some(exit), "{}", stderr(&output));
+        serde_json::from_str(&stdout(&output)).unwrap()
+    };
+    let equal = audit("f.ndjson", 0);
+    assert_eq!((&equal["equal"], &equal["order"]), (&true.into(), &"kept".into()));
+    assert_eq!((&equal["file_rows"], &equal["topic_records"]), (&2000.into(), &2000.into()));
+
+    // The topic lacks a row that the file has, has one that the file lacks, and one otherwise.
+    let lines: Vec<&str> = text.lines().collect();
+    let mut other: Vec<String> = lines[1..].iter().map(|line| format!("{line}\n")).collect();
+    other[41] = other[41].replace("\"row\":42", "\"row\":4242");
+    other.push("{\"k\":\"new\",\"row\":1}\n".to_owned());
+    other.push("{\"k\":\n".to_owned());
+    sandbox.write("g.ndjson", other.concat().as_bytes());
+    let different = audit("g.ndjson", 6);
+    let count = |kind: &str| different[kind].as_u64().unwrap();
+    assert_eq!((count("missing"), count("altered"), count("unexpected")), (1, 1, 1), "{different}");
+    assert_eq!((count("doubled"), count("rejected")), (0, 1));
+    let named = different["differences"].to_string();
+    assert!(named.contains("g.ndjson:42") && named.contains("g.ndjson:2000"), "{named}");
+
+    let twice = ["ingest", "f.ndjson", "--topic", "t", "--key", "k", "--limit", "3"];
+    sandbox.succeed(&[&twice[..], &["--at-least-once"]].concat());
+    assert_eq!(audit("f.ndjson", 6)["doubled"], 3);
+
+    let mut swapped = lines.clone();
+    swapped.swap(0, 97);
+    sandbox.write("h.ndjson", swapped.join("\n").as_bytes());
+    sandbox.succeed(&["ingest", "f.ndjson", "--topic", "u", "--key", "k"]);
+    let output = sandbox.run(&["audit", "h.ndjson", "u", "--key", "k"]);
+    assert_eq!(output.status.code(), Some(6));
+    assert!(stdout(&output).contains("the same rows in another order"), "{}", stdout(&output));
 }

@@ -104,5 +104,5 @@ fn the_exit_codes_in_the_documentation_are_the_ones_in_the_help() {
         assert!(document.contains(&format!("| {code} | {meaning} |")), "{line}");
         compared += 1;
     }
-    assert_eq!(compared, 7);
+    assert_eq!(compared, 8);
 }

@@ -40,6 +40,9 @@ pub use streamledger_client_core::transaction::{
     AbortCause, CommittedOffset, ConsumerGroupMetadata, TransactionApi, TransactionError,
     TransactionErrorKind, TransactionOperation, TransactionStage, TransactionState,
 };
+/// Where Java's rule puts a keyed record among so many partitions:
+/// `(murmur2(key) & 0x7fffffff) % count`.
+pub use streamledger_protocol::murmur2::partition as murmur2_partition;
 pub use streamledger_protocol::record_batch::Header;
 pub use streamledger_protocol::{
     Acks, BrokerId, ClientInstanceId, Codec, ErrorCode, GroupId, IsolationLevel, LeaderEpoch,

@@ -1,5 +1,5 @@
-//! A compacted topic as every client reads it: fewer records, each as it was sent, the latest of each
-//! key among them.
+//! A compacted topic as every client reads it: fewer records, each as it was sent, the latest of
+//! each key among them.
 
 use std::collections::BTreeMap;
 use std::thread;

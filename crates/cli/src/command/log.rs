@@ -14,6 +14,7 @@ use crate::ui;
 
 /// Flags of `log`.
 #[derive(Debug, Args)]
+#[command(after_help = with_examples(EXAMPLES))]
 pub struct LogArguments {
     /// What to do.
     #[command(subcommand)]

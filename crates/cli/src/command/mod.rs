@@ -1,5 +1,6 @@
 //! The commands, one file each: flags, and the acting part that puts the pure parts together.
 
+pub mod audit;
 pub mod bench;
 pub mod completions;
 pub mod consume;
@@ -23,6 +24,7 @@ use crate::ui;
 pub fn run(command: Command) -> Outcome<Exit> {
     match command {
         Command::Ingest(arguments) => ingest::run(&arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Consume(arguments) => consume::run(&arguments),
         Command::Produce(arguments) => produce::run(&arguments),

@@ -15,13 +15,11 @@ use clap::{Args, ValueEnum};
 pub use run::run;
 
 use self::transactions::TransactionLimits;
-use crate::args::{BrokerArguments, ProducerArguments};
+use crate::args::{BrokerArguments, InputArguments, ProducerArguments};
 use crate::clicks;
 use crate::command::name_and_value;
 use crate::help::with_examples;
-use crate::input::{FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
 use crate::metrics_server::MetricsArguments;
-use crate::schema::TypeOverride;
 
 /// Partitions of a topic that `ingest` creates, unless told otherwise.
 const PARTITIONS: i32 = 6;
@@ -44,32 +42,6 @@ pub struct IngestArguments {
     /// The topic; it is created if it isn't there
     #[arg(long, short = 't', default_value = clicks::TOPIC, value_name = "TOPIC")]
     topic: String,
-
-    /// The column (or field of NDJSON) whose text is the record's key; click events have user_id
-    /// without being told
-    #[arg(long, short = 'k', value_name = "COLUMN")]
-    key: Option<String>,
-
-    /// Send records without a key
-    #[arg(long, conflicts_with = "key")]
-    no_key: bool,
-
-    /// The column (or field) that is the record's timestamp, instead of the time of sending
-    #[arg(long, value_name = "COLUMN")]
-    timestamp: Option<String>,
-
-    /// How the files are split into rows, instead of by their names
-    #[arg(long, short = 'f', value_enum)]
-    format: Option<FileFormat>,
-
-    /// The character between the columns of a CSV file; \t for a tab
-    #[arg(long, value_name = "C", default_value = ",", value_parser = delimiter)]
-    delimiter: Delimiter,
-
-    /// The type of a CSV column, instead of what the first rows suggest: string, integer, number,
-    /// boolean or timestamp; may be repeated
-    #[arg(long = "type", value_name = "COLUMN=TYPE")]
-    types: Vec<TypeOverride>,
 
     /// What to do at a row that can't become a record
     #[arg(long, value_enum, default_value_t = OnError::Stop)]
@@ -125,10 +97,6 @@ pub struct IngestArguments {
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 
-    /// The longest row, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = ROW_BYTES_MAX_DEFAULT)]
-    max_row_bytes: usize,
-
     /// Partitions of the topic, if it is created
     #[arg(
         long,
@@ -142,6 +110,9 @@ pub struct IngestArguments {
     /// retention.ms is -1: records are kept, however old their timestamps
     #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
     topic_config: Vec<(String, String)>,
+
+    #[command(flatten)]
+    input: InputArguments,
 
     /// Print one JSON object at the end instead of tables
     #[arg(long)]
@@ -248,45 +219,6 @@ impl IngestArguments {
         TransactionLimits {
             rows: self.transaction_rows,
             time: Duration::from_millis(self.transaction_ms),
-        }
-    }
-
-    fn input_options(&self) -> InputOptions {
-        InputOptions {
-            format: self.format,
-            delimiter: self.delimiter.0,
-            key: self.key.clone(),
-            no_key: self.no_key,
-            timestamp: self.timestamp.clone(),
-            types: self.types.clone(),
-            row_bytes_max: self.max_row_bytes,
-        }
-    }
-}
-
-/// The byte between columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Delimiter(u8);
-
-fn delimiter(text: &str) -> Result<Delimiter, String> {
-    match text.as_bytes() {
-        b"\\t" => Ok(Delimiter(b'\t')),
-        [b'"' | b'\n' | b'\r'] => Err("a quote or a line end can't be the delimiter".to_owned()),
-        [byte] if byte.is_ascii() => Ok(Delimiter(*byte)),
-        _ => Err("it must be one ASCII character, or \\t".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_delimiter_is_one_byte_that_isnt_part_of_the_syntax() {
-        assert_eq!(delimiter(";"), Ok(Delimiter(b';')));
-        assert_eq!(delimiter("\\t"), Ok(Delimiter(b'\t')));
-        for wrong in ["", ";;", "\"", "\n", "é"] {
-            assert!(delimiter(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -36,7 +36,7 @@ const TRANSACTION_TIMEOUT: (&str, &str) = ("transaction.timeout.ms", "180000");
 /// Sends the files.
 pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
     let interrupt = Interrupt::watch()?;
-    let plan = InputPlan::make(&arguments.files, arguments.input_options(), || {
+    let plan = InputPlan::make(&arguments.files, arguments.input.options(), || {
         Box::new(InterruptibleInput::new(&interrupt))
     });
     if interrupt.is_raised() {
@@ -341,7 +341,7 @@ fn settings_in_force(
     let by_flag = |given: bool| if given { "flag" } else { "default" };
     let mut settings = vec![
         Setting::new("files", files.join(", "), "argument"),
-        Setting::new("format", plan.format_name(), by_flag(arguments.format.is_some())),
+        Setting::new("format", plan.format_name(), by_flag(arguments.input.format.is_some())),
         Setting::new(
             "bytes",
             plan.total_bytes().map_or_else(|| "as many as come".to_owned(), units::bytes),
@@ -360,11 +360,15 @@ fn settings_in_force(
         ),
         Setting::new("partitions", topic.partitions.to_string(), topic_source),
         Setting::new("retention", retention_in_words(topic.retention_ms), topic_source),
-        Setting::new("key", plan.key_name().unwrap_or("none"), by_flag(arguments.key.is_some())),
+        Setting::new(
+            "key",
+            plan.key_name().unwrap_or("none"),
+            by_flag(arguments.input.key.is_some()),
+        ),
         Setting::new(
             "timestamp",
-            arguments.timestamp.as_deref().unwrap_or("time of sending"),
-            by_flag(arguments.timestamp.is_some()),
+            arguments.input.timestamp.as_deref().unwrap_or("time of sending"),
+            by_flag(arguments.input.timestamp.is_some()),
         ),
         Setting::new(
             "on error",
@@ -376,7 +380,7 @@ fn settings_in_force(
     if !types.is_empty() {
         let types: Vec<String> =
             types.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
-        let from = if arguments.types.is_empty() { "first rows" } else { "first rows, flag" };
+        let from = if arguments.input.types.is_empty() { "first rows" } else { "first rows, flag" };
         settings.push(Setting::new("columns", types.join(", "), from));
     }
     for (name, value, source) in configured.in_force() {
@@ -411,7 +415,7 @@ fn remarks(arguments: &IngestArguments, topic: &FoundTopic) -> Vec<String> {
             arguments.topic
         ));
     }
-    if let (Some(_), Some(ms)) = (&arguments.timestamp, topic.retention_ms) {
+    if let (Some(_), Some(ms)) = (&arguments.input.timestamp, topic.retention_ms) {
         remarks.push(format!(
             "{} keeps records for {}: older ones by --timestamp may be removed soon",
             arguments.topic,

@@ -1,0 +1,250 @@
+//! `audit`: whether a topic holds the rows of files, each of them once and in order.
+
+mod difference;
+mod report;
+mod sides;
+mod tally;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use streamledger::config::ClientKind;
+
+use self::difference::{Difference, Suspects, Suspicion};
+use self::report::{Order, Report};
+use self::sides::{TopicSide, partition_of, read_files};
+use self::tally::{Fingerprint, Fingerprints, Row, Tally};
+use crate::access::{Access, MissingDirectory};
+use crate::args::{BrokerArguments, InputArguments};
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::given::given;
+use crate::help::with_examples;
+use crate::input::InputPlan;
+use crate::interrupt::Interrupt;
+use crate::topic_access;
+use crate::ui;
+
+/// So often both sides are read again to name what differs; what is left then is counted only.
+const NAMING_PASSES_MAX: usize = 4;
+
+/// Flags of `audit`.
+#[derive(Debug, Args)]
+#[command(after_help = with_examples(EXAMPLES), long_about = ABOUT)]
+pub struct AuditArguments {
+    /// The files, in the order in which they were ingested
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// The topic
+    #[arg(required = true, value_name = "TOPIC")]
+    topic: String,
+
+    #[command(flatten)]
+    input: InputArguments,
+
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    broker: BrokerArguments,
+
+    /// A setting of the consumer by Kafka's name; may be repeated and wins over --consumer-config
+    #[arg(short = 'X', value_name = "NAME=VALUE", help_heading = "Consumer")]
+    settings: Vec<String>,
+
+    /// A properties file with settings of the consumer, as the Java client takes it
+    #[arg(long, value_name = "FILE", help_heading = "Consumer")]
+    consumer_config: Option<PathBuf>,
+}
+
+const ABOUT: &str = "Find out whether a topic holds the rows of files, each of them once.
+
+The files are read as `ingest` reads them (give the same --key, --timestamp, --type), the topic as \
+a reader of committed records does, up to where it ends now. Both are hashed row by row, so memory \
+stays the same whatever their size; where they differ they are read again, to name the rows that \
+are missing, doubled, altered, or in no file. Rows that `ingest` would have rejected are counted, \
+and none of the topic's business. The order of rows with a key is compared too, where the default \
+partitioner placed them.
+
+Ends with 0 if they are equal, and with 6 if they differ.";
+
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "After an ingest, on the embedded broker",
+        "streamledger audit examples/clicks.csv ecommerce.events --key user_id",
+    ),
+    (
+        "Several files, on your Kafka, for a script",
+        "streamledger audit day1.csv day2.csv orders --key id --json -b broker1:9092",
+    ),
+];
+
+/// Compares them.
+pub fn run(arguments: &AuditArguments) -> Outcome<Exit> {
+    let interrupt = Interrupt::watch()?;
+    if arguments.files.iter().any(|path| path.as_os_str() == "-") {
+        return Failure::new(Exit::Usage, "standard input can't be audited")
+            .cause("it may have to be read again, to name what differs")
+            .remedy("write it to a file first")
+            .err();
+    }
+    let plan =
+        InputPlan::make(
+            &arguments.files,
+            arguments.input.options(),
+            || Box::new(std::io::empty()),
+        )?;
+    let access = Access::open(&arguments.broker, MissingDirectory::Refuse)?;
+    let outcome = run_on(arguments, &plan, &access, &interrupt);
+    let closed = access.close();
+    outcome.and_then(|exit| closed.map(|()| exit))
+}
+
+fn run_on(
+    arguments: &AuditArguments,
+    plan: &InputPlan,
+    access: &Access,
+    interrupt: &Interrupt,
+) -> Outcome<Exit> {
+    let begun = Instant::now();
+    let given = given(arguments.consumer_config.as_deref(), &arguments.settings)?;
+    let given = topic_access::known_to(ClientKind::Consumer, &given);
+    let has_timestamps = arguments.input.timestamp.is_some();
+    let topic = TopicSide::look(access, &given, &arguments.topic, has_timestamps)?;
+    let Some(counted) = count(plan, &topic, interrupt)? else { return Ok(Exit::Interrupted) };
+    let mut unnamed = counted.files.differing_buckets(&counted.topic);
+    let mut differences = Vec::new();
+    for _ in 0..NAMING_PASSES_MAX {
+        if unnamed.is_empty() {
+            break;
+        }
+        let (suspicion, rest) = Suspicion::of(&unnamed);
+        let Some(found) = name(plan, &topic, &suspicion, interrupt)? else {
+            return Ok(Exit::Interrupted);
+        };
+        differences.extend(found);
+        unnamed = rest.to_vec();
+    }
+    differences.sort();
+    let report = Report {
+        topic: &arguments.topic,
+        files: plan.files.iter().map(|file| file.path.display().to_string()).collect(),
+        file_rows: counted.files.row_count,
+        rejected: counted.rejected,
+        topic_records: counted.topic.row_count,
+        order: counted.order(),
+        differences: &differences,
+        is_all_named: unnamed.is_empty(),
+        elapsed: begun.elapsed(),
+    };
+    if arguments.json {
+        ui::print(report.json())?;
+    } else {
+        ui::print(report.text())?;
+    }
+    Ok(if report.is_equal() { Exit::Done } else { Exit::Different })
+}
+
+/// Both sides, counted.
+#[derive(Debug)]
+struct Counted {
+    files: Tally,
+    topic: Tally,
+    rejected: u64,
+    /// Records with a key that aren't where the default partitioner puts them.
+    misplaced: u64,
+}
+
+impl Counted {
+    fn order(&self) -> Order {
+        if !self.files.differing_buckets(&self.topic).is_empty() {
+            return Order::RowsDiffer;
+        }
+        if self.misplaced > 0 {
+            return Order::OtherPartitioner;
+        }
+        match self.files.reordered_partitions(&self.topic) {
+            partitions if partitions.is_empty() => Order::Kept,
+            partitions => Order::Changed(partitions),
+        }
+    }
+}
+
+/// Counts both sides, one beside the other. None after Ctrl-C.
+fn count(
+    plan: &InputPlan,
+    topic: &TopicSide<'_>,
+    interrupt: &Interrupt,
+) -> Outcome<Option<Counted>> {
+    let partition_count = topic.partition_count();
+    let (mut files, mut misplaced) = (Tally::new(partition_count), 0);
+    let mut records = Tally::new(partition_count);
+    let (of_topic, of_files) = side_by_side(
+        || {
+            let mut fingerprints = Fingerprints::default();
+            topic.read(interrupt, |row, place| {
+                let rule = partition_of(row.key, partition_count);
+                let is = usize::try_from(place.partition).ok();
+                misplaced += u64::from(rule.is_some() && rule != is);
+                records.add(fingerprints.of(row), is.filter(|_| row.key.is_some()));
+            })
+        },
+        || {
+            let mut fingerprints = Fingerprints::default();
+            read_files(plan, interrupt, |row, _| {
+                files.add(fingerprints.of(row), partition_of(row.key, partition_count));
+            })
+        },
+    )?;
+    let (Some(_), Some(rejected)) = (of_topic, of_files) else { return Ok(None) };
+    Ok(Some(Counted { files, topic: records, rejected, misplaced }))
+}
+
+/// Reads both sides again for the rows that are suspect. None after Ctrl-C.
+fn name(
+    plan: &InputPlan,
+    topic: &TopicSide<'_>,
+    suspicion: &Suspicion,
+    interrupt: &Interrupt,
+) -> Outcome<Option<Vec<Difference>>> {
+    let mut suspects = Suspects::default();
+    let mut fingerprints = Fingerprints::default();
+    let mut suspect = |row: &Row<'_>| {
+        let fingerprint = fingerprints.of(row);
+        suspicion.has(fingerprint).then(|| (fingerprint, key_of(&mut fingerprints, row)))
+    };
+    let of_files = read_files(plan, interrupt, |row, place| {
+        if let Some((row, key)) = suspect(row) {
+            suspects.in_files(row, key, place);
+        }
+    })?;
+    let of_topic = topic.read(interrupt, |row, place| {
+        if let Some((row, key)) = suspect(row) {
+            suspects.in_topic(row, key, place);
+        }
+    })?;
+    Ok(of_files.and(of_topic).map(|_| suspects.differences()))
+}
+
+fn key_of(fingerprints: &mut Fingerprints, row: &Row<'_>) -> u128 {
+    let Fingerprint(key) = fingerprints.of(&Row { value: None, timestamp_ms: None, ..*row });
+    key
+}
+
+/// Does one thing on a thread of its own and another on this one; fails as the first of them.
+fn side_by_side<A: Send, B>(
+    there: impl FnOnce() -> Outcome<A> + Send,
+    here: impl FnOnce() -> Outcome<B>,
+) -> Outcome<(A, B)> {
+    std::thread::scope(|scope| {
+        let there = scope.spawn(there);
+        let here = here();
+        match there.join() {
+            Ok(there) => Ok((there?, here?)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}

@@ -1,0 +1,160 @@
+//! The two sides of an audit, each read from front to back as rows.
+
+use std::time::Duration;
+
+use streamledger::{
+    Consumer, ConsumerConfig, Offset, PartitionIndex, Position, Properties, TopicPartition,
+    murmur2_partition,
+};
+
+use super::difference::{FilePlace, TopicPlace};
+use super::tally::Row;
+use crate::access::Access;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::input::{InputPlan, ReadFault, file};
+use crate::interrupt::Interrupt;
+use crate::producing::config_failure;
+use crate::topic_access;
+
+/// How long one look for records may take.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Rows between two looks for Ctrl-C.
+const CHECK_ROWS: u64 = 1024;
+
+/// What `visit` is called with for each row, and what reading a side ends with: how many rows were
+/// bad, or nothing after Ctrl-C.
+pub(super) type Read = Outcome<Option<u64>>;
+
+/// The rows of all files, in order; the bad ones are counted.
+pub(super) fn read_files(
+    plan: &InputPlan,
+    interrupt: &Interrupt,
+    mut visit: impl FnMut(&Row<'_>, FilePlace),
+) -> Read {
+    let mut rejected = 0;
+    for (index, planned) in plan.files.iter().enumerate() {
+        let mut source = plan.open(planned)?;
+        let mut until_check = CHECK_ROWS;
+        loop {
+            match source.next_record() {
+                Ok(Some(record)) => {
+                    let rendered = record.rendered;
+                    let row = Row {
+                        key: rendered.key,
+                        value: Some(rendered.value),
+                        timestamp_ms: rendered.timestamp_ms,
+                    };
+                    visit(&row, FilePlace { file: index, line: record.line });
+                }
+                Ok(None) => break,
+                Err(fault) => match *fault {
+                    ReadFault::Row { .. } => rejected += 1,
+                    io => return Err(file::failed_at(&planned.path, io).into()),
+                },
+            }
+            until_check -= 1;
+            if until_check == 0 {
+                until_check = CHECK_ROWS;
+                if interrupt.is_raised() {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+    Ok(Some(rejected))
+}
+
+/// A topic as it is when the audit begins: what comes later is not part of it.
+#[derive(Debug)]
+pub(super) struct TopicSide<'a> {
+    topic: &'a str,
+    properties: Properties,
+    partitions: Vec<TopicPartition>,
+    ends: Vec<Offset>,
+    /// Whether a record's time is part of what is compared.
+    has_timestamps: bool,
+}
+
+impl<'a> TopicSide<'a> {
+    /// Looks where each partition ends, for a reader of committed records.
+    pub(super) fn look(
+        access: &Access,
+        given: &Properties,
+        topic: &'a str,
+        has_timestamps: bool,
+    ) -> Outcome<TopicSide<'a>> {
+        let partitions = topic_access::partitions(access, given, topic)?;
+        let properties = Properties::new()
+            .with("fetch.max.bytes", "16777216")
+            .and(given.clone())
+            .with("isolation.level", "read_committed")
+            .with("auto.offset.reset", "earliest")
+            .with("bootstrap.servers", &access.bootstrap_servers);
+        let mut side =
+            TopicSide { topic, properties, partitions, ends: Vec::new(), has_timestamps };
+        let ends = side.consumer()?.end_offsets(&side.partitions);
+        side.ends = ends.map_err(|error| side.failed(&error))?;
+        Ok(side)
+    }
+
+    /// How many partitions it has.
+    pub(super) fn partition_count(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Its records, of each partition in order.
+    pub(super) fn read(
+        &self,
+        interrupt: &Interrupt,
+        mut visit: impl FnMut(&Row<'_>, TopicPlace),
+    ) -> Read {
+        let consumer = self.consumer()?;
+        let start: Vec<_> =
+            self.partitions.iter().map(|of| (of.clone(), Position::Beginning)).collect();
+        consumer.assign(&start);
+        while !self.is_read(&consumer) {
+            if interrupt.is_raised() {
+                return Ok(None);
+            }
+            let polled = consumer.poll_with(POLL, |record| {
+                let partition = record.topic_partition.partition;
+                let end = usize::try_from(partition.0).ok().and_then(|at| self.ends.get(at));
+                if end.is_none_or(|end| record.offset >= *end) {
+                    return;
+                }
+                let row = Row {
+                    key: record.key,
+                    value: record.value,
+                    timestamp_ms: self.has_timestamps.then_some(record.timestamp.0),
+                };
+                visit(&row, TopicPlace { partition: partition.0, offset: record.offset.0 });
+            });
+            polled.map_err(|error| self.failed(&error))?;
+        }
+        Ok(Some(0))
+    }
+
+    fn consumer(&self) -> Outcome<Consumer> {
+        let config = ConsumerConfig::from_properties(&self.properties)
+            .map_err(|error| config_failure(&error))?;
+        Ok(Consumer::new(config).map_err(|error| self.failed(&error))?)
+    }
+
+    fn is_read(&self, consumer: &Consumer) -> bool {
+        let mut pairs = self.partitions.iter().zip(&self.ends);
+        pairs.all(|(of, end)| consumer.position(of).is_some_and(|at| at >= *end))
+    }
+
+    fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        Failure::new(Exit::Failed, format!("can't read {}", self.topic)).because(error)
+    }
+}
+
+/// Where Java's rule puts a key; nowhere without one.
+pub(super) fn partition_of(key: Option<&[u8]>, partition_count: usize) -> Option<usize> {
+    let count = i32::try_from(partition_count).ok()?;
+    let PartitionIndex(index) = murmur2_partition(key?, count)?;
+    usize::try_from(index).ok()
+}
