@@ -1,4 +1,4 @@
-//! The table of settings about who may connect, how, and what they may do there: Kafka's names.
+//! The table of settings about who may connect, and how: Kafka's names.
 //!
 //! Those for which [`is_listener_config`] holds are also known as `listener.name.NAME.setting`, for
 //! the listener of that name alone; a login module goes to its mechanism as
@@ -12,9 +12,6 @@ macro_rules! security_config {
     };
 }
 
-/// Kafka's name for the authorizer whose rules are followed here.
-pub const STANDARD_AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
-
 /// The mechanisms of SASL that are spoken here.
 pub const SASL_MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
@@ -23,21 +20,6 @@ const JAAS: &str = "sasl.jaas.config";
 
 /// Every setting about security, in order of name.
 pub const SECURITY_CONFIGS: &[ConfigSpec] = &[
-    security_config!(
-        "allow.everyone.if.no.acl.found",
-        ConfigKind::Boolean,
-        Some("false"),
-        "Whether everyone may do everything with what no ACL is about.",
-        "Kafka's: what nobody has granted is not granted."
-    ),
-    security_config!(
-        "authorizer.class.name",
-        ConfigKind::Choice(&["", STANDARD_AUTHORIZER]),
-        Some(""),
-        "Kafka's name of its authorizer turns on ACLs; empty leaves them off: everyone who gets in \
-         may do everything.",
-        "Kafka's; on one's own machine there is nobody to keep out."
-    ),
     security_config!(
         "connection.failed.authentication.delay.ms",
         ConfigKind::Int { min: 0, max: 60_000 },
@@ -165,13 +147,6 @@ pub const SECURITY_CONFIGS: &[ConfigSpec] = &[
         Some("10000"),
         "TLS must be agreed on, and then the login be done, each in this long, in ms.",
         "Both take milliseconds; who needs longer holds a place for nothing."
-    ),
-    security_config!(
-        "super.users",
-        ConfigKind::Text,
-        Some(""),
-        "Users who may do everything, whatever the ACLs say: User:NAME, separated by semicolons.",
-        "Kafka's; without one nobody can make the first ACL."
     ),
 ];
 
