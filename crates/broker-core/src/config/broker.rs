@@ -317,6 +317,20 @@ const GENERAL: &[ConfigSpec] = &[
         "Kafka's week."
     ),
     row!(
+        "log.roll.jitter.hours",
+        ConfigKind::int_from(0),
+        Some("0"),
+        "The default of segment.jitter.ms, in hours.",
+        "Kafka's: none."
+    ),
+    row!(
+        "log.roll.jitter.ms",
+        ConfigKind::long_from(0),
+        None,
+        "The default of segment.jitter.ms; goes before the hours.",
+        "Unset in Kafka."
+    ),
+    row!(
         "log.roll.ms",
         ConfigKind::long_from(1),
         None,

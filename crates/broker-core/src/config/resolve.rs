@@ -213,6 +213,7 @@ pub fn resolve_log_config(
     LogConfig {
         segment_bytes: u32_of("segment.bytes"),
         segment_ms: unsigned("segment.ms"),
+        segment_jitter_ms: unsigned("segment.jitter.ms"),
         segment_index_bytes: u32_of("segment.index.bytes"),
         index_interval_bytes: u32_of("index.interval.bytes"),
         retention_ms: limit("retention.ms"),

@@ -328,9 +328,9 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "segment.jitter.ms",
         ConfigKind::long_from(0),
         "0",
-        Support::Kept("segments roll when they are due"),
+        Support::Honoured,
         ["log.roll.jitter.ms", "log.roll.jitter.hours" * 3_600_000],
-        "A random delay of the roll by time, in ms.",
+        "A segment is closed by age up to this much earlier, in ms, each by another part of it.",
         "None."
     ),
     topic_config!(

@@ -1,7 +1,7 @@
 //! The settings of one partition's log, with Kafka's topic-level defaults.
 
-use streamledger_protocol::TimestampType;
 use streamledger_protocol::compression::Compression;
+use streamledger_protocol::{Offset, TimestampType};
 
 use crate::planted_bugs::Planted;
 
@@ -50,6 +50,10 @@ pub struct LogConfig {
     pub segment_bytes: u32,
     /// `segment.ms`: a segment is closed when its records span more time than this.
     pub segment_ms: u64,
+    /// `segment.jitter.ms`: a segment is closed up to this much earlier, each by another part.
+    pub segment_jitter_ms: u64,
+    /// Which parts those are: another number for each log.
+    pub jitter_seed: u64,
     /// `segment.index.bytes`: a segment whose index would grow past this is closed.
     pub segment_index_bytes: u32,
     /// `index.interval.bytes`: log bytes from one index entry to the next, at least.
@@ -104,6 +108,20 @@ impl LogConfig {
             None => self.segment_ms,
         }
     }
+
+    /// How much earlier the segment that begins at `base_offset` is closed, so that the logs of
+    /// many partitions don't all begin segments at once. No chance is in it: a restart finds the
+    /// same.
+    #[must_use]
+    pub fn roll_jitter_ms(&self, base_offset: Offset) -> u64 {
+        let limit = self.segment_jitter_ms.min(self.segment_ms);
+        // One step of SplitMix64: neighbours get numbers that have nothing to do with each other.
+        let mut mixed = self.jitter_seed ^ base_offset.0.cast_unsigned();
+        mixed = mixed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)).checked_rem(limit).unwrap_or(0)
+    }
 }
 
 impl Default for LogConfig {
@@ -111,6 +129,8 @@ impl Default for LogConfig {
         Self {
             segment_bytes: 1 << 30,
             segment_ms: 7 * 24 * HOUR_MS,
+            segment_jitter_ms: 0,
+            jitter_seed: 0,
             segment_index_bytes: 10 << 20,
             index_interval_bytes: 4096,
             retention_ms: Some(7 * 24 * HOUR_MS),

@@ -295,9 +295,11 @@ impl PartitionLog {
             TimestampMs::NONE => now.0.saturating_sub(self.active.created.0),
             first => newest.0.saturating_sub(first.0),
         };
+        let jitter_ms = self.config.roll_jitter_ms(self.active.base_offset());
+        let age_ms_max = self.config.segment_ms_max().saturating_sub(jitter_ms);
         if u64::from(self.active.bytes) + bytes > u64::from(self.config.segment_bytes) {
             Some(RollReason::Full)
-        } else if u64::try_from(age_ms).is_ok_and(|age_ms| age_ms > self.config.segment_ms_max()) {
+        } else if u64::try_from(age_ms).is_ok_and(|age_ms| age_ms > age_ms_max) {
             Some(RollReason::Old)
         } else if self.active.index_is_full(self.config.segment_index_bytes) {
             Some(RollReason::IndexFull)

@@ -224,3 +224,24 @@ fn failure_9_a_producer_whose_events_are_old_is_not_forgotten_early() {
     let refusal = disk.append(idempotent(7, 10)).unwrap_err();
     assert_eq!(refusal.error_code(), ErrorCode::UnknownProducerId);
 }
+
+#[test]
+fn segments_are_closed_by_age_earlier_each_by_a_part_of_the_jitter_of_its_own() {
+    let config = |jitter_seed| LogConfig {
+        segment_ms: 1000,
+        segment_jitter_ms: 400,
+        jitter_seed,
+        ..small()
+    };
+    let jitters: Vec<u64> = (0..200).map(|seed| config(seed).roll_jitter_ms(Offset(0))).collect();
+    assert!(jitters.iter().all(|jitter| *jitter < 400));
+    assert!(jitters.iter().max() > Some(&350) && jitters.iter().min() < Some(&50));
+    assert_eq!(LogConfig::default().roll_jitter_ms(Offset(0)), 0);
+    let jitter = i64::try_from(config(7).roll_jitter_ms(Offset(0))).unwrap();
+    for (later, rolls) in [(1000 - jitter, false), (1001 - jitter, true)] {
+        let mut disk = DiskLog::new(config(7));
+        disk.append(BatchSpec { timestamp: 1000, ..PLAIN }).unwrap();
+        disk.append(BatchSpec { timestamp: 1000 + later, ..PLAIN }).unwrap();
+        assert_eq!(disk.files.len() == 2, rolls, "{later} ms later");
+    }
+}

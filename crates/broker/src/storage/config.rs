@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use streamledger_broker_core::log::{HighWatermarkRule, LogConfig, OnDamage};
+use streamledger_protocol::TopicPartition;
 
 use super::faults::DiskFaults;
 
@@ -29,6 +30,22 @@ impl FlushPolicy {
         match self {
             Self::Commit => HighWatermarkRule::Flushed,
             Self::Interval(_) | Self::Os => HighWatermarkRule::Written,
+        }
+    }
+}
+
+impl FlushPolicy {
+    /// The settings of a partition's log under this policy, with a jitter of its own.
+    pub(super) fn log_config(
+        self,
+        config: &LogConfig,
+        topic_partition: &TopicPartition,
+    ) -> LogConfig {
+        let name = topic_partition.to_string();
+        LogConfig {
+            watermark: self.watermark(),
+            jitter_seed: u64::from(crc32c::crc32c(name.as_bytes())),
+            ..config.clone()
         }
     }
 }

@@ -536,7 +536,7 @@ impl Partition {
 
     /// Takes other settings. Only the rule of the high watermark stays as the store has it.
     pub fn reconfigure(&self, config: &LogConfig) {
-        let config = LogConfig { watermark: self.shared.flush.watermark(), ..config.clone() };
+        let config = self.shared.flush.log_config(config, &self.topic_partition);
         *self.config.write() = Arc::new(config.clone());
         if let LogState::Open(open) = &mut *self.state.lock() {
             open.log.reconfigure(config);

@@ -166,7 +166,7 @@ impl LogStore {
         if partitions.contains_key(topic_partition) || path.exists() {
             return Err(StorageError::PartitionExists(topic_partition.clone()));
         }
-        let config = LogConfig { watermark: shared.flush.watermark(), ..config.clone() };
+        let config = shared.flush.log_config(config, topic_partition);
         let directory = PartitionDirectory { path: path.clone(), disk: shared.disk.clone() };
         let made = directory.create(topic_id).and_then(|()| directory.create_segment(Offset::ZERO));
         let active = match made {

@@ -191,10 +191,12 @@ fn failure_47_readers_and_producers_go_on_beside_compaction_and_retention() {
             compact(&partition);
         }
     });
+    // Under this policy a closed segment is flushed in its time, and compacted after that.
+    partition.flush();
     compact(&partition);
     let (found, count) = view(&partition);
     assert!(found[&(899 % 50)] == 899 && count < 300, "{count}");
-    assert!(partition.shared.counts.segments_replaced.load(Ordering::Relaxed) > 20);
+    assert!(partition.shared.counts.segments_replaced.load(Ordering::Relaxed) > 10);
 }
 
 #[test]
