@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    audit, bench, completions, consume, generate, ingest, jobs, log, produce, serve, topics,
-    transactions,
+    audit, bench, completions, consume, generate, groups, ingest, jobs, log, produce, serve,
+    topics, transactions,
 };
 use crate::input::{FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
 use crate::schema::TypeOverride;
@@ -55,6 +55,8 @@ pub enum Command {
     Log(log::LogArguments),
     /// See how far the jobs of `ingest` came, or forget it
     Jobs(jobs::JobsArguments),
+    /// List and describe consumer groups, move their offsets, delete them
+    Groups(groups::GroupsArguments),
     /// Write made-up data, the same for the same seed
     Generate(generate::GenerateArguments),
     /// Measure throughput and latency

@@ -354,3 +354,20 @@ fn a_bench_counts_every_record_and_cycles_its_file() {
     let counted = sandbox.succeed(&["consume", "t", "--fields", "value"]);
     assert_eq!(counted.lines().filter(|line| *line == "three").count(), 666);
 }
+
+#[test]
+fn a_group_goes_on_where_it_was_and_elsewhere_when_told() {
+    let sandbox = Sandbox::new();
+    sandbox.succeed(&["topics", "create", "t", "--partitions", "2"]);
+    assert!(sandbox.run_with_input(&["produce", "t"], b"a\nb\nc\n").status.success());
+    let read = || sandbox.succeed(&["consume", "t", "--group", "g", "--fields", "value"]);
+    let mut first: Vec<String> = read().lines().map(str::to_owned).collect();
+    first.sort();
+    assert_eq!(first, ["a", "b", "c"]);
+    assert_eq!(read(), "");
+    let moved = sandbox.succeed(&["groups", "reset-offsets", "g", "--to-earliest"]);
+    assert!(moved.contains("before"), "{moved}");
+    assert_eq!(read().lines().count(), 3);
+    let wrong = sandbox.run(&["consume", "t", "--group", "g", "--from-beginning"]);
+    assert!(!wrong.status.success());
+}

@@ -116,6 +116,8 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-group-idle", our_groups::puts_out_who_does_not_poll),
     our_client("ours-group-pattern", our_groups::finds_topics_by_patterns),
     our_client("ours-group-restart", our_groups::survives_the_coordinator),
+    our_client("ours-group-admin", our_groups::administers),
+    our_client("ours-group-keys", our_groups::works_in_parallel),
     our_client("ours-java-range", our_groups::beside_java_by_range),
     our_client("ours-java-sticky", our_groups::beside_java_by_sticky),
     our_client("ours-java-coop", our_groups::beside_java_by_cooperative_sticky),

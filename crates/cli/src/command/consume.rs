@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use streamledger::{
-    Consumer, ConsumerConfig, ConsumerRecord, Offset, PartitionIndex, Position, Properties,
-    TimestampMs, TimestampType, TopicName, TopicPartition,
+    CommittedOffset, Consumer, ConsumerConfig, ConsumerError, ConsumerRecord, Offset,
+    PartitionIndex, Position, Properties, TimestampMs, TimestampType, TopicName, TopicPartition,
 };
 
 use crate::access::{Access, MissingDirectory};
@@ -26,6 +26,9 @@ use crate::topic_access;
 
 /// How long one poll waits for records; Ctrl-C is looked for in between.
 const POLL: Duration = Duration::from_millis(100);
+
+/// How long the end may take: a commit, and leaving the group.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// How long a partition's leader may take to say where the partition ends, in milliseconds, unless
 /// `-X default.api.timeout.ms` says otherwise.
@@ -54,6 +57,12 @@ pub struct ConsumeArguments {
     /// Read only this partition
     #[arg(long, short = 'p', value_name = "P")]
     partition: Option<i32>,
+
+    /// Read as a member of this group: from where it is, and with its other members sharing the
+    /// partitions; what was printed is committed. -X group.protocol=consumer speaks the next
+    /// generation of the protocol
+    #[arg(long, short = 'g', value_name = "GROUP", conflicts_with_all = ["start", "partition"])]
+    group: Option<String>,
 
     /// Stop after so many records
     #[arg(long, short = 'n', value_name = "N")]
@@ -118,6 +127,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "One partition from an offset, for a program",
         "streamledger consume ecommerce.events --partition 2 --offset 1000 --format json | jq .key",
     ),
+    (
+        "Where the last reader of the group stopped, and on",
+        "streamledger consume ecommerce.events --group invoices --follow",
+    ),
 ];
 
 /// Prints the records.
@@ -141,6 +154,10 @@ fn run_on(
     let partitions = partitions(arguments, access, &properties)?;
     let consumer = Consumer::new(config).map_err(|error| failed(arguments, &error))?;
     let ends = consumer.end_offsets(&partitions).map_err(|error| failed(arguments, &error))?;
+    if arguments.group.is_some() {
+        let ends = partitions.into_iter().zip(ends).collect();
+        return run_in_group(arguments, &consumer, &ends, interrupt);
+    }
     let start = match (arguments.offset, since_ms) {
         (Some(offset), _) => Start::Offset(offset),
         (None, Some(ms)) => Start::Time(ms),
@@ -155,12 +172,7 @@ fn run_on(
     consumer.assign(&assignment);
     let ends_by_partition: BTreeMap<PartitionIndex, Offset> =
         partitions.iter().map(|tp| tp.partition).zip(ends.iter().copied()).collect();
-    let mut printer = Printer {
-        arguments,
-        out: BufWriter::with_capacity(64 << 10, io::stdout()),
-        bytes: if io::stdout().is_terminal() { Bytes::Escaped } else { Bytes::Raw },
-        left: arguments.max_messages.unwrap_or(u64::MAX),
-    };
+    let mut printer = Printer::new(arguments);
     while printer.left > 0 {
         if interrupt.is_raised() {
             let _ = printer.out.flush();
@@ -188,6 +200,58 @@ fn run_on(
         }
     }
     written(printer.out.flush())
+}
+
+/// Prints as a member of a group, and commits what was printed. Without --follow it ends where the
+/// partitions it has ended at the beginning.
+fn run_in_group(
+    arguments: &ConsumeArguments,
+    consumer: &Consumer,
+    ends: &BTreeMap<TopicPartition, Offset>,
+    interrupt: &Interrupt,
+) -> Outcome<Exit> {
+    consumer.subscribe([&arguments.topic]).map_err(|error| failed(arguments, &error))?;
+    let mut printer = Printer::new(arguments);
+    let mut exit = Exit::Done;
+    while printer.left > 0 {
+        if interrupt.is_raised() {
+            exit = Exit::Interrupted;
+            break;
+        }
+        let own = consumer.assignment();
+        let is_read = |at: &TopicPartition| {
+            let end = ends.get(at).copied().unwrap_or_default();
+            consumer.position(at).is_some_and(|position| position >= end)
+        };
+        if !arguments.follow && !own.is_empty() && own.iter().all(is_read) {
+            break;
+        }
+        let records = consumer.poll(POLL).map_err(|error| failed(arguments, &error))?;
+        let mut offsets: BTreeMap<TopicPartition, CommittedOffset> = BTreeMap::new();
+        for record in &records {
+            if printer.left == 0 {
+                break;
+            }
+            if let Err(error) = printer.print(record) {
+                return written(Err(error));
+            }
+            offsets.insert(record.topic_partition.clone(), record.next_offset());
+        }
+        if let Err(error) = printer.out.flush() {
+            return written(Err(error));
+        }
+        if !offsets.is_empty() {
+            let offsets: Vec<_> = offsets.into_iter().collect();
+            match consumer.commit_offsets(&offsets) {
+                // Whoever has the partitions now prints these again.
+                Ok(())
+                | Err(ConsumerError::NotAMember { .. } | ConsumerError::Rebalancing { .. }) => {}
+                Err(error) => return Err(failed(arguments, &error).into()),
+            }
+        }
+    }
+    consumer.close(CLOSE).map_err(|error| failed(arguments, &error))?;
+    Ok(exit)
 }
 
 /// Where reading starts in each partition.
@@ -221,7 +285,16 @@ struct Printer<'a> {
     left: u64,
 }
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
+    fn new(arguments: &'a ConsumeArguments) -> Self {
+        Self {
+            arguments,
+            out: BufWriter::with_capacity(64 << 10, io::stdout()),
+            bytes: if io::stdout().is_terminal() { Bytes::Escaped } else { Bytes::Raw },
+            left: arguments.max_messages.unwrap_or(u64::MAX),
+        }
+    }
+
     fn print(&mut self, record: &ConsumerRecord) -> io::Result<()> {
         let headers: Vec<(&str, Option<&[u8]>)> =
             record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
@@ -267,13 +340,18 @@ fn consumer_config(
     // And rows of an `ingest` that died are no rows.
     let mut properties = Properties::new()
         .with("auto.offset.reset", "earliest")
-        .with("isolation.level", "read_committed");
+        .with("isolation.level", "read_committed")
+        // What is committed is what was printed, and only in a group.
+        .with("enable.auto.commit", "false");
     if !arguments.follow {
         // A person waits for the first record; who follows waits for brokers that come back.
         properties = properties.with("default.api.timeout.ms", PATIENT_MS);
     }
     let given = given(arguments.consumer_config.as_deref(), &arguments.settings)?;
-    let properties = properties.and(given).with("bootstrap.servers", servers);
+    let mut properties = properties.and(given).with("bootstrap.servers", servers);
+    if let Some(group) = &arguments.group {
+        properties = properties.with("group.id", group);
+    }
     let config =
         ConsumerConfig::from_properties(&properties).map_err(|error| config_failure(&error))?;
     Ok((config, properties))

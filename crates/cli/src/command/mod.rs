@@ -5,6 +5,7 @@ pub mod bench;
 pub mod completions;
 pub mod consume;
 pub mod generate;
+pub mod groups;
 pub mod ingest;
 pub mod jobs;
 pub mod log;
@@ -32,6 +33,7 @@ pub fn run(command: Command) -> Outcome<Exit> {
         Command::Transactions(arguments) => transactions::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Jobs(arguments) => jobs::run(&arguments),
+        Command::Groups(arguments) => groups::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -18,6 +18,7 @@
 //! nothing below changes with that.
 
 mod answer;
+pub mod by_key;
 mod event;
 mod fetch_state;
 pub mod group;

@@ -105,6 +105,8 @@ impl AdminError {
                     | ErrorCode::LeaderNotAvailable
                     | ErrorCode::NetworkException
                     | ErrorCode::CoordinatorLoadInProgress
+                    | ErrorCode::CoordinatorNotAvailable
+                    | ErrorCode::NotCoordinator
             ),
             Self::Network(error) => {
                 error.is_retriable() && error.kind != NetworkErrorKind::UnknownBroker
@@ -134,6 +136,7 @@ impl AdminError {
                     ErrorCode::TopicAlreadyExists
                         | ErrorCode::UnknownTopicOrPartition
                         | ErrorCode::InvalidPartitions
+                        | ErrorCode::GroupIdNotFound
                 ) =>
             {
                 Self::Refused { code, message, may_be_ours: true }

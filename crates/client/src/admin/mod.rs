@@ -1,8 +1,9 @@
-//! The admin client: topics and settings of a cluster, blocking and async.
+//! The admin client: topics, groups and settings of a cluster, blocking and async.
 
 mod cluster;
 mod configs;
 mod error;
+mod groups;
 mod results;
 mod retry;
 mod topics;
@@ -16,7 +17,8 @@ use std::future::Future;
 use std::rc::Rc;
 
 use streamledger_client_core::cluster::Topic;
-use streamledger_protocol::{TopicName, TopicPartition, TransactionalId};
+use streamledger_client_core::transaction::CommittedOffset;
+use streamledger_protocol::{GroupId, TopicName, TopicPartition, TransactionalId};
 
 use crate::config::{AdminConfig, ClientSettings};
 use crate::io_thread::IoThread;
@@ -30,8 +32,9 @@ pub use transactions::{
     ActiveProducer, HangingTransaction, TransactionDescription, TransactionListing,
 };
 pub use types::{
-    ClusterDescription, ConfigEntry, ConfigResource, ConfigSource, CreatedTopic, NewPartitions,
-    NewTopic, TopicListing,
+    ClusterDescription, ConfigEntry, ConfigResource, ConfigSource, CreatedTopic, GroupDescription,
+    GroupListing, GroupMemberDescription, GroupOffsets, GroupPartitions, NewPartitions, NewTopic,
+    TopicListing,
 };
 
 /// Manages the topics of a cluster. Cheap to clone, and to be used from any thread.
@@ -181,6 +184,54 @@ calls! {
     abort_transactions, abort_transactions_async(hanging: &[HangingTransaction])
         -> Results<(), TopicPartition>,
     Shell::abort_transactions;
+
+    /// All groups, by name, of every broker that coordinates some.
+    ///
+    /// # Errors
+    /// A broker could not be asked, or it refused.
+    list_groups, list_groups_async() -> Vec<GroupListing>,
+    Shell::list_groups;
+
+    /// The members of groups, with what each reads. A group that isn't there is an error
+    /// (`GROUP_ID_NOT_FOUND`).
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    describe_groups, describe_groups_async(groups: &[GroupId])
+        -> Results<GroupDescription, GroupId>,
+    Shell::describe_groups;
+
+    /// Deletes groups and their offsets; one with members is an error (`NON_EMPTY_GROUP`).
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    delete_groups, delete_groups_async(groups: &[GroupId]) -> Results<(), GroupId>,
+    Shell::delete_groups;
+
+    /// What groups have committed, by partition.
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    list_group_offsets, list_group_offsets_async(groups: &[GroupId])
+        -> Results<Vec<(TopicPartition, CommittedOffset)>, GroupId>,
+    Shell::list_group_offsets;
+
+    /// Stores offsets for groups without members; one that has some is an error
+    /// (`UNKNOWN_MEMBER_ID`).
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    alter_group_offsets, alter_group_offsets_async(changes: &[GroupOffsets])
+        -> Results<(), GroupId>,
+    Shell::alter_group_offsets;
+
+    /// Has groups forget their offsets of partitions.
+    ///
+    /// # Errors
+    /// No broker could be asked at all.
+    delete_group_offsets, delete_group_offsets_async(changes: &[GroupPartitions])
+        -> Results<(), GroupId>,
+    Shell::delete_group_offsets;
 }
 
 impl Admin {

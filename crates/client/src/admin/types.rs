@@ -1,7 +1,8 @@
 //! What the admin client is told and tells.
 
 use streamledger_client_core::cluster::Broker;
-use streamledger_protocol::{BrokerId, TopicId, TopicName};
+use streamledger_client_core::transaction::CommittedOffset;
+use streamledger_protocol::{BrokerId, GroupId, TopicId, TopicName, TopicPartition};
 
 /// A topic to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,4 +139,68 @@ impl ConfigSource {
             other => Self::Other(other),
         }
     }
+}
+
+/// A group in the list of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupListing {
+    /// Its name.
+    pub group_id: GroupId,
+    /// What its members are; `consumer`, or empty if there are only offsets.
+    pub protocol_type: String,
+    /// Its state, such as `Stable` or `Empty`; none if the broker is too old to say (before 2.6).
+    pub state: Option<String>,
+    /// `classic`, `consumer` (the next generation) ...; none if the broker is too old to say
+    /// (before 3.7).
+    pub group_type: Option<String>,
+}
+
+/// A group and its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// Its name.
+    pub group_id: GroupId,
+    /// `classic`, or `consumer` for the next generation (KIP-848).
+    pub group_type: String,
+    /// Its state, such as `Stable` or `Empty`.
+    pub state: String,
+    /// What shares the partitions out; empty where nobody does.
+    pub assignor: String,
+    /// The broker that coordinates it.
+    pub coordinator: BrokerId,
+    /// Its members.
+    pub members: Vec<GroupMemberDescription>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMemberDescription {
+    /// Its id.
+    pub member_id: String,
+    /// Its `group.instance.id`, if it is static.
+    pub instance_id: Option<String>,
+    /// What it calls itself (`client.id`).
+    pub client_id: String,
+    /// Where it connects from.
+    pub client_host: String,
+    /// What it reads.
+    pub partitions: Vec<TopicPartition>,
+}
+
+/// Offsets to be stored for a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupOffsets {
+    /// The group. It may not be there yet; it may have no members.
+    pub group_id: GroupId,
+    /// The offsets: each that of the next record to be read.
+    pub offsets: Vec<(TopicPartition, CommittedOffset)>,
+}
+
+/// Partitions whose offsets a group is to forget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupPartitions {
+    /// The group.
+    pub group_id: GroupId,
+    /// The partitions; no member may be subscribed to their topics.
+    pub partitions: Vec<TopicPartition>,
 }

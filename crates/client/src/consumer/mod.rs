@@ -11,6 +11,7 @@ mod fetcher;
 mod group;
 mod inbox;
 mod offsets;
+mod parallel;
 mod poll;
 mod rebalance;
 mod record;
@@ -37,6 +38,7 @@ use inbox::Inbox;
 use subscribe::GroupHandle;
 
 pub use error::ConsumerError;
+pub use parallel::{ParallelConsumer, ParallelError, StopHandle};
 pub use rebalance::RebalanceListener;
 pub use record::{ConsumerRecord, ConsumerRecords, RecordView};
 pub use streamledger_client_core::consumer::Position;

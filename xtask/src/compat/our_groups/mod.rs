@@ -1,5 +1,6 @@
 //! Our consumer as a member of groups: alone, among its own kind, and beside Java's.
 
+mod admin;
 mod assignors;
 mod member;
 
@@ -14,6 +15,7 @@ use super::lab::Trial;
 use super::our_client;
 use crate::failure::{Outcome, ensure};
 
+pub(crate) use self::admin::{administers, works_in_parallel};
 pub(crate) use self::assignors::assigns_as_java;
 
 const PARTITIONS: i32 = 6;

@@ -431,3 +431,80 @@ fn without_a_group_nothing_is_subscribed_or_committed_and_by_hand_offsets_can_be
         assert!(by_hand.subscribe_pattern("(").is_err());
     });
 }
+
+/// Records with keys 0 to 4 in turn, worked on by many: each key's in order, all of them
+/// committed, and no more held than was said.
+#[test]
+fn parallel_work_keeps_the_order_of_keys_and_commits_what_is_done() {
+    on_io_thread(async {
+        let logs = Logs::default();
+        (0..20).for_each(|batch| {
+            logs.append(0, batch * 10, 10).append(1, batch * 10, 10);
+        });
+        let (broker, coordinator) = coordinated(&logs).await;
+        let settings = [("enable.auto.commit", "false"), ("max.poll.records", "20")];
+        let (consumer, _) = member(&broker, &settings);
+        let parallel = ParallelConsumer::new(consumer, 8)
+            .records_max(16)
+            .commit_interval(Duration::from_millis(5));
+        let stop = parallel.stop_handle();
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let sees = Arc::clone(&done);
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let outcome = parallel.run(|record| {
+                if record.offset.0 % 3 == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                let mut done = sees.lock();
+                done.push((record.topic_partition.partition.0, record.offset.0));
+                if done.len() == 400 {
+                    stop.stop();
+                }
+                Ok::<(), std::convert::Infallible>(())
+            });
+            assert!(parallel.consumer().close(LONG).is_ok());
+            ended.send(outcome.is_ok()).unwrap();
+        });
+        assert!(has_ended.await.unwrap());
+        let mut all = done.lock().clone();
+        all.sort_unstable();
+        let expected = (0..2).flat_map(|of| (0..200).map(move |offset| (of, offset)));
+        assert_eq!(all, expected.collect::<Vec<_>>());
+        assert_eq!(coordinator.borrow().stored, [(0, 200), (1, 200)].into());
+        let mut last = BTreeMap::new();
+        for (partition, offset) in coordinator.borrow().commits.iter().flatten() {
+            assert!(last.insert(*partition, *offset) <= Some(*offset), "back to {offset}");
+        }
+    });
+}
+
+#[test]
+fn parallel_work_that_fails_is_not_committed_and_is_told_with_its_place() {
+    on_io_thread(async {
+        let (broker, coordinator) = coordinated(&five_in_each()).await;
+        let (consumer, _) = member(&broker, &[("enable.auto.commit", "false")]);
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let parallel = ParallelConsumer::new(consumer, 3);
+            let outcome = parallel.run(|record| {
+                let is_bad = record.topic_partition == tp(1) && record.offset == Offset(2);
+                if is_bad { Err("bad") } else { Ok(()) }
+            });
+            ended.send(outcome.unwrap_err().to_string()).unwrap();
+        });
+        assert_eq!(has_ended.await.unwrap(), "clicks-1, offset 2: bad");
+        let stored = coordinator.borrow().stored.get(&1).copied().unwrap_or(0);
+        assert!(stored <= 2, "{stored}");
+    });
+}
+
+#[test]
+fn parallel_work_refuses_automatic_commits() {
+    on_io_thread(async {
+        let (broker, _) = coordinated(&Logs::default()).await;
+        let (consumer, _) = member(&broker, &[]);
+        let outcome = ParallelConsumer::new(consumer, 1).run(|_| Ok::<(), &str>(()));
+        assert!(matches!(outcome, Err(ParallelError::CommitsAutomatically)));
+    });
+}
