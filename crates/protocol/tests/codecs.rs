@@ -62,7 +62,8 @@ fn every_size_around_a_block_comes_back_at_every_level() {
             chosen.extend([Some(*levels(codec).start()), Some(1), Some(*levels(codec).end())]);
         }
         for level in chosen {
-            for bytes in [0, 1, 13, 32_767, 32_768, 32_769, 65_534, 65_535, 65_536, 65_537] {
+            let around_blocks = [32_767, 32_768, 32_769, 65_534, 65_535, 65_536, 65_537];
+            for bytes in [0, 1, 13].into_iter().chain(around_blocks).chain([131_072, 131_073]) {
                 for input in [text(bytes), noise(bytes), vec![0; bytes]] {
                     let mut output = vec![0xaa; 3];
                     scratch.compress(&input, Compression { codec, level }, &mut output).unwrap();
@@ -78,7 +79,7 @@ fn every_size_around_a_block_comes_back_at_every_level() {
             }
         }
     }
-    assert_eq!(compared, 30 * (4 + 1 + 4 + 4));
+    assert_eq!(compared, 36 * (4 + 1 + 4 + 4));
 }
 
 #[rstest]

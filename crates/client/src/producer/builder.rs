@@ -197,8 +197,7 @@ fn sender_config(config: &ProducerConfig, compression: Compression) -> SenderCon
         acks: config.acks,
         idempotent: config.enable_idempotence,
         compression,
-        // One for each thread at work, one for it to go on with, one compressed here.
-        compressions_max: 2 * codec_threads::thread_count() + 1,
+        compressions_max: codec_threads::batches_max(),
         in_flight_max: config.max_in_flight_requests_per_connection,
         request_bytes_max: config.max_request_size,
         retries_max: client.retries,

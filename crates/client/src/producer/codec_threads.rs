@@ -42,6 +42,15 @@ pub(super) fn thread_count() -> usize {
     }
 }
 
+/// Batches that may be handed over and not taken back, for each thread. With few the threads run
+/// out of work whenever the I/O thread waits for its turn on a core that they keep busy.
+const BATCHES_PER_THREAD: usize = 8;
+
+/// How many batches may be at the codecs at once, a producer's own thread included.
+pub(super) fn batches_max() -> usize {
+    (BATCHES_PER_THREAD * thread_count()).max(1)
+}
+
 /// The threads of one producer, and what they have to do.
 pub(super) struct CodecThreads {
     queue: Arc<Queue>,

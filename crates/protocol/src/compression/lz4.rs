@@ -20,8 +20,12 @@ const FLAGS: u8 = 0b0110_0000;
 /// Blocks of at most 64 KiB.
 const BLOCK_DESCRIPTOR: u8 = 0b0100_0000;
 const BLOCK_BYTES: usize = 64 * 1024;
-/// Inputs below this fit the table of 16-bit positions, which is cleared in half the time.
+/// Inputs below this fit the table of 16-bit positions, which is cleared in half the time. It finds
+/// matches by four bytes, the large one by five.
 const SMALL_BLOCK_BYTES: usize = u16::MAX as usize;
+/// A block that shrinks to less than 2/5 has long matches: they are found by five bytes as well, in
+/// an eighth less time.
+const LONG_MATCHES_RATIO: (usize, usize) = (5, 2);
 /// The bit of a block's length that says "stored as it is".
 const STORED: u32 = 1 << 31;
 /// How far back a linked block may reach.
@@ -34,6 +38,8 @@ const RATIO_MAX: usize = 255;
 pub(super) struct Encoder {
     small: Option<CompressTable>,
     large: Option<CompressTable>,
+    /// Whether the matches of the last block were long; the next one is mostly like it.
+    has_long_matches: bool,
 }
 
 impl Encoder {
@@ -51,7 +57,7 @@ impl Encoder {
             let length_at = output.len();
             let start = length_at + 4;
             output.resize(start + get_maximum_output_size(block.len()), 0);
-            let table = if block.len() < SMALL_BLOCK_BYTES {
+            let table = if block.len() < SMALL_BLOCK_BYTES && !self.has_long_matches {
                 self.small.get_or_insert_with(CompressTable::small)
             } else {
                 self.large.get_or_insert_with(CompressTable::large)
@@ -63,6 +69,8 @@ impl Encoder {
                         reason: "the block outgrew its bound",
                     }
                 })?;
+            let (from, to) = LONG_MATCHES_RATIO;
+            self.has_long_matches = from * written < to * block.len();
             let mut length = u32::try_from(written).unwrap_or(u32::MAX);
             if written < block.len() {
                 output.truncate(start + written);
