@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use streamledger_client_core::transaction::{
-    CommittedOffset, ConsumerGroupMetadata, TransactionError,
+    CommittedOffset, ConsumerGroupMetadata, TransactionError, TransactionOperation,
 };
 use streamledger_protocol::{GroupId, IsolationLevel, TopicPartition};
 
@@ -13,14 +13,14 @@ use crate::consumer::{Consumer, ConsumerError, ConsumerRecords, Position};
 use crate::producer::{
     DeliveryFuture, ProduceError, Producer, ProducerRecord, StartError, Transaction,
 };
+use crate::wait::wait;
 
 /// Reads partitions, hands what came to a function, and commits the records that it makes together
 /// with the offsets of those it was given: each is processed exactly once, whatever fails when.
 ///
 /// The offsets are a group's, so that others see them; but it is no member of the group, and nobody
 /// shares the partitions out. Two processors of one partition must have one `transactional.id`:
-/// then the newer fences the older. Its calls block; in an async program they belong on a thread of
-/// their own.
+/// then the newer fences the older.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -63,9 +63,9 @@ pub struct ConsumeProcessProduce {
 enum Start {
     /// Take the transactional id, then go to the committed offsets.
     Initialize,
-    /// Hear how the last transaction ended, then go to the committed offsets.
+    /// Hear how the last commit ended, then go to the committed offsets.
     Resume,
-    /// Go to the committed offsets.
+    /// Abort what is open, if anything is, then go to the committed offsets.
     Rewind,
     GoOn,
 }
@@ -117,6 +117,17 @@ impl Output<'_> {
     pub fn send(&self, record: ProducerRecord<'_>) -> Result<DeliveryFuture, ProduceError> {
         self.0.send(record)
     }
+
+    /// As [`send`](Self::send), but waits for room in the buffer without blocking the thread.
+    ///
+    /// # Errors
+    /// As [`Producer::send_async`].
+    pub async fn send_async(
+        &self,
+        record: ProducerRecord<'_>,
+    ) -> Result<DeliveryFuture, ProduceError> {
+        self.0.send_async(record).await
+    }
 }
 
 impl ConsumeProcessProduce {
@@ -142,7 +153,7 @@ impl ConsumeProcessProduce {
         })
     }
 
-    /// Waits up to `timeout` for records, and processes those that came in one transaction.
+    /// Waits up to `timeout` for records, and processes those that came in one transaction. Blocks.
     ///
     /// Begins at what the group has committed, or where `auto.offset.reset` says.
     ///
@@ -153,34 +164,53 @@ impl ConsumeProcessProduce {
         timeout: Duration,
         process: impl FnOnce(&ConsumerRecords, &Output<'_>) -> Result<(), E>,
     ) -> Result<Processed, ProcessError<E>> {
-        self.make_ready()?;
-        let records = self.consumer.poll(timeout)?;
+        self.producer.check_may_wait(TransactionOperation::Begin)?;
+        wait(self.run_once_async(timeout, async |records, output| process(records, output)))
+    }
+
+    /// As [`run_once`](Self::run_once), async: on any executor. Dropping the future loses no record
+    /// and commits none twice: the next run first hears how what was begun has ended.
+    ///
+    /// # Errors
+    /// As the blocking call.
+    pub async fn run_once_async<E>(
+        &mut self,
+        timeout: Duration,
+        process: impl AsyncFnOnce(&ConsumerRecords, &Output<'_>) -> Result<(), E>,
+    ) -> Result<Processed, ProcessError<E>> {
+        self.make_ready().await?;
+        let records = self.consumer.poll_async(timeout).await?;
         if records.is_empty() {
             return Ok(Processed::Nothing);
         }
         // Whatever comes between here and the commit, these are to be read again.
         self.start = Start::Rewind;
-        let mut transaction = self.producer.begin_transaction()?;
-        if let Err(error) = process(&records, &Output(&transaction)) {
+        let mut transaction = self.producer.begin_transaction_async().await?;
+        if let Err(error) = process(&records, &Output(&transaction)).await {
             // What a record's own failure led to is mended by another run.
-            abort(transaction)?;
+            abort(transaction).await?;
             return Err(ProcessError::Function(error));
         }
-        let ended = transaction
-            .send_offsets(&next_offsets(&records), &self.group)
-            .and_then(|()| transaction.commit());
+        let offsets = next_offsets(&records);
+        let mut ended = transaction.send_offsets_async(&offsets, &self.group).await;
+        if ended.is_ok() {
+            // Until it is heard of, also if nobody waits for it any more.
+            self.start = Start::Resume;
+            ended = transaction.commit_async().await;
+        }
         match ended {
             Ok(()) => {
                 self.start = Start::GoOn;
                 Ok(Processed::Committed(records.len()))
             }
             Err(error) if error.must_abort() => {
-                abort(transaction)?;
+                self.start = Start::Rewind;
+                abort(transaction).await?;
                 Ok(Processed::Aborted(error))
             }
             Err(error) => {
-                if error.is_outcome_unknown() {
-                    self.start = Start::Resume;
+                if !error.is_outcome_unknown() {
+                    self.start = Start::Rewind;
                 }
                 Err(error.into())
             }
@@ -199,22 +229,25 @@ impl ConsumeProcessProduce {
         &self.producer
     }
 
-    fn make_ready<E>(&mut self) -> Result<(), ProcessError<E>> {
-        match self.start {
-            Start::GoOn => return Ok(()),
-            Start::Initialize => self.producer.init_transactions()?,
-            Start::Rewind => {}
-            Start::Resume => match self.producer.resume_transaction() {
-                None => {}
-                Some(mut transaction) => match transaction.commit() {
-                    Ok(()) => {}
-                    Err(error) if error.must_abort() => abort(transaction)?,
-                    Err(error) => return Err(error.into()),
-                },
+    async fn make_ready<E>(&mut self) -> Result<(), ProcessError<E>> {
+        let left = self.producer.resume_transaction();
+        match (self.start, left) {
+            (Start::GoOn, _) => return Ok(()),
+            (Start::Initialize, _) => self.producer.init_transactions_async().await?,
+            (Start::Rewind | Start::Resume, None) => {}
+            (Start::Rewind, Some(transaction)) => transaction.abort_async().await?,
+            (Start::Resume, Some(mut transaction)) => match transaction.commit_async().await {
+                Ok(()) => {}
+                Err(error) if error.must_abort() => {
+                    self.start = Start::Rewind;
+                    transaction.abort_async().await?;
+                }
+                Err(error) => return Err(error.into()),
             },
         }
         self.start = Start::Rewind;
-        let committed = self.consumer.committed(self.group.group_id.as_str(), &self.partitions)?;
+        let group = self.group.group_id.as_str();
+        let committed = self.consumer.committed_async(group, &self.partitions).await?;
         let positions = self.partitions.iter().cloned().zip(committed);
         let positions = positions.map(|(partition, committed)| {
             let at = committed.map_or(Position::Reset, |stored| Position::Offset(stored.offset));
@@ -226,9 +259,9 @@ impl ConsumeProcessProduce {
     }
 }
 
-/// Aborts; one that isn't heard of in time goes on by itself, and the next begin waits for it.
-fn abort(transaction: Transaction<'_>) -> Result<(), TransactionError> {
-    match transaction.abort() {
+/// Aborts; one that isn't heard of in time goes on, and the next run waits for it.
+async fn abort(transaction: Transaction<'_>) -> Result<(), TransactionError> {
+    match transaction.abort_async().await {
         Err(error) if error.is_fatal() => Err(error),
         _ => Ok(()),
     }

@@ -88,7 +88,8 @@ impl Producer {
     #[must_use]
     pub fn resume_transaction(&self) -> Option<Transaction<'_>> {
         let has_one = self.0.shared.transactions.as_ref()?.desk.has_transaction();
-        has_one.then_some(Transaction { producer: self, ended: false })
+        // Made only where there is one: a guard that is dropped leaves what goes on.
+        has_one.then(|| Transaction { producer: self, ended: false })
     }
 
     fn operate_blocking(
@@ -96,10 +97,19 @@ impl Producer {
         operation: TransactionOperation,
         offsets: Option<GroupOffsets>,
     ) -> Result<(), TransactionError> {
-        if self.0.shared.is_io_thread() {
-            return Err(TransactionError::refused(operation, TransactionErrorKind::WouldDeadlock));
-        }
+        self.check_may_wait(operation)?;
         wait(self.operate(operation, offsets))
+    }
+
+    /// Whether this thread may wait for an operation.
+    pub(crate) fn check_may_wait(
+        &self,
+        operation: TransactionOperation,
+    ) -> Result<(), TransactionError> {
+        match self.0.shared.is_io_thread() {
+            true => Err(TransactionError::refused(operation, TransactionErrorKind::WouldDeadlock)),
+            false => Ok(()),
+        }
     }
 
     fn operate(
