@@ -6,6 +6,7 @@
 //	peer admin   BROKERS TOPIC PARTITIONS        create, list, describe, grow, delete
 //	peer reassign BROKERS TOPIC REPLICAS...      partition by partition, such as 2,3
 //	peer group   BROKERS      commands on stdin: start NAME GROUP TOPIC [name=value ...], stop NAME
+//	peer transact BROKERS OUT                    commits, aborts, fences
 //	peer version
 package main
 
@@ -46,6 +47,8 @@ func main() {
 		reassign(ctx, os.Args[2], os.Args[3], os.Args[4:])
 	case "group":
 		group(ctx, os.Args[2])
+	case "transact":
+		transact(ctx, out, os.Args[2], os.Args[3])
 	case "version":
 		version(out)
 	default:
@@ -90,6 +93,51 @@ func produce(ctx context.Context, out *bufio.Writer, brokers string, job []strin
 	for _, r := range records {
 		fmt.Fprintf(out, "%s\t%d\t%d\n", r.Topic, r.Partition, r.Offset)
 	}
+}
+
+// transactional begins a transaction under the name of the topic it writes to.
+func transactional(brokers, name string) *kgo.Client {
+	client, err := kgo.NewClient(seeds(brokers), kgo.TransactionalID(name),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	fail(err)
+	return client
+}
+
+func write(ctx context.Context, client *kgo.Client, topic string, partition int32, value string) error {
+	record := &kgo.Record{Topic: topic, Partition: partition, Value: []byte(value)}
+	return client.ProduceSync(ctx, record).FirstErr()
+}
+
+func transact(ctx context.Context, out *bufio.Writer, brokers, topic string) {
+	client := transactional(brokers, topic)
+	defer client.Close()
+	for number := range 8 {
+		fail(client.BeginTransaction())
+		word, end, records := "kept", kgo.TryCommit, 10
+		if number%3 == 1 {
+			word, end = "aborted", kgo.TryAbort
+		}
+		if number >= 6 {
+			records = 1
+		}
+		for i := range records {
+			fail(write(ctx, client, topic, int32(i%3), fmt.Sprintf("%s-%d", word, number)))
+		}
+		fail(client.EndTransaction(ctx, end))
+	}
+	fail(client.BeginTransaction())
+	fail(write(ctx, client, topic, 1, "aborted-fenced"))
+	newer := transactional(brokers, topic)
+	defer newer.Close()
+	fail(newer.BeginTransaction())
+	fail(write(ctx, newer, topic, 1, "kept-newer"))
+	fail(newer.EndTransaction(ctx, kgo.TryCommit))
+	err := write(ctx, client, topic, 1, "aborted-late")
+	if err == nil {
+		err = client.EndTransaction(ctx, kgo.TryCommit)
+	}
+	fenced := errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch)
+	fmt.Fprintf(out, "fenced\t%t\n", fenced)
 }
 
 func seeds(brokers string) kgo.Opt {

@@ -6,6 +6,7 @@ The lines are told in compat/README.md.
     peer.py consume BROKERS [name=value ...] TOPIC...
     peer.py admin   BROKERS TOPIC PARTITIONS        create, list, describe, grow, delete
     peer.py group   BROKERS      what stdin says: start NAME GROUP TOPIC [name=value ...], stop NAME
+    peer.py transact BROKERS IN OUT GROUP           commits, aborts, stores offsets, fences
     peer.py version
 """
 
@@ -14,7 +15,7 @@ import threading
 import time
 
 import confluent_kafka
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 NULL = "~"
@@ -230,6 +231,52 @@ def admin(brokers, arguments):
     print("deleted", topic)
 
 
+def transactional(brokers, name):
+    producer = Producer({"bootstrap.servers": brokers, "transactional.id": name})
+    producer.init_transactions(60)
+    return producer
+
+
+def transact(brokers, source, out, group):
+    producer = transactional(brokers, out)
+    for number in range(6):
+        aborts = number % 3 == 1
+        producer.begin_transaction()
+        for i in range(10):
+            producer.produce(out, f"{'aborted' if aborts else 'kept'}-{number}", partition=i % 3)
+        if aborts:
+            producer.flush(60)
+            producer.abort_transaction(60)
+        else:
+            producer.commit_transaction(60)
+    reader = Consumer({"bootstrap.servers": brokers, "group.id": group})
+    for value, offset in (("kept-offsets", 7), ("aborted-offsets", 9)):
+        producer.begin_transaction()
+        producer.produce(out, value, partition=0)
+        offsets = [TopicPartition(source, 0, offset)]
+        producer.send_offsets_to_transaction(offsets, reader.consumer_group_metadata(), 60)
+        if offset == 7:
+            producer.commit_transaction(60)
+        else:
+            producer.abort_transaction(60)
+    print("offset", reader.committed([TopicPartition(source, 0)], 60)[0].offset, sep="\t")
+    reader.close()
+    producer.begin_transaction()
+    producer.produce(out, "aborted-fenced", partition=1)
+    producer.flush(60)
+    newer = transactional(brokers, out)
+    newer.begin_transaction()
+    newer.produce(out, "kept-newer", partition=1)
+    newer.commit_transaction(60)
+    fenced = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
+    try:
+        producer.produce(out, "aborted-late", partition=1)
+        producer.commit_transaction(60)
+        print("fenced\tno")
+    except KafkaException as error:
+        print("fenced", str(error.args[0].code() in fenced).lower(), sep="\t")
+
+
 def main():
     command, rest = sys.argv[1], sys.argv[2:]
     if command == "produce":
@@ -240,6 +287,8 @@ def main():
         admin(rest[0], rest[1:])
     elif command == "group":
         group(rest[0])
+    elif command == "transact":
+        transact(*rest)
     elif command == "version":
         print(f"{confluent_kafka.__version__} (librdkafka {confluent_kafka.libversion()[0]})")
     else:

@@ -1,7 +1,10 @@
 //! Our producer against three brokers of Apache Kafka, while leaders are killed and partitions
 //! move: what was acked is there once, in order (the laws of `kill.rs`).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,11 +15,13 @@ use super::broker::Broker;
 use super::kill::{self, PARTITIONS, Sender};
 use super::lab::{LIMIT, Trial};
 use super::our_client::{self, OurSender};
+use super::our_transactions;
 use super::tools::Tools;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process;
 
 const NODES: usize = 3;
+const NODES_OF_A_PARTITION: i16 = 3;
 const KILLS: i32 = 3;
 /// Kafka's ten seconds until a silent broker is given up, made three; the rest is Kafka's own.
 const SETTINGS: [&str; 3] = [
@@ -136,6 +141,54 @@ pub(crate) fn survives_killed_leaders(trial: &Trial) -> Outcome<String> {
     let (sent, read) =
         kill::judge(trial, load.sender, &bootstrap, load.topic.as_str(), &load.acks)?;
     Ok(format!("{} acked over {KILLS} killed leaders, {read} in the log", sent.acked))
+}
+
+/// kill -9 of the broker that coordinates the transactions of a producer of ours, amid them, again
+/// and again: each time another has to go on from the coordinator's log.
+pub(crate) fn survives_killed_coordinators(trial: &Trial) -> Outcome<String> {
+    let mut cluster = trial.cluster()?;
+    let (bootstrap, name) = (cluster.bootstrap(), trial.name());
+    let admin = our_client::admin(&bootstrap)?;
+    let topic = TopicName::new(trial.topic("numbers"));
+    let new = NewTopic::new(topic.clone(), PARTITIONS, NODES_OF_A_PARTITION);
+    admin.create_topics(&[new.config("min.insync.replicas", "2")])?.only()?;
+    let load = Arc::new(our_transactions::Load::default());
+    let worker = {
+        let (bootstrap, topic, load) = (bootstrap.clone(), topic.clone(), Arc::clone(&load));
+        thread::spawn(move || {
+            our_transactions::transact_until(&bootstrap, topic.as_str(), name, &load)
+        })
+    };
+    let mut killed = BTreeSet::new();
+    for _ in 0..KILLS {
+        load.wait_for(load.committed.load(Ordering::Relaxed) + 10)?;
+        let coordinator = coordinator_of(&admin, name)?;
+        cluster.node(coordinator)?.kill();
+        killed.insert(coordinator);
+        // While it is away.
+        load.wait_for(load.committed.load(Ordering::Relaxed) + 10)?;
+        ensure!(coordinator_of(&admin, name)? != coordinator, "nobody took over");
+        cluster.node(coordinator)?.start_again(trial.tools())?;
+        wait_until(&admin, &topic, "it is in sync again", |at| at.in_sync.len() == NODES)?;
+    }
+    load.stop.store(true, Ordering::Relaxed);
+    let done = worker.join().map_err(|_| Failure::new("the producer panicked"))??;
+    let told = done.hold_against(&our_transactions::committed(&bootstrap, topic.as_str())?)?;
+    Ok(format!("{told}, over {KILLS} killed coordinators, {} brokers", killed.len()))
+}
+
+/// Who leads the partition of `__transaction_state` that keeps a transactional id.
+fn coordinator_of(admin: &Admin, name: &str) -> Outcome<BrokerId> {
+    let topic = TopicName::new("__transaction_state");
+    let described = admin.describe_topics(std::slice::from_ref(&topic))?.only()?;
+    let hash = name
+        .encode_utf16()
+        .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let count = i32::try_from(described.partitions.len())?;
+    let index = PartitionIndex((hash & i32::MAX) % count);
+    let partition = described.partitions.iter().find(|partition| partition.index == index);
+    let leader = partition.and_then(|partition| partition.leader);
+    leader.ok_or_else(|| Failure::new(format!("{name} has no coordinator")))
 }
 
 /// Each partition wanders over the brokers, two replicas at a time, data and leader with it.

@@ -72,7 +72,8 @@ impl Peer {
         read_lines(&finished.text(), Record::from_line)
     }
 
-    fn program(self, trial: &Trial) -> Outcome<Command> {
+    /// Its program, without arguments.
+    pub(crate) fn program(self, trial: &Trial) -> Outcome<Command> {
         match self {
             Self::Java => trial.tools().java("Peer"),
             Self::Python => trial.tools().python(),

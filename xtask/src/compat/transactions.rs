@@ -1,5 +1,5 @@
-//! The Java transactional producer: commits, aborts, stores offsets, is fenced, and goes on through
-//! kills of the broker. What is read committed is whole, and nothing else is.
+//! Other people's transactional producers: they commit, abort, store offsets and are fenced, and the
+//! Java client goes on through kills of the broker. What is read committed is whole, and nothing else is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use super::broker::Kind;
 use super::lab::{LIMIT, Trial};
+use super::our_transactions;
+use super::peer::Peer;
 use super::record::{Record, read_lines};
 use super::workload::Noise;
 use crate::failure::{Outcome, ensure};
@@ -19,15 +21,35 @@ const PARTITIONS: i32 = 3;
 const KEPT: usize = 42;
 
 pub(crate) fn by_java(trial: &Trial) -> Outcome<String> {
+    transact(trial, Peer::Java)
+}
+
+pub(crate) fn by_python(trial: &Trial) -> Outcome<String> {
+    transact(trial, Peer::Python)
+}
+
+/// Without offsets: franz-go stores them in a transaction for members of a group only.
+pub(crate) fn by_franz_go(trial: &Trial) -> Outcome<String> {
+    transact(trial, Peer::FranzGo)
+}
+
+fn transact(trial: &Trial, peer: Peer) -> Outcome<String> {
     let (source, topic) = (trial.topic("in"), trial.topic("out"));
     trial.create_topics(std::slice::from_ref(&source), 1, &[])?;
     trial.create_topics(std::slice::from_ref(&topic), PARTITIONS, &[])?;
     let bootstrap = trial.bootstrap()?;
     let group = trial.topic("group");
-    let mut command = trial.tools().java("Peer")?;
-    command.args(["transact", &bootstrap, &source, &topic, &group]);
+    let stores_offsets = peer != Peer::FranzGo;
+    let mut command = peer.program(trial)?;
+    command.args(["transact", &bootstrap]);
+    if stores_offsets {
+        command.args([&source, &topic, &group]);
+    } else {
+        command.arg(&topic);
+    }
     let said = process::run_ok(&mut command, b"", LIMIT)?.text();
-    ensure!(said.lines().any(|line| line == "offset\t7"), "the stored offset: {said}");
+    let has_stored = said.lines().any(|line| line == "offset\t7");
+    ensure!(has_stored == stores_offsets, "the stored offset: {said}");
     ensure!(said.lines().any(|line| line == "fenced\ttrue"), "the fence: {said}");
     let committed = values(&read(trial, &bootstrap, &topic, "read_committed")?)?;
     let all = values(&read(trial, &bootstrap, &topic, "read_uncommitted")?)?;
@@ -36,7 +58,14 @@ pub(crate) fn by_java(trial: &Trial) -> Outcome<String> {
     let stray = committed.iter().find(|(_, value)| !value.starts_with("kept-"));
     ensure!(stray.is_none(), "read committed: {stray:?}");
     ensure!(all.len() > KEPT, "nothing was aborted: {} records", all.len());
-    Ok(format!("{KEPT} of {} records read committed, offset 7, the older fenced", all.len()))
+    let ours = our_transactions::committed(&bootstrap, &topic)?;
+    let ours = ours.into_iter().flat_map(|(at, values)| values.into_iter().map(move |v| (at, v)));
+    let (mut ours, mut theirs): (Vec<_>, Vec<_>) = (ours.collect(), committed);
+    ours.sort_unstable();
+    theirs.sort_unstable();
+    ensure!(ours == theirs, "read committed by us: {ours:?}, by Java: {theirs:?}");
+    let offsets = if stores_offsets { "offset 7, " } else { "" };
+    Ok(format!("{KEPT} of {} records read committed, {offsets}the older fenced", all.len()))
 }
 
 /// Transactions over all partitions while the broker is killed and comes back.
