@@ -1,5 +1,5 @@
-//! As `consume_process_produce`, but async, on an executor that is yours: reads numbers, writes their
-//! squares, and commits both sides in one transaction.
+//! As `consume_process_produce`, but async, on an executor that is yours: reads numbers, writes
+//! their squares, and commits both sides in one transaction.
 //!
 //!     cargo run --release -p streamledger --example consume_process_produce_async HOST:PORT
 //!

@@ -103,7 +103,9 @@ func transactional(brokers, name string) *kgo.Client {
 	return client
 }
 
-func write(ctx context.Context, client *kgo.Client, topic string, partition int32, value string) error {
+func write(
+	ctx context.Context, client *kgo.Client, topic string, partition int32, value string,
+) error {
 	record := &kgo.Record{Topic: topic, Partition: partition, Value: []byte(value)}
 	return client.ProduceSync(ctx, record).FirstErr()
 }

@@ -1,5 +1,6 @@
-//! Other people's transactional producers: they commit, abort, store offsets and are fenced, and the
-//! Java client goes on through kills of the broker. What is read committed is whole, and nothing else is.
+//! Other people's transactional producers: they commit, abort, store offsets and are fenced, and
+//! the Java client goes on through kills of the broker. What is read committed is whole, and
+//! nothing else is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
