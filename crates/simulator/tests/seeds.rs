@@ -5,7 +5,7 @@ use std::ops::Range;
 use streamledger_simulator::{Counters, RunPlan, run};
 
 /// What only runs with transactions count.
-const ONLY_WITH_TRANSACTIONS: [&str; 18] = [
+const ONLY_WITH_TRANSACTIONS: [&str; 19] = [
     "transactions_begun",
     "transactions_committed",
     "transactions_aborted",
@@ -22,6 +22,7 @@ const ONLY_WITH_TRANSACTIONS: [&str; 18] = [
     "markers",
     "markers_lost",
     "markers_doubled",
+    "markers_late",
     "answers_lost",
     "answers_late",
 ];
