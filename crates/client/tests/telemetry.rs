@@ -6,7 +6,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use streamledger::{ClientInstanceId, ClientInstanceIdError, ErrorCode, Producer, ProducerRecord};
+use streamledger::{
+    Admin, AdminConfig, ClientInstanceId, ClientInstanceIdError, Consumer, ConsumerConfig,
+    ErrorCode, Producer, ProducerRecord, Properties,
+};
 use streamledger_protocol::messages::{GetTelemetrySubscriptionsResponse, PushTelemetryRequest};
 use support::FakeCluster;
 
@@ -114,6 +117,7 @@ fn a_producer_pushes_what_is_wanted_and_once_more_when_it_is_closed() {
     wait_for_pushes(&cluster, 2);
     send(&producer, 2);
     assert!(producer.close(LONG).is_complete());
+    assert_eq!(producer.client_instance_id(LONG), Err(ClientInstanceIdError::Closed));
 
     let pushes = pushes(&cluster);
     let (last, before) = pushes.split_last().unwrap();
@@ -137,6 +141,33 @@ fn a_producer_pushes_what_is_wanted_and_once_more_when_it_is_closed() {
     }
     assert!(value(last, "org.apache.kafka.producer.connection.creation.total") >= 2.0);
     assert!(value(last, "org.apache.kafka.producer.node.request.latency.max") > 0.0);
+}
+
+#[test]
+fn a_consumer_and_an_admin_client_push_theirs() {
+    let cluster = cluster(&[""]);
+    let with = |settings: &[(&str, &str)]| {
+        let start = Properties::new().with("bootstrap.servers", cluster.address.to_string());
+        settings.iter().fold(start, |properties, (name, value)| properties.with(*name, *value))
+    };
+    let consumer = ConsumerConfig::from_properties(&with(&[])).unwrap();
+    let consumer = Consumer::new(consumer).unwrap();
+    assert_eq!(consumer.client_instance_id(LONG), Ok(NAME));
+    wait_for_pushes(&cluster, 1);
+    consumer.close(LONG).unwrap();
+    assert_eq!(consumer.client_instance_id(LONG), Err(ClientInstanceIdError::Closed));
+    let last = pushes(&cluster).pop().unwrap();
+    assert!(last.terminating);
+    assert!(value(&last, "org.apache.kafka.consumer.connection.creation.total") >= 2.0);
+    assert_eq!(value(&last, "org.apache.kafka.consumer.coordinator.assigned.partitions"), 0.0);
+
+    let count = pushes(&cluster).len();
+    let admin = AdminConfig::from_properties(&with(&[("enable.metrics.push", "true")])).unwrap();
+    let admin = Admin::new(admin).unwrap();
+    admin.describe_topics(&["clicks".into()]).unwrap();
+    wait_for_pushes(&cluster, count + 1);
+    let pushed = pushes(&cluster).pop().unwrap();
+    assert!(value(&pushed, "org.apache.kafka.admin.client.connection.creation.total") >= 2.0);
 }
 
 #[test]

@@ -24,6 +24,8 @@ use crate::config::{AdminConfig, ClientSettings};
 use crate::io_thread::IoThread;
 use crate::metadata::MetadataRefresher;
 use crate::network::{ConnectionPool, NetworkConfig};
+use crate::observe::admin_readings;
+use crate::telemetry::{RunningTelemetry, TelemetryClient, telemetry};
 use crate::wait::wait;
 
 pub use error::AdminError;
@@ -65,6 +67,8 @@ pub struct Admin {
 struct Shell {
     settings: ClientSettings,
     refresher: MetadataRefresher,
+    /// Ends with the thread.
+    _telemetry: RunningTelemetry,
 }
 
 /// Declares a call twice: as it is written, async, and blocking.
@@ -246,10 +250,23 @@ impl Admin {
         }
         let settings = config.client().clone();
         let network = NetworkConfig::new(&settings, config.connections());
+        // Nobody asks for this client's id.
+        let (_, desk) = telemetry(settings.enable_metrics_push);
         let make = move || {
-            let pool = ConnectionPool::new(network);
+            let pool = ConnectionPool::new(network.clone());
             let refresher = MetadataRefresher::start(&settings, false, pool);
-            Shell { settings, refresher }
+            if settings.enable_metrics_push {
+                // Most calls need no view of the cluster, and telemetry begins with one.
+                refresher.want([]);
+            }
+            let meter = network.meter.clone();
+            let _telemetry = desk.start(TelemetryClient {
+                refresher: refresher.clone(),
+                network,
+                resource: Vec::new(),
+                collect: Box::new(move |wants| admin_readings(&meter.read(), wants)),
+            });
+            Shell { settings, refresher, _telemetry }
         };
         let thread = IoThread::start("streamledger-admin", make);
         Ok(Self { thread: thread.map_err(|error| AdminError::NotStarted(error.to_string()))? })

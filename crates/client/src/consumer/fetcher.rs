@@ -1,12 +1,13 @@
 //! Drives the fetching on the I/O thread: performs what the core decides, and tells it what came.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use streamledger_client_core::cluster::Broker;
 use streamledger_client_core::consumer::{
@@ -26,9 +27,12 @@ use tokio::sync::Notify;
 use super::ConsumerError;
 use super::group::Membership;
 use super::inbox::{Inbox, Item};
+use super::metrics::FetchMeter;
 use crate::config::{AutoOffsetReset, ClientSettings, ConsumerConfig, ConsumerSettings};
 use crate::metadata::{MetadataRefresher, Unreachable};
 use crate::network::{ConnectionPool, NetworkConfig, NetworkError, RESPONSE_BYTES_MAX};
+use crate::observe::consumer_readings;
+use crate::telemetry::{RunningTelemetry, TelemetryClient, TelemetryDesk};
 
 /// The last version of Fetch that names topics by their names.
 const FETCH_BY_NAME: ApiVersion = ApiVersion(12);
@@ -53,6 +57,10 @@ pub(super) struct Fetcher {
     last_failures: RefCell<BTreeMap<BrokerId, NetworkError>>,
     /// The moment to look again may be another.
     stirred: Notify,
+    network: NetworkConfig,
+    meter: FetchMeter,
+    desk: Cell<Option<TelemetryDesk>>,
+    telemetry: Cell<Option<RunningTelemetry>>,
 }
 
 impl Fetcher {
@@ -60,6 +68,7 @@ impl Fetcher {
         config: &ConsumerConfig,
         inbox: Arc<Inbox>,
         metadata: Arc<Mutex<ConsumerGroupMetadata>>,
+        desk: TelemetryDesk,
     ) -> Self {
         let client = config.client().clone();
         let own = ConsumerSettings::clone(config);
@@ -69,10 +78,11 @@ impl Fetcher {
             twice.clamp(RESPONSE_BYTES_MAX, i32::MAX.cast_unsigned());
         let fetches = ConnectionPool::new(network.clone());
         let group = Membership::new(&client, &own, ConnectionPool::new(network.clone()));
-        let pool = ConnectionPool::new(network);
+        let pool = ConnectionPool::new(network.clone());
         let refresher = MetadataRefresher::start(&client, own.allow_auto_create_topics, pool);
         let random = Arc::new(SeededRandom::new(RandomState::new().hash_one(0_u8)));
         let state = FetchState::new(fetch_config(&client, &own), random);
+        let meter = FetchMeter::new(client.metrics_window());
         Self {
             client,
             own,
@@ -85,6 +95,10 @@ impl Fetcher {
             last_unreachable: RefCell::new(Unreachable::new(Vec::new())),
             last_failures: RefCell::default(),
             stirred: Notify::new(),
+            network,
+            meter,
+            desk: Cell::new(Some(desk)),
+            telemetry: Cell::new(None),
         }
     }
 
@@ -92,8 +106,37 @@ impl Fetcher {
     pub(super) fn begin(self: &Rc<Self>) {
         tokio::task::spawn_local(Rc::clone(self).keep_time());
         tokio::task::spawn_local(Rc::clone(self).hear_metadata());
+        self.begin_telemetry();
         if self.group.is_some() {
             tokio::task::spawn_local(Rc::clone(self).keep_group_time());
+        }
+    }
+
+    fn begin_telemetry(self: &Rc<Self>) {
+        let Some(desk) = self.desk.take() else { return };
+        let (own, this) = (&self.own, Rc::clone(self));
+        let labels = [
+            ("group_id", own.group_id.as_ref()),
+            ("group_instance_id", own.group_instance_id.as_ref()),
+        ];
+        let labels = labels.into_iter().filter_map(|(name, value)| Some((name, value?.clone())));
+        let running = desk.start(TelemetryClient {
+            refresher: self.refresher.clone(),
+            network: self.network.clone(),
+            resource: labels.collect(),
+            collect: Box::new(move |wants| {
+                let assigned = this.inbox.assignment().len();
+                let connections = this.network.meter.read();
+                consumer_readings(&connections, assigned, &this.meter.read(), wants)
+            }),
+        });
+        self.telemetry.set(Some(running));
+    }
+
+    /// Pushes metrics for the last time.
+    pub(super) async fn end_telemetry(self: Rc<Self>, until: Instant) {
+        if let Some(running) = self.telemetry.take() {
+            running.finish(until).await;
         }
     }
 
@@ -276,7 +319,12 @@ impl Fetcher {
             ..FetchRequest::default()
         };
         let timeout = self.client.request_timeout.max(self.own.fetch_max_wait);
-        connection.call_in(version, &request, timeout).await
+        let begun = Instant::now();
+        let response = connection.call_in(version, &request, timeout).await?;
+        let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+        let bytes = partitions.filter_map(|data| data.records.as_ref()).map(Bytes::len).sum();
+        self.meter.count(broker, begun.elapsed(), bytes);
+        Ok(response)
     }
 
     /// Takes in who leads now, where the answer says so (KIP-951).

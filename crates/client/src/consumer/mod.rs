@@ -10,6 +10,7 @@ mod error;
 mod fetcher;
 mod group;
 mod inbox;
+mod metrics;
 mod offsets;
 mod parallel;
 mod poll;
@@ -28,10 +29,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use streamledger_client_core::consumer::{Event, Lookup};
 use streamledger_client_core::transaction::{CommittedOffset, ConsumerGroupMetadata};
-use streamledger_protocol::{GroupId, Offset, TimestampMs, TopicName, TopicPartition};
+use streamledger_protocol::{
+    ClientInstanceId, GroupId, Offset, TimestampMs, TopicName, TopicPartition,
+};
 
 use crate::config::ConsumerConfig;
 use crate::io_thread::IoThread;
+use crate::telemetry::{ClientInstanceIdError, TelemetryHandle, telemetry};
 use crate::wait::wait;
 use fetcher::Fetcher;
 use inbox::Inbox;
@@ -73,6 +77,7 @@ pub struct Consumer {
     records_max: usize,
     /// Without a `group.id` there is none.
     group: Option<Arc<GroupHandle>>,
+    telemetry: TelemetryHandle,
 }
 
 /// A record found by its timestamp.
@@ -101,10 +106,11 @@ impl Consumer {
             None => Arc::new(Mutex::new(ConsumerGroupMetadata::new(""))),
         };
         let shared = Arc::clone(&inbox);
-        let make = move || Fetcher::new(&config, shared, metadata);
+        let (telemetry, desk) = telemetry(config.client().enable_metrics_push);
+        let make = move || Fetcher::new(&config, shared, metadata, desk);
         let thread = IoThread::start("streamledger-consumer", make);
         let thread = thread.map_err(|error| ConsumerError::NotStarted(error.to_string()))?;
-        let consumer = Self { thread, inbox, records_max, group };
+        let consumer = Self { thread, inbox, records_max, group, telemetry };
         consumer.on_io_thread(|fetcher| fetcher.begin());
         Ok(consumer)
     }
@@ -298,6 +304,29 @@ impl Consumer {
         let work = |fetcher: Rc<Fetcher>| async move { fetcher.partitions_for(topic).await };
         let answer = self.thread.run(work);
         async move { answer.await? }
+    }
+
+    /// What the cluster calls this consumer in the metrics that it pushes (KIP-714). Blocks, up to
+    /// `timeout`, while no broker has said so; makes the consumer connect.
+    ///
+    /// # Errors
+    /// See [`ClientInstanceIdError`].
+    pub fn client_instance_id(
+        &self,
+        timeout: Duration,
+    ) -> Result<ClientInstanceId, ClientInstanceIdError> {
+        wait(self.client_instance_id_async(timeout))
+    }
+
+    /// As [`client_instance_id`](Self::client_instance_id), async.
+    ///
+    /// # Errors
+    /// As the blocking call.
+    pub fn client_instance_id_async(
+        &self,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<ClientInstanceId, ClientInstanceIdError>> + Send + use<> {
+        self.telemetry.client_instance_id(timeout)
     }
 
     fn edge_offsets(

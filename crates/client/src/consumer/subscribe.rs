@@ -45,6 +45,9 @@ impl GroupHandle {
     }
 }
 
+/// No close waits longer than that for the last push of metrics.
+const LAST_PUSH_MAX: Duration = Duration::from_secs(5);
+
 impl Consumer {
     /// Joins the group of `group.id` to read these topics, in the place of what was subscribed
     /// before. Returns at once; partitions come, and go, within [`poll`](Self::poll).
@@ -255,12 +258,15 @@ impl Consumer {
         if !self.inbox.close() {
             return Ok(());
         }
+        let until = Instant::now() + timeout.min(LAST_PUSH_MAX);
         let over = self.thread.run(move |_| tokio::time::sleep(timeout));
         let outcome = match select(pin!(self.unsubscribe_async()), pin!(over)).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right(_) => Err(ConsumerError::Timeout(timeout)),
         };
         self.let_go(&self.inbox.assignment());
+        // The thread ends with the last handle, and this is one.
+        let _ = self.thread.run(move |fetcher| fetcher.end_telemetry(until)).await;
         outcome
     }
 

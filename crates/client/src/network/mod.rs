@@ -31,7 +31,7 @@ use std::time::Duration;
 pub(crate) use backoff::{ExponentialBackoff, Jitter};
 pub(crate) use connection::BrokerConnection;
 pub use error::{NetworkError, NetworkErrorKind};
-pub(crate) use meter::ConnectionMeter;
+pub(crate) use meter::{ConnectionMeter, ConnectionMetrics};
 pub(crate) use pool::ConnectionPool;
 pub use sasl::{Token, TokenError, TokenFuture, TokenProvider};
 pub(crate) use security::Security;

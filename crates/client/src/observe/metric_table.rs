@@ -1,7 +1,8 @@
-//! Every metric of the producer, declared once: Kafka's name, kind, what it says, where it is read.
+//! Every metric, declared once: Kafka's name, kind, what it says, where it is read.
 //!
-//! The Prometheus text and docs/metrics.md are both made from these rows.
+//! The Prometheus text, what telemetry pushes and docs/metrics.md are all made from these rows.
 
+use crate::network::ConnectionMetrics;
 use crate::producer::{NodeMetrics, ProducerMetrics, TopicMetrics};
 
 /// Whether a metric only grows.
@@ -157,6 +158,58 @@ metrics! {
     Gauge "request-latency-max" "Longest of those times, ms." |m| m.request_latency_max;
 }
 
+/// What a consumer's fetches came to; pairs are a mean and a maximum.
+pub(crate) struct FetchMetrics {
+    pub(crate) fetch_total: u64,
+    pub(crate) fetch_rate: f64,
+    pub(crate) latency_ms: (f64, f64),
+    pub(crate) fetch_bytes: (f64, f64),
+    pub(crate) bytes_total: u64,
+    pub(crate) bytes_rate: f64,
+}
+
+/// How long a broker took to answer a consumer's fetches, ms.
+pub(crate) struct NodeLatency {
+    pub(crate) mean: f64,
+    pub(crate) max: f64,
+}
+
+metrics! {
+    /// What is counted of the connections of a consumer or an admin client.
+    CONNECTIONS: ConnectionMetrics;
+    Counter "connection-creation-total" "Connections that were made." |m| m.creation_total as f64;
+    Gauge "connection-creation-rate" "Connections made a second." |m| m.creation_rate;
+    Counter "connection-close-total" "Connections that have ended." |m| m.close_total as f64;
+    Gauge "connection-close-rate" "Connections ended a second." |m| m.close_rate;
+    Gauge "connection-count" "Connections there are." |m| m.count as f64;
+}
+
+metrics! {
+    /// Kafka's `consumer-fetch-manager-metrics`.
+    FETCHES: FetchMetrics;
+    Gauge "fetch-latency-avg" "Mean time from a fetch to its answer, ms." |m| m.latency_ms.0;
+    Gauge "fetch-latency-max" "Longest of those times, ms." |m| m.latency_ms.1;
+    Counter "fetch-total" "Fetches that were answered." |m| m.fetch_total as f64;
+    Gauge "fetch-rate" "Fetches answered a second." |m| m.fetch_rate;
+    Gauge "fetch-size-avg" "Mean bytes of records of a fetch." |m| m.fetch_bytes.0;
+    Gauge "fetch-size-max" "The most bytes of records of one." |m| m.fetch_bytes.1;
+    Counter "bytes-consumed-total" "Bytes of records that were fetched." |m| m.bytes_total as f64;
+    Gauge "bytes-consumed-rate" "Bytes of records fetched a second." |m| m.bytes_rate;
+}
+
+metrics! {
+    /// Kafka's `consumer-node-metrics`.
+    FETCHED_NODE: NodeLatency;
+    Gauge "request-latency-avg" "Mean time from a fetch to the broker's answer, ms." |m| m.mean;
+    Gauge "request-latency-max" "Longest of those times, ms." |m| m.max;
+}
+
+metrics! {
+    /// Kafka's `consumer-coordinator-metrics`, of which there is the number of partitions.
+    ASSIGNED: usize;
+    Gauge "assigned-partitions" "Partitions that are read." |m| *m as f64;
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -177,5 +230,8 @@ mod tests {
         rows(PRODUCER.iter().map(|m| (m.name, m.kind, m.help)).collect());
         rows(TOPIC.iter().map(|m| (m.name, m.kind, m.help)).collect());
         rows(NODE.iter().map(|m| (m.name, m.kind, m.help)).collect());
+        rows(CONNECTIONS.iter().map(|m| (m.name, m.kind, m.help)).collect());
+        rows(FETCHES.iter().map(|m| (m.name, m.kind, m.help)).collect());
+        rows(FETCHED_NODE.iter().map(|m| (m.name, m.kind, m.help)).collect());
     }
 }

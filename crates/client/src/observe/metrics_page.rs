@@ -34,7 +34,10 @@ takes it, and `--metrics-listen 127.0.0.1:9404` of `ingest` and `bench produce` 
 A cluster that asks for metrics is pushed the same (KIP-714, unless `enable.metrics.push` is
 false), under names like `org.apache.kafka.producer.topic.record.send.total`. Pushes have a
 connection of their own, so a slow plug-in of the broker's holds up no record; the last one is at
-the close. `Producer::client_instance_id` is what the cluster calls the producer.
+the close. `Producer::client_instance_id` is what the cluster calls the producer. A consumer pushes
+the metrics of its connections and fetches and how many partitions it reads (`consumer.connection`,
+`consumer.fetch.manager`, `consumer.node.request.latency`,
+`consumer.coordinator.assigned.partitions`), an admin client those of its connections.
 
 Counts (`-total`) are since the producer began. Means, maxima and rates are as Kafka's: over the
 last `metrics.num.samples` (2) samples of `metrics.sample.window.ms` (30 s), so half a minute to a

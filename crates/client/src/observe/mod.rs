@@ -13,8 +13,9 @@ mod trace_context;
 
 pub(crate) use interceptor::Interceptors;
 pub use interceptor::{InterceptedHeader, InterceptedRecord, Interceptor, OnEnd};
+pub(crate) use metric_table::{FetchMetrics, NodeLatency};
 pub use metrics_page::metrics_markdown;
 pub use prometheus::PROMETHEUS_CONTENT_TYPE;
-pub(crate) use readings::producer_readings;
+pub(crate) use readings::{admin_readings, consumer_readings, producer_readings};
 pub(crate) use spans::batch_opened;
 pub use trace_context::{InvalidTraceParent, TraceContext, TraceParent};

@@ -3,8 +3,13 @@
 use std::borrow::Cow;
 
 use streamledger_client_core::telemetry::{Label, Reading, ReadingKind, telemetry_name};
+use streamledger_protocol::BrokerId;
 
-use super::metric_table::{Metric, MetricKind, NODE, PRODUCER, TOPIC};
+use super::metric_table::{
+    ASSIGNED, CONNECTIONS, FETCHED_NODE, FETCHES, FetchMetrics, Metric, MetricKind, NODE,
+    NodeLatency, PRODUCER, TOPIC,
+};
+use crate::network::ConnectionMetrics;
 use crate::producer::ProducerMetrics;
 
 /// Which names are wanted.
@@ -24,13 +29,39 @@ pub(crate) fn producer_readings(metrics: &ProducerMetrics, wants: Wants<'_>) -> 
     readings
 }
 
+/// A consumer's metrics whose names are wanted: its own, its fetches', its brokers'.
+pub(crate) fn consumer_readings(
+    connections: &ConnectionMetrics,
+    assigned: usize,
+    (fetches, nodes): &(FetchMetrics, Vec<(BrokerId, NodeLatency)>),
+    wants: Wants<'_>,
+) -> Vec<Reading> {
+    let mut readings = Vec::new();
+    let none = Vec::new;
+    read(&mut readings, "consumer-metrics", CONNECTIONS, &[(none(), connections)], wants);
+    read(&mut readings, "consumer-coordinator-metrics", ASSIGNED, &[(none(), &assigned)], wants);
+    read(&mut readings, "consumer-fetch-manager-metrics", FETCHES, &[(none(), fetches)], wants);
+    let nodes = nodes.iter().map(|(id, latency)| (vec![node_label(id.0)], latency));
+    let nodes: Vec<_> = nodes.collect();
+    read(&mut readings, "consumer-node-metrics", FETCHED_NODE, &nodes, wants);
+    readings
+}
+
+/// An admin client's metrics whose names are wanted: its connections'.
+pub(crate) fn admin_readings(connections: &ConnectionMetrics, wants: Wants<'_>) -> Vec<Reading> {
+    let mut readings = Vec::new();
+    let of = [(Vec::new(), connections)];
+    read(&mut readings, "admin-client-metrics", CONNECTIONS, &of, wants);
+    readings
+}
+
 /// The label that says which broker, as Java writes it.
-pub(crate) fn node_label(node_id: i32) -> Label {
+fn node_label(node_id: i32) -> Label {
     ("node_id", format!("node-{node_id}"))
 }
 
 /// Reads the rows whose names are wanted, of each that has them.
-pub(crate) fn read<T>(
+fn read<T>(
     readings: &mut Vec<Reading>,
     group: &str,
     rows: &[Metric<T>],

@@ -66,11 +66,13 @@ impl TelemetryHandle {
         // A year is as good as for ever, and has an end that can be named.
         let until = now + timeout.min(Duration::from_secs(365 * 24 * 3600));
         let (answer, answered) = oneshot::channel();
-        let asked = self.0.as_ref().map(|desk| desk.send(Asking { timeout, until, answer }));
+        let asking = Asking { timeout, until, answer };
+        // With the question the place for its answer is dropped, if nobody takes it any more.
+        let asked = self.0.as_ref().map(|desk| drop(desk.send(asking)));
         async move {
             match asked {
                 None => Err(ClientInstanceIdError::Disabled),
-                Some(_) => answered.await.unwrap_or(Err(ClientInstanceIdError::Closed)),
+                Some(()) => answered.await.unwrap_or(Err(ClientInstanceIdError::Closed)),
             }
         }
     }

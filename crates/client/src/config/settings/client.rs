@@ -113,7 +113,7 @@ settings! {
     enable_metrics_push: bool, set by bool,
     "enable.metrics.push", EVERY_CLIENT, SettingType::Boolean,
     default ("true", "true", "false"), Low;
-    does "Whether a producer's metrics are pushed to the cluster if it asks for them (KIP-714).";
+    does "Whether metrics are pushed to the cluster if it asks for them (KIP-714).";
     why "whoever runs the cluster sees its clients; a cluster without a plug-in for it never asks.";
 
     metrics_sample_window: Duration, set by Duration,
