@@ -200,9 +200,14 @@ impl Broker {
     fn command(&self, tools: &Tools) -> Outcome<Command> {
         let Some(release) = self.kind.release() else {
             let mut command = tools.streamledger()?;
-            command.args(["serve", "--listen", &self.bootstrap(), "--data-dir"]);
+            let is_listeners = |setting: &&String| setting.starts_with("listeners=");
+            let listeners = self.settings.iter().find(is_listeners).map_or_else(
+                || self.bootstrap(),
+                |own| own["listeners=".len()..].replace("{listener}", &self.bootstrap()),
+            );
+            command.args(["serve", "--listen", &listeners, "--data-dir"]);
             command.arg(self.directory.join("data"));
-            for setting in &self.settings {
+            for setting in self.settings.iter().filter(|setting| !is_listeners(setting)) {
                 command.args(["-X", setting]);
             }
             return Ok(command);

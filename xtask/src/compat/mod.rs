@@ -14,6 +14,7 @@ mod kcat;
 mod kill;
 mod lab;
 mod our_client;
+mod our_door;
 mod our_groups;
 mod our_transactions;
 mod ours;
@@ -125,6 +126,7 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-txn-admin", toolbox::by_our_command),
     our_client("ours-settings", settings::are_kafkas),
     only("secured", Kind::Apache, secured::each_way_in),
+    only("secured-ours", Kind::Ours, our_door::lets_stock_clients_in),
     only("telemetry", Kind::Apache, telemetry::pushes_metrics),
     only("cluster-kills", Kind::Apache, cluster::survives_killed_leaders),
     only("cluster-txn-kills", Kind::Apache, cluster::survives_killed_coordinators),

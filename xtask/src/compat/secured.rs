@@ -335,18 +335,23 @@ impl Ports {
 }
 
 /// An authority that signs for one run.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new(name: &str) -> Outcome<Self> {
+    pub(super) fn new(name: &str) -> Outcome<Self> {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
     }
 
+    /// Its certificate.
+    pub(super) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     /// A key and its certificate for a name, as one PEM.
-    fn sign(&self, name: &str) -> Outcome<String> {
+    pub(super) fn sign(&self, name: &str) -> Outcome<String> {
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new([name.to_owned()])?.signed_by(&key, &self.0)?;
         Ok(key.serialize_pem() + &certificate.pem())
