@@ -1,7 +1,7 @@
 //! Topics before records: is a broker there, is the topic there, how many partitions has it.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
@@ -25,6 +25,10 @@ const PATIENT: [(&str, &str); 2] =
 
 /// After this long without an answer, stderr says what is waited for.
 const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long a topic that was made may stay unseen, and how often it is looked for.
+const APPEARS_WITHIN: Duration = Duration::from_secs(10);
+const APPEARS_LOOK: Duration = Duration::from_millis(20);
 
 /// Creates topics for the broker to place: as many replicas as it thinks right (KIP-464).
 const BROKER_DEFAULT: i16 = -1;
@@ -124,12 +128,17 @@ pub fn ensure(
         Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) => false,
         Err(error) => return Err(failed(error).into()),
     };
-    match find(&admin, access, topic.name)? {
-        Some((partitions, id)) => {
+    // A broker tells of a topic that it has made only a moment later.
+    let begun = Instant::now();
+    loop {
+        if let Some((partitions, id)) = find(&admin, access, topic.name)? {
             let retention_ms = retention_ms(&admin, topic.name);
-            Ok(FoundTopic { id, partitions, is_new, retention_ms })
+            return Ok(FoundTopic { id, partitions, is_new, retention_ms });
         }
-        None => Err(failed(AdminError::LeftOut).into()),
+        if begun.elapsed() > APPEARS_WITHIN {
+            return Err(failed(AdminError::LeftOut).into());
+        }
+        thread::sleep(APPEARS_LOOK);
     }
 }
 

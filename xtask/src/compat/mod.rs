@@ -9,6 +9,7 @@ mod cluster;
 mod compacted;
 mod franz_go;
 mod groups;
+mod ingested;
 mod java;
 mod kcat;
 mod kill;
@@ -96,6 +97,8 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-admin", ours::administers),
     our_client("ours-topics", ours::commands_topics),
     our_client("ours-clicks", clicks::in_and_out),
+    our_client("ours-ingest-killed", ingested::survives_its_own_death),
+    our_client("ours-ingest-restart", ingested::survives_the_brokers_death),
     our_client("ours-timestamps", ours::keeps_timestamps),
     our_client("ours-large", ours::survives_large_records),
     our_client("ours-restarts", ours::keeps_order_through_kills),
