@@ -45,11 +45,13 @@ pub enum PlantedBug {
     CompactionSwapsUnflushed,
     /// A member that its group has moved on from stores offsets.
     CommitOfOldGeneration,
+    /// A member of a next-generation group is given partitions that another has not given up.
+    AssignUnreleased,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::KeepTornTail,
         Self::AckBeforeFlush,
         Self::ForgetProducerStateOnRestart,
@@ -70,6 +72,7 @@ impl PlantedBug {
         Self::CompactionForgetsProducers,
         Self::CompactionSwapsUnflushed,
         Self::CommitOfOldGeneration,
+        Self::AssignUnreleased,
     ];
 }
 

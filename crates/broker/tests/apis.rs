@@ -18,7 +18,8 @@ use streamledger_protocol::messages::metadata::MetadataRequestTopic;
 use streamledger_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterClientQuotasRequest,
     AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
-    AlterUserScramCredentialsRequest, ApiVersionsRequest, ApiVersionsResponse, CreateAclsRequest,
+    AlterUserScramCredentialsRequest, ApiVersionsRequest, ApiVersionsResponse,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreateAclsRequest,
     CreatePartitionsRequest, CreateTopicsRequest, DeleteAclsRequest, DeleteGroupsRequest,
     DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeClientQuotasRequest,
     DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
@@ -123,6 +124,8 @@ fn every_advertised_version_of_every_api_is_answered() {
     asked += ask_administration(c, a);
     asked += ask_in_all(c, a, &DescribeGroupsRequest::default());
     asked += ask_in_all(c, a, &ListGroupsRequest::default());
+    asked += ask_in_all(c, a, &ConsumerGroupHeartbeatRequest::default());
+    asked += ask_in_all(c, a, &ConsumerGroupDescribeRequest::default());
     asked += ask_in_all(c, a, &DeleteGroupsRequest::default());
     asked += ask_in_all(c, a, &OffsetDeleteRequest::default());
     // At this listener each is told that there are no logins.
@@ -165,6 +168,19 @@ fn metadata_of(names: &[&str], creates: bool) -> MetadataRequest {
         topics: Some(topics.collect()),
         allow_auto_topic_creation: creates,
         ..Default::default()
+    }
+}
+
+#[test]
+fn a_topic_is_found_by_its_id_also_beside_an_empty_name() {
+    let broker = broker_with(&[]);
+    let mut client = RawClient::connect(&broker);
+    let topic_id = client.create_topic("clicks", 1, &[]);
+    for name in [None, Some(TopicName::new(""))] {
+        let topics = Some(vec![MetadataRequestTopic { topic_id, name }]);
+        let found = client.call(12, &MetadataRequest { topics, ..Default::default() });
+        assert_eq!(found.topics[0].error_code, ErrorCode::None);
+        assert_eq!(found.topics[0].name, Some(TopicName::new("clicks")));
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{RawClient, broker_with};
 use streamledger_broker::RunningBroker;
+use streamledger_protocol::messages::create_partitions::CreatePartitionsTopic;
 use streamledger_protocol::messages::join_group::JoinGroupRequestProtocol;
 use streamledger_protocol::messages::leave_group::MemberIdentity;
 use streamledger_protocol::messages::offset_commit::{
@@ -17,6 +18,7 @@ use streamledger_protocol::messages::offset_commit::{
 };
 use streamledger_protocol::messages::sync_group::SyncGroupRequestAssignment;
 use streamledger_protocol::messages::{
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
     HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, MetadataRequest,
     OffsetCommitRequest, SyncGroupRequest, SyncGroupResponse,
 };
@@ -169,6 +171,53 @@ fn two_members_share_and_survive_a_restart_and_zombies_store_nothing() {
     assert_eq!(errors, [ErrorCode::None, ErrorCode::UnknownMemberId]);
     assert_eq!(heartbeat(&mut two, &second, 2), ErrorCode::RebalanceInProgress);
     assert_eq!(commit(&mut two, &first, 2), ErrorCode::UnknownMemberId, "a zombie");
+    broker.shutdown().unwrap();
+}
+
+fn beat(member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+    ConsumerGroupHeartbeatRequest {
+        group_id: "next".into(),
+        member_id: member.to_owned(),
+        member_epoch: epoch,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_next_generation_group_survives_a_restart_and_sees_new_partitions() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker_at(directory.path(), "0");
+    let mut client = RawClient::connect(&broker);
+    client.create_topic("clicks", 2, &[]);
+    let join = ConsumerGroupHeartbeatRequest {
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_regex: Some("cl.*s".to_owned()),
+        topic_partitions: Some(Vec::new()),
+        ..beat("m", 0)
+    };
+    let joined = client.call(1, &join);
+    assert_eq!((joined.error_code, joined.member_epoch), (ErrorCode::None, 1));
+    assert_eq!(joined.assignment.unwrap().topic_partitions[0].partitions.len(), 2);
+    broker.shutdown().unwrap();
+
+    let broker = broker_at(directory.path(), "0");
+    let mut client = RawClient::connect(&broker);
+    let same = client.call(1, &beat("m", 1));
+    assert_eq!((same.error_code, same.member_epoch, same.assignment), (ErrorCode::None, 1, None));
+    let more =
+        CreatePartitionsTopic { name: TopicName::new("clicks"), count: 3, ..Default::default() };
+    client.call(3, &CreatePartitionsRequest { topics: vec![more], ..Default::default() });
+    let grown = client.call(1, &beat("m", 1));
+    assert_eq!(grown.member_epoch, 2);
+    assert_eq!(grown.assignment.unwrap().topic_partitions[0].partitions.len(), 3);
+    assert_eq!(client.call(1, &beat("m", 7)).error_code, ErrorCode::FencedMemberEpoch);
+    assert_eq!(client.call(1, &beat("stranger", 1)).error_code, ErrorCode::UnknownMemberId);
+    let described = client.call(
+        1,
+        &ConsumerGroupDescribeRequest { group_ids: vec!["next".into()], ..Default::default() },
+    );
+    assert_eq!(described.groups[0].group_state, "Stable");
+    assert_eq!(client.call(1, &beat("m", -1)).error_code, ErrorCode::None);
     broker.shutdown().unwrap();
 }
 

@@ -26,6 +26,7 @@ mod compaction;
 mod disk;
 mod faults;
 mod finish;
+mod groups;
 mod network;
 mod oracle;
 mod partition;
@@ -43,6 +44,7 @@ mod world;
 pub use clock::SimTime;
 pub use compaction::{CompactionReport, run_compaction};
 pub use disk::CrashKind;
+pub use groups::{GroupReport, run_groups};
 pub use plan::{
     DiskPlan, FaultPlan, NetworkPlan, Planted, ProducerPlan, RunPlan, TransactionPlan, UnknownBug,
 };

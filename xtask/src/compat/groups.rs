@@ -20,8 +20,12 @@ const RECORDS: usize = 60;
 /// Members find each other, or the scenario fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Quick enough for a test; clients are told more often than by default that they must rejoin.
-const SETTINGS: [&str; 2] =
-    ["group.initial.rebalance.delay.ms=0", "offsets.topic.num.partitions=3"];
+const SETTINGS: [&str; 4] = [
+    "group.initial.rebalance.delay.ms=0",
+    "offsets.topic.num.partitions=3",
+    "group.consumer.min.heartbeat.interval.ms=100",
+    "group.consumer.heartbeat.interval.ms=150",
+];
 
 /// A program whose members do as they are told (see "Group members" in compat/README.md).
 struct Members {
@@ -276,6 +280,57 @@ pub(crate) fn franz_go(trial: &Trial) -> Outcome<String> {
         ("cooperative", &["partition.assignment.strategy=cooperative-sticky"]),
     ];
     stage.play(program, &ways, ways[0].1)
+}
+
+/// The next-generation protocol: both assignors, static members, patterns, new topics.
+pub(crate) fn java_next_generation(trial: &Trial) -> Outcome<String> {
+    const NEXT: &str = "group.protocol=consumer";
+    let stage = Stage::new(trial)?;
+    let mut program = trial.tools().java("GroupPeer")?;
+    program.arg(stage.broker.bootstrap());
+    let ways: [(&str, &[&str]); 2] = [
+        ("uniform", &[NEXT, "group.remote.assignor=uniform"]),
+        ("range", &[NEXT, "group.remote.assignor=range"]),
+    ];
+    let shared = stage.play(program, &ways, &[NEXT])?;
+    let grown = follow_pattern(&stage).map_err(|failure| failure.while_doing("by pattern"))?;
+    Ok(format!("{shared}, {grown}"))
+}
+
+/// A member that subscribes by pattern gets the partitions of a topic that is made later.
+fn follow_pattern(stage: &Stage<'_>) -> Outcome<String> {
+    let mut program = stage.trial.tools().java("GroupPeer")?;
+    program.arg(stage.broker.bootstrap());
+    let mut members = Members::start(program)?;
+    let (first, second) = (stage.trial.topic("like-1"), stage.trial.topic("like-2"));
+    stage.create(&first)?;
+    let pattern = format!("re2:{}", stage.trial.topic("like-.*"));
+    members.join("a", &first, &pattern, &["group.protocol=consumer"])?;
+    members.until_shared(&["a"])?;
+    stage.create(&second)?;
+    members.until("a has the new topic too", |all| {
+        all.assigned.get("a").is_some_and(|assigned| assigned.len() == 2 * PARTITIONS)
+    })?;
+    let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let mut command = stage.trial.tools().java(class)?;
+    command.args(["--bootstrap-server", &stage.broker.bootstrap(), "--describe", "--group"]);
+    command.args([&first, "--state"]);
+    let said = process::run(&mut command, b"", LIMIT)?.all_text();
+    ensure!(said.contains("uniform") && said.contains("Stable"), "described: {said}");
+    members.stop("a")?;
+    Ok("a pattern followed to a new topic".to_owned())
+}
+
+pub(crate) fn python_next_generation(trial: &Trial) -> Outcome<String> {
+    const NEXT: &str = "group.protocol=consumer";
+    let stage = Stage::new(trial)?;
+    let mut program = trial.tools().python()?;
+    program.args(["group", &stage.broker.bootstrap()]);
+    let ways: [(&str, &[&str]); 2] = [
+        ("uniform", &[NEXT, "group.remote.assignor=uniform"]),
+        ("range", &[NEXT, "group.remote.assignor=range"]),
+    ];
+    stage.play(program, &ways, &[NEXT])
 }
 
 /// kcat as a member: reads what is there, and the next one reads on from there.

@@ -168,6 +168,8 @@ const SCENARIOS: &[Scenario] = &[
     stock("kcat-group", "kcat", groups::kcat),
     stock("java-group", "java", groups::java_classic),
     stock("python-group", "python", groups::python_classic),
+    stock("java-next-group", "java", groups::java_next_generation),
+    stock("python-next-group", "python", groups::python_next_generation),
     stock("franz-go-group", "franz-go", groups::franz_go),
     stock("java-groups-tool", "java", groups::tool),
     stock("kill-9-java", "java", kill::under_java),

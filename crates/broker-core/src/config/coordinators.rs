@@ -7,6 +7,55 @@ use super::broker::row;
 /// Settings of the coordinators, in order of name.
 pub(super) const COORDINATORS: &[ConfigSpec] = &[
     row!(
+        "group.consumer.heartbeat.interval.ms",
+        ConfigKind::int_from(1),
+        Some("5000"),
+        "How often members of next-generation groups are told to send heartbeats, in ms.",
+        "Kafka's."
+    ),
+    row!(
+        "group.consumer.max.heartbeat.interval.ms",
+        ConfigKind::int_from(1),
+        Some("15000"),
+        "The longest that group.consumer.heartbeat.interval.ms may be, in ms.",
+        "Kafka's."
+    ),
+    row!(
+        "group.consumer.max.session.timeout.ms",
+        ConfigKind::int_from(1),
+        Some("60000"),
+        "The longest that group.consumer.session.timeout.ms may be, in ms.",
+        "Kafka's."
+    ),
+    row!(
+        "group.consumer.max.size",
+        ConfigKind::int_from(1),
+        Some("10000"),
+        "Members of one next-generation group.",
+        "Each is memory and three records; Kafka has no limit."
+    ),
+    row!(
+        "group.consumer.min.heartbeat.interval.ms",
+        ConfigKind::int_from(1),
+        Some("5000"),
+        "The shortest that group.consumer.heartbeat.interval.ms may be, in ms.",
+        "Kafka's."
+    ),
+    row!(
+        "group.consumer.min.session.timeout.ms",
+        ConfigKind::int_from(1),
+        Some("45000"),
+        "The shortest that group.consumer.session.timeout.ms may be, in ms.",
+        "Kafka's."
+    ),
+    row!(
+        "group.consumer.session.timeout.ms",
+        ConfigKind::int_from(1),
+        Some("45000"),
+        "A member of a next-generation group that is silent for this long is out, in ms.",
+        "Kafka's."
+    ),
+    row!(
         "group.initial.rebalance.delay.ms",
         ConfigKind::int_from(0),
         Some("3000"),

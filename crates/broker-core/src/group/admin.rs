@@ -9,6 +9,7 @@ use streamledger_protocol::{ErrorCode, GroupId, TopicPartition};
 use super::classic::{ClassicGroup, GroupState};
 use super::coordinator::GroupCoordinator;
 use super::log_record::GroupRecord;
+use super::next_gen::ConsumerGroup;
 
 /// A group in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,16 @@ impl GroupCoordinator {
             (id.clone(), listed)
         };
         let mut listed: BTreeMap<GroupId, ListedGroup> = self.groups.iter().map(classic).collect();
+        let consumer = |(id, group): (&GroupId, &ConsumerGroup)| {
+            let listed = ListedGroup {
+                group: id.clone(),
+                protocol_type: "consumer".to_owned(),
+                state: group.state_name(),
+                group_type: "consumer",
+            };
+            (id.clone(), listed)
+        };
+        listed.extend(self.consumers.iter().map(consumer));
         for id in self.offsets.groups() {
             listed.entry(id.clone()).or_insert_with(|| ListedGroup {
                 group: id.clone(),
@@ -82,7 +93,8 @@ impl GroupCoordinator {
     #[must_use]
     pub fn describe(&self, id: &GroupId) -> Option<DescribedGroup> {
         let Some(group) = self.groups.get(id) else {
-            return self.offsets.has_group(id).then(|| DescribedGroup {
+            let is_plain = !self.consumers.contains_key(id) && self.offsets.has_group(id);
+            return is_plain.then(|| DescribedGroup {
                 state: GroupState::Empty,
                 protocol_type: String::new(),
                 protocol: String::new(),
@@ -113,6 +125,11 @@ impl GroupCoordinator {
     pub fn delete_group(&mut self, id: &GroupId) -> Result<(), ErrorCode> {
         match self.groups.get(id).map(ClassicGroup::state) {
             Some(GroupState::Empty) => {}
+            None if self.consumers.contains_key(id) => {
+                if self.consumers.get(id).is_some_and(|group| !group.is_empty()) {
+                    return Err(ErrorCode::NonEmptyGroup);
+                }
+            }
             None if self.offsets.has_group(id) => {}
             None | Some(GroupState::Dead) => return Err(ErrorCode::GroupIdNotFound),
             Some(_) => return Err(ErrorCode::NonEmptyGroup),
@@ -123,7 +140,8 @@ impl GroupCoordinator {
         Ok(())
     }
 
-    fn append_tombstone(&mut self, id: &GroupId) {
+    pub(super) fn append_tombstone(&mut self, id: &GroupId) {
+        self.append_consumer_tombstones(id);
         if self.groups.contains_key(id) {
             self.outbox.records.push(GroupRecord::Classic { group: id.clone(), kept: None });
         }
@@ -140,7 +158,8 @@ impl GroupCoordinator {
         partitions: &[TopicPartition],
     ) -> Result<Vec<ErrorCode>, ErrorCode> {
         let group = self.groups.get(id);
-        if group.is_none() && !self.offsets.has_group(id) {
+        let is_consumer = self.consumers.contains_key(id);
+        if group.is_none() && !is_consumer && !self.offsets.has_group(id) {
             return Err(ErrorCode::GroupIdNotFound);
         }
         let is_of_others = |group: &ClassicGroup| {
@@ -170,5 +189,6 @@ impl GroupCoordinator {
     /// Whether members of a group subscribe to a topic; also where that is not known.
     fn may_be_subscribed(&self, id: &GroupId, topic: &str) -> bool {
         self.groups.get(id).is_some_and(|group| group.may_be_subscribed(topic))
+            || self.consumers.get(id).is_some_and(|group| group.is_subscribed(topic))
     }
 }

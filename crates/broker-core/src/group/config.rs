@@ -16,6 +16,10 @@ pub struct GroupConfig {
     pub session_timeout_ms_max: i32,
     /// group.max.size: members of one group.
     pub group_size_max: usize,
+    /// group.consumer.max.size: members of one next-generation group.
+    pub consumer_group_size_max: usize,
+    /// group.consumer.session.timeout.ms.
+    pub consumer_session_timeout_ms: u64,
     /// streamledger.groups.max: groups with members, all together.
     pub groups_max: usize,
     /// streamledger.group.members.max: members of all groups together.
@@ -35,6 +39,8 @@ impl Default for GroupConfig {
             session_timeout_ms_min: 6000,
             session_timeout_ms_max: 1_800_000,
             group_size_max: 10_000,
+            consumer_group_size_max: 10_000,
+            consumer_session_timeout_ms: 45_000,
             groups_max: 10_000,
             members_max: 100_000,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,

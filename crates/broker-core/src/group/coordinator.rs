@@ -11,8 +11,10 @@ use super::classic::{
 use super::config::GroupConfig;
 use super::desk::{Desk, Outbox, ParkedAnswer, Token};
 use super::log_record::GroupRecord;
+use super::next_gen::ConsumerGroup;
 use super::offsets::{CommitRequest, GroupOffsets};
 use super::timers::{TimerKind, Timers};
+use crate::planted_bugs::PlantedBug;
 use crate::time::{MonotonicMs, Now};
 
 /// The coordinator of all groups.
@@ -25,6 +27,7 @@ use crate::time::{MonotonicMs, Now};
 pub struct GroupCoordinator {
     pub(super) config: GroupConfig,
     pub(super) groups: BTreeMap<GroupId, ClassicGroup>,
+    pub(super) consumers: BTreeMap<GroupId, ConsumerGroup>,
     pub(super) offsets: GroupOffsets,
     pub(super) timers: Timers,
     pub(super) outbox: Outbox,
@@ -80,7 +83,7 @@ impl GroupCoordinator {
         if !(min..=max).contains(&request.session_timeout_ms) {
             return Err(ErrorCode::InvalidSessionTimeout);
         }
-        let is_full = self.groups.len() >= self.config.groups_max;
+        let is_full = self.group_count() >= self.config.groups_max;
         let has_room = self.member_count() < self.config.members_max;
         if !self.groups.contains_key(&request.group) {
             if !request.member_id.is_empty() {
@@ -89,6 +92,7 @@ impl GroupCoordinator {
             if is_full {
                 return Err(ErrorCode::PolicyViolation);
             }
+            self.give_way(&request.group)?;
             self.groups.insert(request.group.clone(), ClassicGroup::default());
         }
         if let Some(group) = self.groups.get_mut(&request.group) {
@@ -164,10 +168,15 @@ impl GroupCoordinator {
         if request.group.as_str().is_empty() {
             return Err(ErrorCode::InvalidGroupId);
         }
+        let by = &request.committer;
+        if let Some(group) = self.consumers.get(&request.group) {
+            let is_blind = self.config.planted.has(PlantedBug::CommitOfOldGeneration);
+            return group.check_commit(&by.member_id, by.generation, is_blind);
+        }
         let mut desk = desk!(self, &request.group, now);
         match self.groups.get(&request.group) {
-            Some(group) => group.check_commit(&mut desk, &request.committer, is_transactional),
-            None if request.committer.generation >= 0 => Err(ErrorCode::IllegalGeneration),
+            Some(group) => group.check_commit(&mut desk, by, is_transactional),
+            None if by.generation >= 0 => Err(ErrorCode::IllegalGeneration),
             None => Ok(()),
         }
     }
@@ -189,6 +198,7 @@ impl GroupCoordinator {
                 let group = self.groups.entry(id.clone()).or_default();
                 group.replay(&mut desk, kept);
             }
+            GroupRecord::Consumer { group: id, record } => self.replay_consumer(now, &id, record),
             GroupRecord::Classic { group: id, kept: None } => {
                 if let Some(group) = self.groups.remove(&id) {
                     group.replay_tombstone(&mut desk!(self, &id, now));
@@ -241,12 +251,17 @@ impl GroupCoordinator {
     #[must_use]
     pub fn do_next_due(&mut self, now: Now) -> bool {
         let Some((group_id, kind)) = self.timers.pop_due(now.monotonic) else { return false };
+        if self.consumers.contains_key(&group_id) {
+            self.on_consumer_timer(&group_id, &kind);
+            return true;
+        }
         let mut desk = desk!(self, &group_id, now);
         let Some(group) = self.groups.get_mut(&group_id) else { return true };
         match kind {
             TimerKind::Session(member_id) => group.on_session_timer(&mut desk, &member_id),
             TimerKind::Join => group.on_join_timer(&mut desk),
             TimerKind::Sync => group.on_sync_timer(&mut desk),
+            TimerKind::Revocation(_) => {}
         }
         self.drop_if_nothing(&group_id);
         true
@@ -255,13 +270,14 @@ impl GroupCoordinator {
     /// Members of all groups, and ids given out to some that are to come.
     #[must_use]
     pub fn member_count(&self) -> usize {
-        self.groups.values().map(ClassicGroup::occupied_count).sum()
+        let classic: usize = self.groups.values().map(ClassicGroup::occupied_count).sum();
+        classic + self.consumers.values().map(ConsumerGroup::member_count).sum::<usize>()
     }
 
     /// Groups that have, had or are about to have members.
     #[must_use]
     pub fn group_count(&self) -> usize {
-        self.groups.len()
+        self.groups.len() + self.consumers.len()
     }
 
     /// A group's state and generation.

@@ -6,6 +6,7 @@ use streamledger_protocol::wire::{EncodeError, Reader};
 
 use super::classic::KeptGroup;
 use super::classic::record as classic_record;
+use super::next_gen::{ConsumerRecord, FIRST_KEY_VERSION, LAST_KEY_VERSION, REGEX_KEY_VERSION};
 use super::record::{GroupRecordError, OffsetRecord};
 
 /// One record of `__consumer_offsets`.
@@ -20,6 +21,13 @@ pub enum GroupRecord {
         /// What it is like; `None` forgets it.
         kept: Option<KeptGroup>,
     },
+    /// Part of a next-generation group.
+    Consumer {
+        /// The group.
+        group: GroupId,
+        /// What of it.
+        record: ConsumerRecord,
+    },
 }
 
 impl GroupRecord {
@@ -28,7 +36,7 @@ impl GroupRecord {
     pub const fn group(&self) -> &GroupId {
         match self {
             Self::Offset(record) => &record.group,
-            Self::Classic { group, .. } => group,
+            Self::Classic { group, .. } | Self::Consumer { group, .. } => group,
         }
     }
 
@@ -43,6 +51,7 @@ impl GroupRecord {
                 let value = kept.as_ref().map(KeptGroup::encode).transpose()?;
                 Ok((classic_record::encode_key(group)?, value))
             }
+            Self::Consumer { group, record } => record.encode(group),
         }
     }
 
@@ -59,6 +68,11 @@ impl GroupRecord {
                 let group = classic_record::decode_key(&mut r)?;
                 r.finish()?;
                 Ok(Self::Classic { group, kept: value.map(KeptGroup::decode).transpose()? })
+            }
+            FIRST_KEY_VERSION..=LAST_KEY_VERSION | REGEX_KEY_VERSION => {
+                let (group, record) = ConsumerRecord::decode(version, &mut r, value)?;
+                r.finish()?;
+                Ok(Self::Consumer { group, record })
             }
             _ => Err(GroupRecordError::UnknownVersion { part: "key", version }),
         }

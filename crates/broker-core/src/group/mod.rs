@@ -14,10 +14,13 @@
 mod admin;
 mod classic;
 mod config;
+mod consumers;
 mod coordinator;
 mod desk;
 mod expiry;
+mod hard_state;
 mod log_record;
+mod next_gen;
 mod offsets;
 mod record;
 mod timers;
@@ -26,6 +29,8 @@ mod timers;
 mod admin_tests;
 #[cfg(test)]
 mod classic_tests;
+#[cfg(test)]
+mod next_gen_tests;
 #[cfg(test)]
 mod offsets_tests;
 #[cfg(test)]
@@ -40,6 +45,10 @@ pub use config::GroupConfig;
 pub use coordinator::GroupCoordinator;
 pub use desk::{ParkedAnswer, Token};
 pub use log_record::GroupRecord;
+pub use next_gen::{
+    Assigned, ConsumerHeartbeat, ConsumerHeartbeatReply, ConsumerRecord, DescribedConsumerGroup,
+    DescribedConsumerMember, HeartbeatRefusal, TopicsView,
+};
 pub use offsets::{
     CommitRequest, CommittedOffset, Committer, FetchedOffset, GroupOffsets, GroupOffsetsConfig,
     NewOffset, OffsetsDecision,

@@ -11,6 +11,8 @@ use crate::time::MonotonicMs;
 pub(super) enum TimerKind {
     /// A member must be heard of, or is out.
     Session(String),
+    /// A member must have given partitions up by then, or is out.
+    Revocation(String),
     /// The members must have joined by then.
     Join,
     /// The members must have asked for their assignment by then.

@@ -21,8 +21,10 @@ struct Feature {
 /// metadata.version says which Kafka this broker is like: 30 is 4.3-IV0 (and 7 is 3.3-IV3, the
 /// oldest that Kafka 4 itself supports). A feature appears here
 /// with the APIs it stands for, because clients act on it: transaction.version 2 has them add
-/// partitions by writing to them and raise their epoch with each transaction (KIP-890).
-const FEATURES: [Feature; 2] = [
+/// partitions by writing to them and raise their epoch with each transaction (KIP-890), and
+/// group.version 1 lets them join groups by the next-generation protocol (KIP-848).
+const FEATURES: [Feature; 3] = [
+    Feature { name: "group.version", level_min: 0, level: 1 },
     Feature { name: "metadata.version", level_min: 7, level: 30 },
     Feature { name: "transaction.version", level_min: 0, level: 2 },
 ];

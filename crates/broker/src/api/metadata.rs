@@ -34,7 +34,11 @@ impl Api for MetadataRequest {
             // Before there was a null list, an empty one meant all.
             Some(topics) => topics.is_empty() && call.version.0 == 0,
         };
-        let asked = self.topics.unwrap_or_default();
+        let mut asked = self.topics.unwrap_or_default();
+        for topic in asked.iter_mut().filter(|topic| !topic.topic_id.is_zero()) {
+            // The Java client leaves an empty name beside an id.
+            topic.name = None;
+        }
         if !wants_all && self.allow_auto_topic_creation && call.node.settings.auto_creates_topics {
             create_missing(call, &asked).await;
         }

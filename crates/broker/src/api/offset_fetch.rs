@@ -1,5 +1,6 @@
 //! OffsetFetch (9): reads what groups have stored. Up to version 7 one group, from 8 on several,
-//! from 10 on topics by their ids. Who asks is of no matter in a classic group, as in Kafka.
+//! from 10 on topics by their ids. Who asks is of no matter in a classic group, as in Kafka; a
+//! member of a next-generation group must be of its epoch.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -91,12 +92,17 @@ async fn fetch_group(
     group: OffsetFetchRequestGroup,
     requires_stable: bool,
 ) -> OffsetFetchResponseGroup {
-    let OffsetFetchRequestGroup { group_id, topics, .. } = group;
+    let OffsetFetchRequestGroup { group_id, member_id, member_epoch, topics } = group;
     let refused = |group_id: GroupId, error_code| OffsetFetchResponseGroup {
         group_id,
         error_code,
         ..Default::default()
     };
+    let asks = member_id.as_deref();
+    let groups = &call.node.groups;
+    if let Err(error) = groups.read(|all| all.check_fetch(&group_id, asks, member_epoch)) {
+        return refused(group_id, error);
+    }
     let (asked, unknown) = match topics {
         None => (None, Vec::new()),
         Some(topics) => {
@@ -104,7 +110,6 @@ async fn fetch_group(
             (Some(asked), unknown)
         }
     };
-    let groups = &call.node.groups;
     let fetched = groups.fetch(&call.node, &group_id, asked.as_deref(), requires_stable).await;
     match fetched {
         Err(error) => refused(group_id, error),

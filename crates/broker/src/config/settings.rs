@@ -76,6 +76,8 @@ pub(crate) struct CoordinatorSettings {
     pub(crate) stored_offsets_max: usize,
     /// offsets.retention.check.interval.ms.
     pub(crate) offsets_retention_check: Duration,
+    /// group.consumer.heartbeat.interval.ms.
+    pub(crate) consumer_heartbeat_ms: i32,
     /// group.*, and what caps groups.
     pub(crate) groups: GroupConfig,
 }
@@ -129,6 +131,15 @@ impl Settings {
         let contradiction = |text: String| Err(ConfigError::Contradiction(text));
         if self.data_dir.as_ref().is_some_and(|dirs| dirs.to_string_lossy().contains(',')) {
             return contradiction("log.dirs must be one directory".to_owned());
+        }
+        for what in ["heartbeat.interval", "session.timeout"] {
+            let number = |bound: &str| configs.number(&format!("group.consumer.{bound}{what}.ms"));
+            let (value, min, max) = (number(""), number("min."), number("max."));
+            if !(min..=max).contains(&value) {
+                return contradiction(format!(
+                    "group.consumer.{what}.ms ({value}) is not from {min} to {max}"
+                ));
+            }
         }
         let network = &self.network;
         let is_given = configs.at_start.contains_key("max.connections.per.ip");
@@ -192,21 +203,8 @@ impl Settings {
                 offset_metadata_bytes_max: count("offset.metadata.max.bytes"),
                 stored_offsets_max: count("streamledger.stored.offsets.max"),
                 offsets_retention_check: ms("offsets.retention.check.interval.ms"),
-                groups: GroupConfig {
-                    offsets_retention_ms: configs
-                        .number("offsets.retention.minutes")
-                        .unsigned_abs()
-                        .saturating_mul(60_000),
-                    initial_rebalance_delay_ms: configs
-                        .number("group.initial.rebalance.delay.ms")
-                        .unsigned_abs(),
-                    session_timeout_ms_min: int("group.min.session.timeout.ms"),
-                    session_timeout_ms_max: int("group.max.session.timeout.ms"),
-                    group_size_max: count("group.max.size"),
-                    groups_max: count("streamledger.groups.max"),
-                    members_max: count("streamledger.group.members.max"),
-                    ..GroupConfig::default()
-                },
+                consumer_heartbeat_ms: int("group.consumer.heartbeat.interval.ms"),
+                groups: group_config(configs),
             },
         }
     }
@@ -223,5 +221,29 @@ fn cleaner(configs: &BrokerConfigs) -> CleanerConfig {
         bytes_per_second: rate.filter(|rate| *rate < 1e15).map(|rate| rate as u64),
         map_bytes_max: count("log.cleaner.dedupe.buffer.size"),
         step_bytes: count("log.cleaner.io.buffer.size"),
+    }
+}
+
+fn group_config(configs: &BrokerConfigs) -> GroupConfig {
+    let count = |name| usize::try_from(configs.number(name)).unwrap_or(0);
+    let int = |name| i32::try_from(configs.number(name)).unwrap_or(i32::MAX);
+    GroupConfig {
+        consumer_group_size_max: count("group.consumer.max.size"),
+        consumer_session_timeout_ms: configs
+            .number("group.consumer.session.timeout.ms")
+            .unsigned_abs(),
+        offsets_retention_ms: configs
+            .number("offsets.retention.minutes")
+            .unsigned_abs()
+            .saturating_mul(60_000),
+        initial_rebalance_delay_ms: configs
+            .number("group.initial.rebalance.delay.ms")
+            .unsigned_abs(),
+        session_timeout_ms_min: int("group.min.session.timeout.ms"),
+        session_timeout_ms_max: int("group.max.session.timeout.ms"),
+        group_size_max: count("group.max.size"),
+        groups_max: count("streamledger.groups.max"),
+        members_max: count("streamledger.group.members.max"),
+        ..GroupConfig::default()
     }
 }

@@ -78,9 +78,10 @@ impl Controller {
         read(&self.state.read())
     }
 
-    /// How many records the metadata log has: its end offset.
+    /// How many records the metadata log has: its end offset. Rises with each change of the state,
+    /// after it.
     pub(crate) fn record_count(&self) -> u64 {
-        self.record_count.load(Ordering::Relaxed)
+        self.record_count.load(Ordering::Acquire)
     }
 
     /// The broker's settings, those changed while running included.
@@ -127,7 +128,6 @@ impl Controller {
         records: &[MetadataRecord],
     ) -> Result<(), MetadataLogError> {
         log.append(records)?;
-        self.record_count.store(log.record_count(), Ordering::Relaxed);
         let mut state = self.state.write();
         for record in records {
             if let Err(error) = state.replay(record) {
@@ -136,6 +136,9 @@ impl Controller {
                 error!(%error, "metadata log: a kept decision does not replay");
             }
         }
+        // Whoever sees the new count sees the new state.
+        self.record_count.store(log.record_count(), Ordering::Release);
+        drop(state);
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 //! 4. Internal topics are made at their first use, so that a broker without transactions and
 //!    groups has none.
 
+mod consumers;
 mod groups;
 mod internal_topic;
 mod markers;

@@ -47,6 +47,10 @@ impl ClassicGroup {
         self.generation
     }
 
+    pub(in crate::group) const fn kept(&self) -> Option<&KeptGroup> {
+        self.kept.as_ref()
+    }
+
     pub(in crate::group) fn protocol_type(&self) -> Option<&str> {
         self.protocol_type.as_deref()
     }
@@ -191,7 +195,7 @@ impl ClassicGroup {
     }
 
     /// The group as the log is to have it, each member with what `assignment` gives it.
-    pub(super) fn to_record(
+    pub(in crate::group) fn to_record(
         &self,
         group: &GroupId,
         assignment: impl Fn(&Member) -> Bytes,

@@ -1,0 +1,63 @@
+//! The shell of next-generation members: heartbeats, and the topics as their groups see them.
+
+use std::collections::BTreeSet;
+
+use regex::RegexBuilder;
+use streamledger_broker_core::group::{
+    ConsumerHeartbeat, ConsumerHeartbeatReply, HeartbeatRefusal, TopicsView,
+};
+use streamledger_protocol::{TopicId, TopicName};
+
+use super::groups::Groups;
+use crate::node::Node;
+
+/// The largest compiled pattern, in bytes: a subscription's pattern runs over every topic's name,
+/// in time that grows with their length only.
+const PATTERN_BYTES_MAX: usize = 1 << 16;
+
+impl Groups {
+    /// ConsumerGroupHeartbeat; told once what it changed is flushed.
+    pub(crate) async fn consumer_heartbeat(
+        &self,
+        node: &Node,
+        request: &ConsumerHeartbeat,
+    ) -> Result<ConsumerHeartbeatReply, HeartbeatRefusal> {
+        let topics = NodeTopics { node, version: node.controller.record_count() };
+        let (reply, kept) =
+            self.step(node, |groups, now| groups.consumer_heartbeat(now, request, &topics));
+        let reply = reply?;
+        let flushed = match kept {
+            Ok(()) => self.flushed(node, &request.group).await,
+            Err(error) => Err(error),
+        };
+        flushed.map_err(|error| HeartbeatRefusal { error, message: "not kept".to_owned() })?;
+        Ok(reply)
+    }
+}
+
+/// The node's topics; the version is taken before them, so that no change is missed.
+struct NodeTopics<'a> {
+    node: &'a Node,
+    version: u64,
+}
+
+impl TopicsView for NodeTopics<'_> {
+    fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn topic(&self, name: &TopicName) -> Option<(TopicId, i32)> {
+        self.node.topic(name).map(|topic| (topic.id, topic.partition_count()))
+    }
+
+    fn matching(&self, pattern: &str) -> Option<BTreeSet<TopicName>> {
+        let mut whole = RegexBuilder::new(&format!("^(?:{pattern})$"));
+        let whole = whole.size_limit(PATTERN_BYTES_MAX).build().ok()?;
+        let matched = self.node.controller.read(|state| {
+            let names = state.topics().filter(|topic| !topic.is_internal());
+            let matched = names.filter(|topic| whole.is_match(topic.name.as_str()));
+            matched.map(|topic| topic.name.clone()).collect()
+        });
+        Some(matched)
+    }
+}
