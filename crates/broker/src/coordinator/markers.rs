@@ -149,6 +149,7 @@ async fn write_each(
             Err(refusal) => {
                 let error = refusal.error_code();
                 debug!(%topic_partition, %error, "a marker is not needed any more");
+                unflushed.extend(written_before(node, topic_partition));
             }
         }
     }
@@ -160,6 +161,17 @@ async fn write_each(
         }
     }
     Some(left)
+}
+
+/// A partition's log as far as it goes: what a marker was refused for counts once it is on disk.
+fn written_before(
+    node: &Node,
+    topic_partition: &TopicPartition,
+) -> Option<(Arc<Partition>, Offset)> {
+    let topic = node.topic(&topic_partition.topic)?;
+    let log = node.partition(&topic, topic_partition.partition).ok()?;
+    let last = log.log_end_offset() - 1;
+    Some((log, last))
 }
 
 #[cfg(test)]

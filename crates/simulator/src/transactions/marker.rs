@@ -136,7 +136,14 @@ impl World {
             | Appended::Duplicate { .. } => {}
             Appended::Refused(error) => {
                 self.note(format_args!("a marker for {topic_partition} is outdated: {error}"));
-                self.answer_marker(job, topic_partition);
+                // What it is refused for counts once that is on disk.
+                let life = self.partitions[slot].life;
+                let last_offset = self.log_end_offset(slot) - 1;
+                let unflushed = UnflushedMarker { job, topic_partition, slot, life, last_offset };
+                if let Some(transactions) = &mut self.transactions {
+                    transactions.unflushed_markers.push(unflushed);
+                }
+                self.release_markers(slot);
             }
         }
     }
