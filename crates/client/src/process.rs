@@ -93,6 +93,9 @@ pub enum ProcessError<E> {
     /// The consumer reads what is not committed.
     #[error("isolation.level is read_uncommitted; set read_committed to process each record once")]
     ReadsUncommitted,
+    /// The consumer commits offsets by itself, also of records that are not processed yet.
+    #[error("enable.auto.commit is on; set it to false, as offsets are committed with the output")]
+    CommitsByItself,
     /// Reading failed.
     #[error(transparent)]
     Consumer(#[from] ConsumerError),
@@ -134,7 +137,8 @@ impl ConsumeProcessProduce {
     /// Starts a consumer and a producer; nothing is asked of a broker before the first run.
     ///
     /// # Errors
-    /// They can't be started, or the consumer doesn't read committed records only.
+    /// They can't be started, or the consumer reads more than committed records, or commits by
+    /// itself.
     pub fn new(
         consumer: ConsumerConfig,
         producer: ProducerConfig,
@@ -143,6 +147,9 @@ impl ConsumeProcessProduce {
     ) -> Result<Self, ProcessError<std::convert::Infallible>> {
         if consumer.isolation_level != IsolationLevel::ReadCommitted {
             return Err(ProcessError::ReadsUncommitted);
+        }
+        if consumer.group_id.is_some() && consumer.enable_auto_commit {
+            return Err(ProcessError::CommitsByItself);
         }
         Ok(Self {
             consumer: Consumer::new(consumer)?,
@@ -282,4 +289,32 @@ fn next_offsets(records: &ConsumerRecords) -> Vec<(TopicPartition, CommittedOffs
         }
     }
     offsets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumer_that_would_break_the_promise_is_refused() {
+        let refused = |settings: &[(&str, &str)]| {
+            let mut consumer = ConsumerConfig::builder().bootstrap_servers("localhost:1");
+            for (name, value) in settings {
+                consumer = consumer.set(*name, *value);
+            }
+            let producer = ProducerConfig::builder()
+                .bootstrap_servers("localhost:1")
+                .transactional_id("id")
+                .build();
+            let made =
+                ConsumeProcessProduce::new(consumer.build().unwrap(), producer.unwrap(), "g", &[]);
+            made.err()
+        };
+        let committed = ("isolation.level", "read_committed");
+        assert!(refused(&[committed]).is_none());
+        assert!(matches!(refused(&[]), Some(ProcessError::ReadsUncommitted)));
+        let grouped = ("group.id", "g");
+        assert!(matches!(refused(&[committed, grouped]), Some(ProcessError::CommitsByItself)));
+        assert!(refused(&[committed, grouped, ("enable.auto.commit", "false")]).is_none());
+    }
 }
