@@ -77,6 +77,9 @@ pub(crate) fn works_in_parallel(trial: &Trial) -> Outcome<String> {
     use streamledger::consumer::ParallelConsumer;
     use streamledger::{Consumer, ConsumerConfig, ProducerRecord};
 
+    /// The numbers that were worked on in each part, key by key.
+    type Done = BTreeMap<(usize, Vec<u8>), Vec<usize>>;
+
     const KEYS: usize = 40;
     const RECORDS: usize = 4000;
     let (bootstrap, topic) = (trial.bootstrap()?, trial.topic("keyed"));
@@ -87,7 +90,7 @@ pub(crate) fn works_in_parallel(trial: &Trial) -> Outcome<String> {
         drop(producer.send(ProducerRecord::to(&topic).key(&key).value(&value))?);
     }
     our_client::close(&producer)?;
-    let done: Mutex<BTreeMap<(usize, Vec<u8>), Vec<usize>>> = Mutex::default();
+    let done: Mutex<Done> = Mutex::default();
     for (part, until_count) in [(0, RECORDS / 2), (1, RECORDS)] {
         let properties = streamledger::Properties::new()
             .with("bootstrap.servers", &bootstrap)
