@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use streamledger_client_core::transaction::{
-    CommittedOffset, ConsumerGroupMetadata, TransactionError, TransactionOperation,
+    CommittedOffset, ConsumerGroupMetadata, TransactionError, TransactionErrorKind,
+    TransactionOperation, TransactionState,
 };
 use streamledger_protocol::{GroupId, IsolationLevel, TopicPartition};
 
@@ -242,12 +243,12 @@ impl ConsumeProcessProduce {
             (Start::GoOn, _) => return Ok(()),
             (Start::Initialize, _) => self.producer.init_transactions_async().await?,
             (Start::Rewind | Start::Resume, None) => {}
-            (Start::Rewind, Some(transaction)) => transaction.abort_async().await?,
+            (Start::Rewind, Some(transaction)) => abort_left(transaction).await?,
             (Start::Resume, Some(mut transaction)) => match transaction.commit_async().await {
                 Ok(()) => {}
                 Err(error) if error.must_abort() => {
                     self.start = Start::Rewind;
-                    transaction.abort_async().await?;
+                    abort_left(transaction).await?;
                 }
                 Err(error) => return Err(error.into()),
             },
@@ -263,6 +264,18 @@ impl ConsumeProcessProduce {
         self.consumer.assign(&positions.collect::<Vec<_>>());
         self.start = Start::GoOn;
         Ok(())
+    }
+}
+
+/// Aborts what another run has left, and waits for that. A run that was given up may have had it
+/// aborted in the background just now.
+async fn abort_left(transaction: Transaction<'_>) -> Result<(), TransactionError> {
+    match transaction.abort_async().await {
+        Err(TransactionError {
+            kind: TransactionErrorKind::NotAllowed(TransactionState::Ready),
+            ..
+        }) => Ok(()),
+        outcome => outcome,
     }
 }
 

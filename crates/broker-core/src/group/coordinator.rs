@@ -148,7 +148,7 @@ impl GroupCoordinator {
 
     /// Stores offsets (OffsetCommit), or prepares to (TxnOffsetCommit: the records then go into a
     /// transactional batch of the producer). The records are for
-    /// [`replay_offset`](Self::replay_offset); one answer for each offset.
+    /// [`replay`](Self::replay); one answer for each offset.
     pub fn decide_commit(
         &mut self,
         now: Now,
