@@ -102,13 +102,9 @@ pub(crate) fn consume(trial: &Trial, topics: &[String]) -> Outcome<Vec<Record>> 
     let deadline = Instant::now() + LIMIT;
     while !open.is_empty() {
         ensure!(Instant::now() < deadline, "the end was not reached: {open:?}");
-        for record in consumer.poll(Duration::from_millis(200))? {
-            let next = record.offset.next();
-            if open.get(&record.topic_partition).is_some_and(|end| next >= *end) {
-                open.remove(&record.topic_partition);
-            }
-            records.push(read(record));
-        }
+        records.extend(consumer.poll(Duration::from_millis(200))?.into_iter().map(read));
+        // The marker that ends a transaction is the end of a partition, and no record.
+        open.retain(|partition, end| consumer.position(partition).is_none_or(|at| at < *end));
     }
     Ok(records)
 }

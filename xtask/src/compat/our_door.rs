@@ -149,7 +149,7 @@ impl Door {
             kcat.args(arguments);
             Ok(kcat)
         };
-        process::run_ok(&mut command(&["-P"])?, b"one\ntwo\n", LIMIT)?;
+        process::run_ok(&mut command(&["-P", "-p", "0"])?, b"one\ntwo\n", LIMIT)?;
         let read = run(&mut command(&["-C", "-q", "-e", "-o", "beginning"])?)?.text();
         ensure!(read == "one\ntwo\n", "kcat read {read:?}");
         Ok(())
