@@ -30,7 +30,7 @@ pub(crate) fn survives_its_own_death(trial: &Trial) -> Outcome<String> {
     let kills = wanted.and_then(|wanted| wanted.parse().ok()).unwrap_or(KILLS);
     let (mut killed, mut pause) = (0, Noise::seeded(9));
     while killed < kills {
-        let mut command = ingest(trial, &file, &topic, &bootstrap)?;
+        let mut command = slow_ingest(trial, &file, &topic, &bootstrap)?;
         let said = std::fs::File::create(trial.directory.join("ingest.log"))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         let mut life = Group::spawn(&mut command)?;
@@ -55,9 +55,7 @@ pub(crate) fn survives_the_brokers_death(trial: &Trial) -> Outcome<String> {
     let file = click_file(trial)?;
     let mut broker = trial.own_broker(&[])?;
     let bootstrap = broker.bootstrap();
-    let mut command = ingest(trial, &file, &topic, &bootstrap)?;
-    // Slow enough to be in the middle of it.
-    command.args(["-X", "batch.size=2000", "-X", "linger.ms=0"]);
+    let mut command = slow_ingest(trial, &file, &topic, &bootstrap)?;
     let said = std::fs::File::create(trial.directory.join("ingest.log"))?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
     let mut life = Group::spawn(&mut command)?;
@@ -94,6 +92,13 @@ fn ingest(trial: &Trial, file: &Path, topic: &str, bootstrap: &str) -> Outcome<C
     ingest.arg("ingest").arg(file).args(["--topic", topic, "--key", "user_id", "--json"]);
     ingest.args(["--quiet", "--bootstrap-servers", bootstrap, "--on-error", "dead-letter"]);
     ingest.args(["--transaction-rows", "5000"]);
+    Ok(ingest)
+}
+
+/// The same, slow enough to be killed in the middle of it.
+fn slow_ingest(trial: &Trial, file: &Path, topic: &str, bootstrap: &str) -> Outcome<Command> {
+    let mut ingest = ingest(trial, file, topic, bootstrap)?;
+    ingest.args(["-X", "batch.size=2000", "-X", "linger.ms=0"]);
     Ok(ingest)
 }
 
