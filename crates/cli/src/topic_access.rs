@@ -12,9 +12,11 @@ use streamledger::{
     TopicPartition,
 };
 
-use crate::access::Access;
+use crate::access::{Access, MissingDirectory};
+use crate::args::{AdminArguments, BrokerArguments};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::given::given;
 use crate::producing::config_failure;
 use crate::ui;
 
@@ -82,6 +84,22 @@ pub fn admin(access: &Access, properties: &Properties) -> Outcome<Admin> {
     Ok(Admin::new(config).map_err(|error| {
         Failure::new(Exit::Failed, "the admin client can't start").because(&error)
     })?)
+}
+
+/// Does something with an admin client, on the broker that was named or an embedded one. It is
+/// given the client's settings too, for others that it starts.
+pub fn with_admin(
+    broker: &BrokerArguments,
+    client: &AdminArguments,
+    missing: MissingDirectory,
+    work: impl FnOnce(&Admin, &Access, &Properties) -> Outcome<Exit>,
+) -> Outcome<Exit> {
+    let settings = given(client.command_config.as_deref(), &client.settings)?;
+    check(&settings)?;
+    let access = Access::open(broker, missing)?;
+    let outcome = admin(&access, &settings).and_then(|admin| work(&admin, &access, &settings));
+    let closed = access.close();
+    outcome.and_then(|exit| closed.map(|()| exit))
 }
 
 /// Refuses settings that the admin client doesn't know, before a broker is looked for.

@@ -15,7 +15,6 @@ use crate::access::{Access, MissingDirectory};
 use crate::args::{AdminArguments, BrokerArguments};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::given::given;
 use crate::help::with_examples;
 use crate::producing::config_failure;
 use crate::time::parse_since;
@@ -157,20 +156,14 @@ pub fn run(arguments: &GroupsArguments) -> Outcome<Exit> {
         Action::ResetOffsets(reset) => (&reset.broker, &reset.client),
         Action::Delete(delete) => (&delete.broker, &delete.client),
     };
-    let settings = given(client.command_config.as_deref(), &client.settings)?;
-    topic_access::check(&settings)?;
-    let access = Access::open(broker, MissingDirectory::Refuse)?;
-    let outcome = match topic_access::admin(&access, &settings) {
-        Err(failure) => Err(failure),
-        Ok(admin) => match &arguments.action {
-            Action::List(list) => list.run(&admin, &access),
-            Action::Describe(describe) => describe.run(&admin, &access, &settings),
-            Action::ResetOffsets(reset) => reset.run(&admin, &access, &settings),
-            Action::Delete(delete) => delete.run(&admin, &access),
-        },
-    };
-    let closed = access.close();
-    outcome.and_then(|exit| closed.map(|()| exit))
+    topic_access::with_admin(broker, client, MissingDirectory::Refuse, |admin, access, settings| {
+        match &arguments.action {
+            Action::List(list) => list.run(admin, access),
+            Action::Describe(describe) => describe.run(admin, access, settings),
+            Action::ResetOffsets(reset) => reset.run(admin, access, settings),
+            Action::Delete(delete) => delete.run(admin, access),
+        }
+    })
 }
 
 impl ListArguments {

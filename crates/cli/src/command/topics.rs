@@ -13,7 +13,6 @@ use crate::args::{AdminArguments, BrokerArguments};
 use crate::command::name_and_value;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::given::given;
 use crate::help::with_examples;
 use crate::topic_access;
 use crate::ui::table::{self, Lean};
@@ -143,20 +142,12 @@ pub fn run(arguments: &TopicsArguments) -> Outcome<Exit> {
         Action::Describe(ask) => (&ask.broker, &ask.client, MissingDirectory::Refuse),
         Action::Delete(delete) => (&delete.broker, &delete.client, MissingDirectory::Refuse),
     };
-    let settings = given(client.command_config.as_deref(), &client.settings)?;
-    topic_access::check(&settings)?;
-    let access = Access::open(broker, missing)?;
-    let outcome = match topic_access::admin(&access, &settings) {
-        Err(failure) => Err(failure),
-        Ok(admin) => match &arguments.action {
-            Action::List(list) => list.run(&admin, &access),
-            Action::Create(create) => create.run(&admin, &access),
-            Action::Describe(describe) => describe.run(&admin, &access),
-            Action::Delete(delete) => delete.run(&admin, &access),
-        },
-    };
-    let closed = access.close();
-    outcome.and_then(|exit| closed.map(|()| exit))
+    topic_access::with_admin(broker, client, missing, |admin, access, _| match &arguments.action {
+        Action::List(list) => list.run(admin, access),
+        Action::Create(create) => create.run(admin, access),
+        Action::Describe(describe) => describe.run(admin, access),
+        Action::Delete(delete) => delete.run(admin, access),
+    })
 }
 
 impl ListArguments {

@@ -9,7 +9,6 @@ use crate::access::{Access, MissingDirectory};
 use crate::args::{AdminArguments, BrokerArguments};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::given::given;
 use crate::help::with_examples;
 use crate::time::format_timestamp;
 use crate::topic_access;
@@ -101,19 +100,13 @@ pub fn run(arguments: &TransactionsArguments) -> Outcome<Exit> {
         Action::Describe(describe) => (&describe.broker, &describe.client),
         Action::Abort(abort) => (&abort.broker, &abort.client),
     };
-    let settings = given(client.command_config.as_deref(), &client.settings)?;
-    topic_access::check(&settings)?;
-    let access = Access::open(broker, MissingDirectory::Refuse)?;
-    let outcome = match topic_access::admin(&access, &settings) {
-        Err(failure) => Err(failure),
-        Ok(admin) => match &arguments.action {
-            Action::List(list) => list.run(&admin, &access),
-            Action::Describe(describe) => describe.run(&admin, &access),
-            Action::Abort(abort) => abort.run(&admin, &access),
-        },
-    };
-    let closed = access.close();
-    outcome.and_then(|exit| closed.map(|()| exit))
+    topic_access::with_admin(broker, client, MissingDirectory::Refuse, |admin, access, _| {
+        match &arguments.action {
+            Action::List(list) => list.run(admin, access),
+            Action::Describe(describe) => describe.run(admin, access),
+            Action::Abort(abort) => abort.run(admin, access),
+        }
+    })
 }
 
 impl ListArguments {
