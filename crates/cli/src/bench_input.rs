@@ -8,7 +8,7 @@ use crate::clicks::{ClickRenderer, is_click_header};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::lines::{BlankLines, LineRows};
-use crate::input::{CsvRows, ROW_BYTES_MAX_DEFAULT, ReadFault, Span, file};
+use crate::input::{ChunkReader, CsvRows, ROW_BYTES_MAX_DEFAULT, ReadFault, Span, file};
 
 /// A file of lines up to this size is kept in memory, so that reading it isn't measured.
 const IN_MEMORY_BYTES_MAX: u64 = 64 << 20;
@@ -99,7 +99,7 @@ impl BenchInput {
 }
 
 fn lines_of<R: std::io::Read>(source: R) -> LineRows<R> {
-    LineRows::new(source, ROW_BYTES_MAX_DEFAULT, BlankLines::Kept)
+    LineRows::new(ChunkReader::new(source, ROW_BYTES_MAX_DEFAULT), BlankLines::Kept)
 }
 
 fn open_lines(path: &Path) -> Outcome<Rows> {
@@ -124,7 +124,7 @@ fn open_lines(path: &Path) -> Outcome<Rows> {
 
 fn open_clicks(path: &Path) -> Outcome<Rows> {
     let (source, _) = file::open(path)?;
-    let opened = CsvRows::open(source, b',', ROW_BYTES_MAX_DEFAULT);
+    let opened = CsvRows::open(ChunkReader::new(source, ROW_BYTES_MAX_DEFAULT), b',');
     match opened.map_err(|fault| file::failed_at(path, *fault))? {
         Some(rows) if is_click_header(rows.names()) => {
             let renderer = Box::new(ClickRenderer::reference());

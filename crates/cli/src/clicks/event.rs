@@ -104,13 +104,15 @@ impl ClickRenderer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{CsvRows, ROW_BYTES_MAX_DEFAULT};
+    use crate::input::{ChunkReader, CsvRows, ROW_BYTES_MAX_DEFAULT};
     use proptest::prelude::*;
 
     fn render(text: &str, renderer: &mut ClickRenderer) -> Vec<Result<(String, String), String>> {
         let text = format!("{}\n{text}", COLUMNS.join(","));
         let mut rows =
-            CsvRows::open(text.as_bytes(), b',', ROW_BYTES_MAX_DEFAULT).unwrap().unwrap();
+            CsvRows::open(ChunkReader::new(text.as_bytes(), ROW_BYTES_MAX_DEFAULT), b',')
+                .unwrap()
+                .unwrap();
         let mut seen = vec![];
         while let Some(row) = rows.next_row().unwrap() {
             seen.push(renderer.render(&row).map_err(|fault| fault.to_string()).map(|rendered| {

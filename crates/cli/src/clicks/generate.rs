@@ -283,7 +283,7 @@ fn event_time(second: i64) -> String {
 mod tests {
     use super::*;
     use crate::clicks::ClickRenderer;
-    use crate::input::{CsvRows, ROW_BYTES_MAX_DEFAULT};
+    use crate::input::{ChunkReader, CsvRows, ROW_BYTES_MAX_DEFAULT};
     use crate::render::RecordColumns;
     use std::collections::HashMap;
 
@@ -312,7 +312,9 @@ mod tests {
     fn the_rows_have_the_shape_of_the_data_set() {
         const ROWS: u64 = 100_000;
         let text = file(42, ROWS as usize);
-        let mut rows = CsvRows::open(&text[..], b',', ROW_BYTES_MAX_DEFAULT).unwrap().unwrap();
+        let mut rows = CsvRows::open(ChunkReader::new(&text[..], ROW_BYTES_MAX_DEFAULT), b',')
+            .unwrap()
+            .unwrap();
         let mut renderer = ClickRenderer::new(RecordColumns { key: None, timestamp: Some(0) });
         let (mut no_code, mut no_brand, mut views, mut seconds) = (0, 0, 0, 0);
         let mut last_ms = 0;

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::help::with_examples;
 use crate::input::lines::{BlankLines, LineRows};
-use crate::input::{ROW_BYTES_MAX_DEFAULT, ReadFault};
+use crate::input::{ChunkReader, ROW_BYTES_MAX_DEFAULT, ReadFault};
 use crate::interrupt::{Interrupt, InterruptibleInput};
 use crate::ledger::Ledger;
 use crate::producing::{self, Counted, Ending, LeftToDo, send_failure};
@@ -119,8 +119,9 @@ fn send_lines(
         .collect();
     let separator = arguments.key_separator.as_deref().map(str::as_bytes);
     let null_marker = arguments.null_marker.as_deref().map(str::as_bytes);
-    let mut lines =
-        LineRows::new(InterruptibleInput::new(interrupt), ROW_BYTES_MAX_DEFAULT, BlankLines::Kept);
+    let input = InterruptibleInput::new(interrupt);
+    let chunks = ChunkReader::new(input, ROW_BYTES_MAX_DEFAULT);
+    let mut lines = LineRows::new(chunks, BlankLines::Kept);
     while !interrupt.is_raised() && !ledger.has_failed() {
         let line = match lines.next_line() {
             Ok(Some(line)) => line,

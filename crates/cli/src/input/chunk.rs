@@ -2,8 +2,8 @@
 //!
 //! Laws: the buffer always has `PADDING` bytes past the data, so that fixed-size loads near the end
 //! stay in bounds; at the end of the file the byte after the data is a line feed, so that a last
-//! row without one ends too; a row never makes the buffer grow past the cap; what is consumed is
-//! hashed as the file had it, so whoever changes the buffer has it hashed first.
+//! row without one ends too; a row never makes the buffer grow past the cap; a reader that hashes
+//! what is consumed takes it as the file had it, so whoever changes the buffer has it hashed first.
 
 use std::io::{self, Read};
 
@@ -40,13 +40,20 @@ pub struct ChunkReader<R> {
     dropped: u64,
     exhausted: bool,
     row_bytes_max: usize,
+    hash: Option<RunningHash>,
+}
+
+/// The hash of what was consumed. It costs as much as splitting does, so only who keeps positions
+/// has it.
+#[derive(Debug, Default)]
+struct RunningHash {
     hasher: ContentHasher,
     /// What the hasher has seen ends here.
     hashed_to: usize,
 }
 
 impl<R: Read> ChunkReader<R> {
-    /// A reader that keeps rows of up to `row_bytes_max` bytes in one piece.
+    /// A reader that keeps rows of up to `row_bytes_max` bytes in one piece, and knows no position.
     pub fn new(source: R, row_bytes_max: usize) -> ChunkReader<R> {
         let row_bytes_max = row_bytes_max.clamp(1, u32::MAX as usize / 4);
         ChunkReader {
@@ -57,9 +64,14 @@ impl<R: Read> ChunkReader<R> {
             dropped: 0,
             exhausted: false,
             row_bytes_max,
-            hasher: ContentHasher::default(),
-            hashed_to: 0,
+            hash: None,
         }
+    }
+
+    /// A reader that hashes what is consumed, for positions that a later reading goes on from.
+    pub fn hashed(source: R, row_bytes_max: usize) -> ChunkReader<R> {
+        let hash = Some(RunningHash::default());
+        ChunkReader { hash, ..ChunkReader::new(source, row_bytes_max) }
     }
 
     /// Reads once, keeping what is unread: it moves to the front of the buffer.
@@ -67,9 +79,11 @@ impl<R: Read> ChunkReader<R> {
         if self.exhausted {
             return Ok(Fill::End);
         }
-        self.hash_to(self.at);
+        self.hash_consumed();
         self.buffer.copy_within(self.at..self.end, 0);
-        self.hashed_to -= self.at;
+        if let Some(hash) = &mut self.hash {
+            hash.hashed_to -= self.at;
+        }
         self.dropped += self.at as u64;
         self.end -= self.at;
         self.at = 0;
@@ -134,28 +148,30 @@ impl<R: Read> ChunkReader<R> {
 
     /// The buffer, for columns that are unquoted where they stand, before the first unread byte.
     pub fn consumed_mut(&mut self) -> &mut [u8] {
-        self.hash_to(self.at);
+        self.hash_consumed();
         &mut self.buffer
     }
 
-    /// Takes the bytes before `position` into the hash, as they are now.
-    fn hash_to(&mut self, position: usize) {
-        if position > self.hashed_to {
-            self.hasher.update(&self.buffer[self.hashed_to..position]);
-            self.hashed_to = position;
+    /// Takes the bytes before the first unread one into the hash, as they are now, and gives it.
+    fn hash_consumed(&mut self) -> Option<&ContentHasher> {
+        let hash = self.hash.as_mut()?;
+        if self.at > hash.hashed_to {
+            hash.hasher.update(&self.buffer[hash.hashed_to..self.at]);
+            hash.hashed_to = self.at;
         }
+        Some(&hash.hasher)
     }
 
     /// The place of the first unread byte, which is where line `next_line` starts, with the hash of
-    /// all before it.
-    pub fn position(&mut self, next_line: u64) -> Position {
-        self.hash_to(self.at);
+    /// all before it. None of a reader that hashes nothing.
+    pub fn position(&mut self, next_line: u64) -> Option<Position> {
+        let hash = self.hash_consumed()?.hash();
         let place = Place { bytes: self.consumed_bytes(), next_line };
-        Position { place, hash: self.hasher.hash() }
+        Some(Position { place, hash })
     }
 
     /// Consumes everything before a place that an earlier reading came to.
-    pub fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+    pub fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
         let expected = place.bytes;
         while self.consumed_bytes() < expected {
             let left = usize::try_from(expected - self.consumed_bytes()).unwrap_or(usize::MAX);
@@ -165,12 +181,14 @@ impl<R: Read> ChunkReader<R> {
                 return Err(ResumeFault::Cut { found: self.consumed_bytes(), expected });
             }
         }
-        Ok(self.position(place.next_line))
+        Ok(())
     }
 
-    /// Goes on from a position of an earlier reading, if the file still is what was read then.
+    /// Goes on from a position of an earlier reading, if the file still is what was read then,
+    /// which only a reader that hashes can tell.
     pub fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
-        if self.skip_to(position.place)? != *position {
+        self.skip_to(position.place)?;
+        if self.position(position.place.next_line) != Some(*position) {
             return Err(ResumeFault::Altered { bytes: position.place.bytes });
         }
         if self.at > 0 && self.buffer[self.at - 1] != b'\n' {
@@ -263,7 +281,7 @@ mod tests {
 
     /// A reader that has consumed the first `bytes` of a text.
     fn consumed(text: &[u8], bytes: usize) -> ChunkReader<Dribble<'_>> {
-        let mut reader = ChunkReader::new(Dribble::new(text), 100);
+        let mut reader = ChunkReader::hashed(Dribble::new(text), 100);
         while reader.unread().len() < bytes && reader.fill().unwrap() == Fill::More {}
         reader.advance_to(bytes);
         reader
@@ -272,21 +290,21 @@ mod tests {
     #[test]
     fn a_position_is_found_again_however_the_reads_fall() {
         let text = b"ab\ncd\nef\n";
-        let position = consumed(text, 6).position(3);
+        let position = consumed(text, 6).position(3).unwrap();
         assert_eq!(position.place, Place { bytes: 6, next_line: 3 });
-        let mut again = ChunkReader::new(&text[..], 100);
+        let mut again = ChunkReader::hashed(&text[..], 100);
         again.resume(&position).unwrap();
         assert_eq!(again.unread(), b"ef\n");
-        let mut whole = ChunkReader::new(Dribble::new(text), 100);
-        let end = consumed(text, 9).position(4);
+        let mut whole = ChunkReader::hashed(Dribble::new(text), 100);
+        let end = consumed(text, 9).position(4).unwrap();
         whole.resume(&end).unwrap();
-        assert_eq!(whole.position(4), end);
+        assert_eq!(whole.position(4), Some(end));
     }
 
     #[test]
     fn a_file_that_was_cut_or_edited_is_not_read_on() {
-        let position = consumed(b"ab\ncd\nef\n", 6).position(3);
-        let resumed = |text: &'static [u8]| ChunkReader::new(text, 100).resume(&position);
+        let position = consumed(b"ab\ncd\nef\n", 6).position(3).unwrap();
+        let resumed = |text: &'static [u8]| ChunkReader::hashed(text, 100).resume(&position);
         assert!(matches!(resumed(b"ab\nc"), Err(ResumeFault::Cut { found: 4, expected: 6 })));
         assert!(matches!(resumed(b"ab\ncX\nef\n"), Err(ResumeFault::Altered { bytes: 6 })));
         assert!(resumed(b"ab\ncd\nanother end\n").is_ok());
@@ -294,9 +312,9 @@ mod tests {
 
     #[test]
     fn a_last_row_without_a_line_end_may_get_one_but_not_go_on() {
-        let position = consumed(b"ab\ncd", 5).position(3);
+        let position = consumed(b"ab\ncd", 5).position(3).unwrap();
         let resumed = |text: &'static [u8]| {
-            let mut reader = ChunkReader::new(text, 100);
+            let mut reader = ChunkReader::hashed(text, 100);
             reader.resume(&position).map(|()| reader.unread().to_vec())
         };
         assert_eq!(resumed(b"ab\ncd").unwrap(), b"");
@@ -310,7 +328,16 @@ mod tests {
         let mut reader = consumed(b"ab\ncd\n", 3);
         reader.consumed_mut()[0] = b'X';
         let untouched = consumed(b"ab\ncd\n", 3).position(2);
+        assert!(untouched.is_some());
         assert_eq!(reader.position(2), untouched);
+    }
+
+    #[test]
+    fn a_reader_that_hashes_nothing_knows_no_position_and_goes_on_from_none() {
+        let position = consumed(b"ab\ncd\n", 3).position(2).unwrap();
+        let mut reader = ChunkReader::new(&b"ab\ncd\n"[..], 100);
+        assert!(matches!(reader.resume(&position), Err(ResumeFault::Altered { bytes: 3 })));
+        assert_eq!(reader.position(2), None);
     }
 
     #[test]

@@ -95,12 +95,11 @@ pub struct CsvRows<R> {
 impl<R: Read> CsvRows<R> {
     /// Reads the header. None if the file has no row at all.
     pub fn open(
-        source: R,
+        chunks: ChunkReader<R>,
         delimiter: u8,
-        row_bytes_max: usize,
     ) -> Result<Option<CsvRows<R>>, Box<ReadFault>> {
         let mut rows = CsvRows {
-            chunks: ChunkReader::new(source, row_bytes_max),
+            chunks,
             delimiter,
             simple_end: 0,
             simple_plain: false,
@@ -168,8 +167,8 @@ impl<R: Read> CsvRows<R> {
         Place { bytes: self.consumed_bytes(), next_line: self.next_line }
     }
 
-    /// Where the next row starts, with the hash of all before it.
-    pub fn position(&mut self) -> Position {
+    /// Where the next row starts, with the hash of all before it, if the chunks are hashed.
+    pub fn position(&mut self) -> Option<Position> {
         self.chunks.position(self.next_line)
     }
 
@@ -182,7 +181,7 @@ impl<R: Read> CsvRows<R> {
     }
 
     /// Consumes everything before a place that an earlier reading of the same file came to.
-    pub fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+    pub fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
         self.simple_end = 0;
         self.next_line = place.next_line;
         self.chunks.skip_to(place)

@@ -41,10 +41,10 @@ pub struct LineRows<R> {
 }
 
 impl<R: Read> LineRows<R> {
-    /// Lines of up to `row_bytes_max` bytes.
-    pub fn new(source: R, row_bytes_max: usize, blank_lines: BlankLines) -> LineRows<R> {
+    /// The lines of what the chunks are read from.
+    pub fn new(chunks: ChunkReader<R>, blank_lines: BlankLines) -> LineRows<R> {
         LineRows {
-            chunks: ChunkReader::new(source, row_bytes_max),
+            chunks,
             next_line: 1,
             started: false,
             blank_lines,
@@ -110,8 +110,8 @@ impl<R: Read> LineRows<R> {
         Place { bytes: self.consumed_bytes(), next_line: self.next_line }
     }
 
-    /// Where the next line starts, with the hash of all before it.
-    pub fn position(&mut self) -> Position {
+    /// Where the next line starts, with the hash of all before it, if the chunks are hashed.
+    pub fn position(&mut self) -> Option<Position> {
         self.chunks.position(self.next_line)
     }
 
@@ -124,7 +124,7 @@ impl<R: Read> LineRows<R> {
     }
 
     /// Consumes everything before a place that an earlier reading of the same file came to.
-    pub fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+    pub fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
         self.started = true;
         self.next_line = place.next_line;
         self.chunks.skip_to(place)
@@ -179,7 +179,7 @@ mod tests {
     use crate::input::chunk::Dribble;
 
     fn all(text: &[u8]) -> Vec<(u64, Vec<u8>)> {
-        let mut rows = LineRows::new(Dribble::new(text), 8, BlankLines::Kept);
+        let mut rows = LineRows::new(ChunkReader::new(Dribble::new(text), 8), BlankLines::Kept);
         let mut lines = Vec::new();
         loop {
             match rows.next_line() {

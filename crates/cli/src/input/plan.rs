@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::chunk::ChunkReader;
 use super::csv::CsvRows;
 use super::lines::{BlankLines, LineRows};
 use super::source::{ClickSource, LineSource, NdjsonSource, RecordSource, TypedSource};
@@ -125,28 +126,43 @@ impl InputPlan {
         self.files.iter().map(|file| file.file_bytes).sum()
     }
 
-    /// The records of one of the files, from its start.
+    /// The records of one of the files, from its start. Their positions aren't kept.
     pub fn open(&self, file: &PlannedFile) -> Outcome<Box<dyn RecordSource>> {
+        self.open_read_by(file, ChunkReader::new)
+    }
+
+    /// As [`InputPlan::open`], with the positions that a later reading goes on from.
+    pub fn open_hashed(&self, file: &PlannedFile) -> Outcome<Box<dyn RecordSource>> {
+        self.open_read_by(file, ChunkReader::hashed)
+    }
+
+    fn open_read_by(
+        &self,
+        file: &PlannedFile,
+        reader: fn(Source, usize) -> ChunkReader<Source>,
+    ) -> Outcome<Box<dyn RecordSource>> {
         let options = &self.options;
         let source = match file.standard_input.take() {
             Some(input) => Source::Standard(input),
             None => Source::File(file::open(&file.path)?.0),
         };
-        let lines = |source, blank| LineRows::new(source, options.row_bytes_max, blank);
+        let chunks = reader(source, options.row_bytes_max);
         Ok(match &file.rows {
             PlannedRows::Clicks { record } => {
-                let rows = open_csv(&file.path, source, options)?;
+                let rows = open_csv(&file.path, chunks, options)?;
                 Box::new(ClickSource::new(rows, ClickRenderer::new(*record)))
             }
             PlannedRows::Typed { names, types, record } => {
-                let rows = open_csv(&file.path, source, options)?;
+                let rows = open_csv(&file.path, chunks, options)?;
                 Box::new(TypedSource::new(rows, TypedRenderer::new(names, types, *record)))
             }
             PlannedRows::Ndjson => {
                 let renderer = NdjsonRenderer::new(options.key.clone(), options.timestamp.clone());
-                Box::new(NdjsonSource::new(lines(source, BlankLines::Skipped), renderer))
+                Box::new(NdjsonSource::new(LineRows::new(chunks, BlankLines::Skipped), renderer))
             }
-            PlannedRows::Lines => Box::new(LineSource::new(lines(source, BlankLines::Kept))),
+            PlannedRows::Lines => {
+                Box::new(LineSource::new(LineRows::new(chunks, BlankLines::Kept)))
+            }
         })
     }
 
@@ -297,7 +313,8 @@ impl PlannedRows {
 }
 
 fn look_at_csv(path: &Path, source: impl Read, options: &InputOptions) -> Outcome<PlannedRows> {
-    let mut rows = open_csv(path, source, options)?;
+    let chunks = ChunkReader::new(source, options.row_bytes_max);
+    let mut rows = open_csv(path, chunks, options)?;
     let names = rows.names().to_vec();
     check_header(path, &names)?;
     let find = |what: &str, wanted: &Option<String>| match wanted {
@@ -339,8 +356,12 @@ fn look_at_csv(path: &Path, source: impl Read, options: &InputOptions) -> Outcom
     Ok(PlannedRows::Typed { names, types, record })
 }
 
-fn open_csv<R: Read>(path: &Path, source: R, options: &InputOptions) -> Outcome<CsvRows<R>> {
-    match CsvRows::open(source, options.delimiter, options.row_bytes_max) {
+fn open_csv<R: Read>(
+    path: &Path,
+    chunks: ChunkReader<R>,
+    options: &InputOptions,
+) -> Outcome<CsvRows<R>> {
+    match CsvRows::open(chunks, options.delimiter) {
         Ok(Some(rows)) => Ok(rows),
         Ok(None) => Failure::new(Exit::BadInput, format!("{} is empty", path.display()))
             .cause("a CSV file starts with a header that names its columns")

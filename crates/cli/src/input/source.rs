@@ -27,11 +27,11 @@ pub trait RecordSource: fmt::Debug {
     /// Where the next row starts.
     fn place(&self) -> Place;
 
-    /// Where the next row starts, with the hash of all before it.
-    fn position(&mut self) -> Position;
+    /// Where the next row starts, with the hash of all before it, if that is kept.
+    fn position(&mut self) -> Option<Position>;
 
     /// Consumes everything before a place that an earlier reading of the same file came to.
-    fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault>;
+    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault>;
 
     /// Goes on from where an earlier reading of the same file was. Only before the first record.
     fn resume(&mut self, position: &Position) -> Result<(), ResumeFault>;
@@ -75,11 +75,11 @@ impl<R: Read + fmt::Debug> RecordSource for ClickSource<R> {
         self.rows.place()
     }
 
-    fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
         self.rows.skip_to(place)
     }
 
-    fn position(&mut self) -> Position {
+    fn position(&mut self) -> Option<Position> {
         self.rows.position()
     }
 
@@ -116,11 +116,11 @@ impl<R: Read + fmt::Debug> RecordSource for TypedSource<R> {
         self.rows.place()
     }
 
-    fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
         self.rows.skip_to(place)
     }
 
-    fn position(&mut self) -> Position {
+    fn position(&mut self) -> Option<Position> {
         self.rows.position()
     }
 
@@ -157,11 +157,11 @@ impl<R: Read + fmt::Debug> RecordSource for NdjsonSource<R> {
         self.lines.place()
     }
 
-    fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
         self.lines.skip_to(place)
     }
 
-    fn position(&mut self) -> Position {
+    fn position(&mut self) -> Option<Position> {
         self.lines.position()
     }
 
@@ -198,11 +198,11 @@ impl<R: Read + fmt::Debug> RecordSource for LineSource<R> {
         self.lines.place()
     }
 
-    fn skip_to(&mut self, place: Place) -> Result<Position, ResumeFault> {
+    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
         self.lines.skip_to(place)
     }
 
-    fn position(&mut self) -> Position {
+    fn position(&mut self) -> Option<Position> {
         self.lines.position()
     }
 

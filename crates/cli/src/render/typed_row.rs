@@ -99,12 +99,14 @@ fn write_typed(json: &mut JsonBuffer, column_type: ColumnType, field: &[u8]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::{CsvRows, ROW_BYTES_MAX_DEFAULT};
+    use crate::input::{ChunkReader, CsvRows, ROW_BYTES_MAX_DEFAULT};
     use ColumnType::{Boolean, Integer, Number, String as Text, Timestamp};
 
     fn render(text: &str, types: &[ColumnType], record: RecordColumns) -> Vec<String> {
         let mut rows =
-            CsvRows::open(text.as_bytes(), b',', ROW_BYTES_MAX_DEFAULT).unwrap().unwrap();
+            CsvRows::open(ChunkReader::new(text.as_bytes(), ROW_BYTES_MAX_DEFAULT), b',')
+                .unwrap()
+                .unwrap();
         let mut renderer = TypedRenderer::new(rows.names(), types, record);
         let mut seen = vec![];
         while let Some(row) = rows.next_row().unwrap() {

@@ -13,7 +13,9 @@ use super::transactions::Transactions;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::plan::PlannedFile;
-use crate::input::{InputPlan, Place, ReadFault, RecordSource, RowFault, SourceRecord, file};
+use crate::input::{
+    InputPlan, Place, Position, ReadFault, RecordSource, RowFault, SourceRecord, file,
+};
 use crate::interrupt::Interrupt;
 use crate::ledger::Ledger;
 use crate::producing::send_failure;
@@ -88,8 +90,8 @@ enum RowsEnd {
     Between(FeedEnd),
     /// A batch failed.
     BatchFailed,
-    /// Before a bad row.
-    BadRow(Place, Box<Failure>),
+    /// Before a bad row; where that is counts only if positions are kept.
+    BadRow(Option<Place>, Box<Failure>),
 }
 
 impl Feed<'_> {
@@ -114,6 +116,7 @@ impl Feed<'_> {
     fn send_file(&mut self, file: &mut FeedFile<'_>) -> Outcome<FeedEnd> {
         let mut source = match file.source.take() {
             Some(source) => source,
+            None if file.kept.is_some() => self.plan.open_hashed(file.file)?,
             None => self.plan.open(file.file)?,
         };
         let first_byte = source.place().bytes;
@@ -152,7 +155,7 @@ impl Feed<'_> {
         let check_rows = check_rows.min(rows_max);
         let mut until_check = check_rows;
         while self.fed.sent < self.limit {
-            let place = source.place();
+            let place = file.kept.is_some().then(|| source.place());
             let fault = match source.next_record() {
                 Ok(Some(record)) => {
                     let line = record.line;
@@ -299,22 +302,22 @@ impl Feed<'_> {
     fn commit_at(&mut self, file: &mut FeedFile<'_>, source: &mut dyn RecordSource) -> Outcome<()> {
         file.check_unchanged()?;
         if let Some(kept) = &mut file.kept {
-            kept.progress.advance(&source.position());
+            kept.progress.advance(&kept_position(file.file, source)?);
         }
         self.commit(Some(file))
     }
 
     /// Commits what was sent before a bad row. The rows before it are hashed once more: the reading
     /// of them is past it.
-    fn commit_before(&mut self, file: &mut FeedFile<'_>, place: Place) -> Outcome<()> {
+    fn commit_before(&mut self, file: &mut FeedFile<'_>, place: Option<Place>) -> Outcome<()> {
         file.check_unchanged()?;
-        if let Some(kept) = &mut file.kept {
-            let position = self.plan.open(file.file)?.skip_to(place);
-            let position = position.map_err(|fault| {
+        if let (Some(kept), Some(place)) = (&mut file.kept, place) {
+            let mut source = self.plan.open_hashed(file.file)?;
+            source.skip_to(place).map_err(|fault| {
                 let path = file.file.path.display();
                 Failure::new(Exit::BadInput, format!("{path} {fault}"))
             })?;
-            kept.progress.advance(&position);
+            kept.progress.advance(&kept_position(file.file, source.as_mut())?);
         }
         self.commit(Some(file))
     }
@@ -328,7 +331,7 @@ impl Feed<'_> {
         file.check_unchanged()?;
         let Some(transactions) = &mut self.transactions else { return Ok(()) };
         let Some(kept) = &mut file.kept else { return Ok(()) };
-        kept.progress.advance(&source.position());
+        kept.progress.advance(&kept_position(file.file, source)?);
         kept.progress.file_bytes = kept.progress.bytes;
         kept.progress.complete = true;
         transactions.file_ended(kept.key.clone(), kept.progress.clone());
@@ -347,6 +350,14 @@ impl Feed<'_> {
             None => failure,
         }
     }
+}
+
+/// Where a source is whose position is kept, without which nothing may be committed.
+fn kept_position(file: &PlannedFile, source: &mut dyn RecordSource) -> Outcome<Position> {
+    source.position().ok_or_else(|| {
+        let path = file.path.display();
+        Failure::new(Exit::Failed, format!("can't tell how far {path} was read")).into()
+    })
 }
 
 fn header<'a>(key: &'a str, text: &'a str) -> Header<'a> {

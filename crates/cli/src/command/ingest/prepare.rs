@@ -117,7 +117,7 @@ fn prepare<'a>(
     let mut source = None;
     let mut is_done = false;
     if let Stance::Resume(position) | Stance::Done(position) = &found {
-        let mut rows = plan.open(file)?;
+        let mut rows = plan.open_hashed(file)?;
         rows.resume(position).map_err(|fault| isnt_the_same(&file.path, &fault))?;
         is_done = matches!(found, Stance::Done(_));
         source = (!is_done).then_some(rows);
