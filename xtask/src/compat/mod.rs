@@ -7,6 +7,7 @@ mod broker;
 mod clicks;
 mod cluster;
 mod compacted;
+mod connect;
 mod franz_go;
 mod groups;
 mod ingested;
@@ -25,6 +26,7 @@ mod record;
 mod secured;
 mod settings;
 mod stock;
+mod streams;
 mod telemetry;
 mod toolbox;
 mod tools;
@@ -172,6 +174,9 @@ const SCENARIOS: &[Scenario] = &[
     stock("python-next-group", "python", groups::python_next_generation),
     stock("franz-go-group", "franz-go", groups::franz_go),
     stock("java-groups-tool", "java", groups::tool),
+    stock("connect-standalone", "java", connect::standalone),
+    stock("connect-distributed", "java", connect::distributed),
+    stock("streams-word-count", "java", streams::counts_words),
     stock("kill-9-java", "java", kill::under_java),
     stock("kill-9-ours", "streamledger", ours::keeps_order_through_kills),
 ];

@@ -48,7 +48,9 @@ impl Tools {
     /// A Java program with Apache Kafka's jars, and ours beside them, on its class path.
     pub(crate) fn java(&self, class: &str) -> Outcome<Command> {
         match class {
-            "Peer" | "GroupPeer" | "MemberPeer" | "ToolBox" => self.java_with_ours(class),
+            "Peer" | "GroupPeer" | "MemberPeer" | "ToolBox" | "WordCount" => {
+                self.java_with_ours(class)
+            }
             _ => self.kafka(Release::V4_3, class),
         }
     }
@@ -129,7 +131,8 @@ impl Tools {
     }
 
     fn compile_ours(&self, jars: &Path) -> Outcome<PathBuf> {
-        let names = ["Peer", "GroupPeer", "MemberPeer", "TelemetryReceiver", "ToolBox"];
+        let names =
+            ["Peer", "GroupPeer", "MemberPeer", "TelemetryReceiver", "ToolBox", "WordCount"];
         let sources = names.map(|name| compat().join(format!("java/{name}.java")));
         let classes = self.cache.join("kafka/classes");
         up_to_date(&classes, &sources.each_ref().map(PathBuf::as_path), || {
