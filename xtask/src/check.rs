@@ -27,6 +27,7 @@ const STEPS: &[Step] = &[
     Step { name: "layering", carry_out: layering::check },
     Step { name: "dependencies", carry_out: dependencies::check },
     Step { name: "clippy", carry_out: clippy },
+    Step { name: "aws-lc", carry_out: aws_lc },
     Step { name: "fuzz", carry_out: fuzz },
     Step { name: "test", carry_out: || cargo(&["test", "--workspace"]) },
     Step { name: "loom", carry_out: loom },
@@ -58,6 +59,12 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 
 fn clippy() -> Outcome<()> {
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+}
+
+/// The client over the other cryptography that it can be built with.
+fn aws_lc() -> Outcome<()> {
+    let features = ["--no-default-features", "--features", "aws-lc-rs"];
+    cargo(&[&["check", "-p", "streamledger"], &features[..]].concat())
 }
 
 /// The fuzz targets are outside of the workspace: they must still compile.

@@ -4,6 +4,7 @@
 //! 2. Until then the same operation is the only one that can be asked for: it joins the first.
 //! 3. What a guard that was dropped leaves behind is aborted, and nobody needs to hear of that.
 
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -178,6 +179,18 @@ impl TransactionDesk {
         waited: Duration,
     ) -> Box<TransactionError> {
         let (kind, progress) = (TransactionErrorKind::TimedOut, self.state.lock().progress);
+        Box::new(TransactionError::new(operation, kind, progress, waited))
+    }
+
+    /// The error of who doesn't wait on, as no broker lets the client in; the operation goes on.
+    pub fn turned_away(
+        &self,
+        operation: TransactionOperation,
+        cause: Arc<str>,
+        waited: Duration,
+    ) -> Box<TransactionError> {
+        let (kind, progress) =
+            (TransactionErrorKind::TurnedAway(cause), self.state.lock().progress);
         Box::new(TransactionError::new(operation, kind, progress, waited))
     }
 

@@ -65,6 +65,9 @@ pub enum TransactionErrorKind {
     OtherPending(TransactionOperation),
     /// There was no answer within `max.block.ms`. The operation goes on.
     TimedOut,
+    /// No broker lets us in, or none is trusted: certificates, or the login. The operation goes on,
+    /// and is asked for again, once that is corrected.
+    TurnedAway(Arc<str>),
     /// The transaction can only be aborted.
     Abortable(AbortCause),
     /// The producer as a whole can't go on.
@@ -130,9 +133,9 @@ impl TransactionError {
     #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         match &self.kind {
-            TransactionErrorKind::TimedOut | TransactionErrorKind::Closed => {
-                self.operation.is_end() && self.attempts > 0
-            }
+            TransactionErrorKind::TimedOut
+            | TransactionErrorKind::TurnedAway(_)
+            | TransactionErrorKind::Closed => self.operation.is_end() && self.attempts > 0,
             TransactionErrorKind::OtherPending(pending) => pending.is_end(),
             TransactionErrorKind::NotTransactional
             | TransactionErrorKind::NotAllowed(_)
@@ -205,6 +208,10 @@ impl TransactionError {
             (TransactionErrorKind::NotAllowed(state), operation) => not_allowed(*state, operation),
             (TransactionErrorKind::OtherPending(pending), _) => again(*pending),
             (TransactionErrorKind::TimedOut, operation) => again(operation),
+            (TransactionErrorKind::TurnedAway(_), _) => {
+                "Correct the certificates or the login, then call it again, or go on with a new \
+                 producer of the same transactional.id."
+            }
             (TransactionErrorKind::Abortable(_), Init) => "Call init_transactions again.",
             (TransactionErrorKind::Abortable(_), Begin) => "Call begin_transaction again.",
             (TransactionErrorKind::Abortable(_), SendOffsets | Commit | Abort) => {
@@ -282,6 +289,7 @@ impl fmt::Display for TransactionError {
                     write!(f, "; last: {error}")?;
                 }
             }
+            TransactionErrorKind::TurnedAway(cause) => f.write_str(cause)?,
             TransactionErrorKind::Abortable(cause) => {
                 write!(f, "the transaction must be aborted: {cause}")?;
             }
@@ -362,6 +370,7 @@ mod tests {
             TransactionErrorKind::NotAllowed(TransactionState::AbortableError),
             TransactionErrorKind::OtherPending(TransactionOperation::Commit),
             TransactionErrorKind::TimedOut,
+            TransactionErrorKind::TurnedAway("no broker answered: b:1: SASL PLAIN: no".into()),
             TransactionErrorKind::Abortable(AbortCause::Refused {
                 api: TransactionApi::AddOffsets,
                 error: ErrorCode::GroupAuthorizationFailed,

@@ -121,7 +121,17 @@ impl ConsumerError {
             Self::GroupRefused { code, .. } => {
                 matches!(code.disposition(), Disposition::Retriable | Disposition::RefreshMetadata)
             }
-            Self::Network(_) | Self::Unreachable(_) => true,
+            Self::Network(error) => error.is_retriable(),
+            Self::Unreachable(unreachable) => !unreachable.is_authentication(),
+            _ => false,
+        }
+    }
+
+    /// Whether no broker lets us in, or none is trusted: trying again helps nothing.
+    pub(super) fn is_authentication(&self) -> bool {
+        match self {
+            Self::Network(error) => error.is_authentication(),
+            Self::Unreachable(unreachable) => unreachable.is_authentication(),
             _ => false,
         }
     }

@@ -77,6 +77,9 @@ impl Fetcher {
             if open.is_empty() {
                 break;
             }
+            if last_error.is_authentication() {
+                return Err(last_error);
+            }
             let backoff = ExponentialBackoff {
                 first: self.client.retry_backoff,
                 max: self.client.retry_backoff_max,

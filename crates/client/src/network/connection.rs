@@ -49,6 +49,8 @@ pub(super) struct Shared {
     request_timeout: Duration,
     client_id: Arc<str>,
     fetch_response_bytes_max: u32,
+    /// What security.protocol would be with a login; none if there is one.
+    protocol_with_login: Option<&'static str>,
     meter: ConnectionMeter,
     versions: OnceCell<BrokerVersions>,
     pub(super) state: RefCell<State>,
@@ -173,6 +175,7 @@ impl BrokerConnection {
             request_timeout: config.request_timeout,
             client_id: Arc::clone(&config.client_id),
             fetch_response_bytes_max: config.fetch_response_bytes_max,
+            protocol_with_login: config.security.protocol_with_login(),
             meter: config.meter.clone(),
             versions: OnceCell::new(),
             state: RefCell::new(State {
@@ -452,6 +455,7 @@ impl Shared {
     pub(super) fn close(&self, kind: NetworkErrorKind) {
         let mut state = self.state.borrow_mut();
         if state.closed.is_none() {
+            let kind = self.with_hint(&state, kind);
             state.queues.fail_all(&self.address, &kind);
             state.closed = Some(kind);
             self.meter.count_closed();
@@ -459,6 +463,17 @@ impl Shared {
         drop(state);
         self.stirred.notify_one();
         self.wake_driver();
+    }
+
+    /// A broker that wants a login first tells its versions, and answers nothing else.
+    fn with_hint(&self, state: &State, kind: NetworkErrorKind) -> NetworkErrorKind {
+        let is_first = self.versions.get().is_some() && state.queues.has_only_its_first_answer();
+        match (kind, self.protocol_with_login) {
+            (NetworkErrorKind::ClosedByBroker, Some(protocol)) if is_first => {
+                NetworkErrorKind::ClosedWithoutLogin(protocol)
+            }
+            (kind, _) => kind,
+        }
     }
 
     /// A request was queued.

@@ -36,6 +36,12 @@ pub enum NetworkErrorKind {
     /// The broker closed the connection.
     #[error("the broker closed the connection")]
     ClosedByBroker,
+    /// The broker closed the connection at its first request, and there was no login.
+    #[error(
+        "the broker closed the connection at the first request; if it wants a login on this port, \
+         set security.protocol={0}"
+    )]
+    ClosedWithoutLogin(&'static str),
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(String),

@@ -30,6 +30,7 @@ pub(super) struct Queues {
     written: Vec<oneshot::Sender<Result<(), NetworkError>>>,
     last_id: i32,
     abandoned_count: usize,
+    answered_count: u64,
 }
 
 /// A frame that is not wholly written yet.
@@ -245,6 +246,7 @@ impl Queues {
         match self.in_flight.pop_front() {
             Some(request) if request.id == id && !self.is_unwritten(id) => {
                 self.abandoned_count -= usize::from(request.is_abandoned);
+                self.answered_count = self.answered_count.saturating_add(1);
                 let _ = request.reply.send(Ok(frame));
                 Ok(())
             }
@@ -253,6 +255,11 @@ impl Queues {
                 Err(NetworkErrorKind::WrongCorrelationId { got: id, expected })
             }
         }
+    }
+
+    /// Whether one request was answered, and another waits in vain.
+    pub(super) fn has_only_its_first_answer(&self) -> bool {
+        self.answered_count == 1 && !self.in_flight.is_empty()
     }
 
     /// Nobody waits for this request any more: takes it back, if nothing of it was written.

@@ -32,4 +32,13 @@ impl Security {
         let sasl = has_login.then(|| Sasl::new(settings, token_provider)).transpose()?;
         Ok(Self { tls: tls.map(Arc::new), sasl: sasl.map(Arc::new) })
     }
+
+    /// What `security.protocol` would be with a login; none if there is one.
+    pub(super) fn protocol_with_login(&self) -> Option<&'static str> {
+        match (&self.sasl, &self.tls) {
+            (Some(_), _) => None,
+            (None, None) => Some("SASL_PLAINTEXT (or SASL_SSL)"),
+            (None, Some(_)) => Some("SASL_SSL"),
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! A question to a coordinator as that wants it, and the answer as the sender wants it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use streamledger_client_core::transaction::{
@@ -29,11 +30,12 @@ const ADD_PARTITIONS_MAX: ApiVersion = ApiVersion(3);
 /// From this version on TxnOffsetCommit and EndTxn are of transactions version 2.
 const VERSION_2: ApiVersion = ApiVersion(5);
 
-/// Puts the question and waits for its answer.
+/// Puts the question and waits for its answer. `turned_away` is told if no broker lets us in.
 pub(super) async fn ask(
     refresher: &MetadataRefresher,
     asked: TransactionQuestion,
     timeout: Duration,
+    turned_away: impl Fn(Arc<str>),
 ) -> TransactionAnswer {
     let TransactionQuestion { id, to, question } = asked;
     let broker = match (to, &question) {
@@ -42,6 +44,9 @@ pub(super) async fn ask(
                 Ok(found) => TransactionReply::Coordinator(found),
                 Err(unreachable) => {
                     tracing::warn!(%unreachable, "no coordinator was found");
+                    if unreachable.is_authentication() {
+                        turned_away(unreachable.to_string().into());
+                    }
                     TransactionReply::Nothing { possibly_sent: false }
                 }
             };
@@ -60,6 +65,9 @@ pub(super) async fn ask(
     };
     let reply = reply.unwrap_or_else(|error| {
         tracing::warn!(%broker, %error, "a coordinator was asked in vain");
+        if error.is_authentication() {
+            turned_away(error.to_string().into());
+        }
         TransactionReply::Nothing { possibly_sent: error.possibly_sent }
     });
     TransactionAnswer { id, capabilities, reply }

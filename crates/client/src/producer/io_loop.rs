@@ -316,9 +316,11 @@ impl IoLoop {
 
     fn ask_coordinator(&self, question: TransactionQuestion) {
         let (refresher, inbox) = (self.refresher.clone(), Rc::clone(&self.inbox));
-        let timeout = self.request_timeout;
+        let (timeout, shared) = (self.request_timeout, Arc::clone(&self.shared));
         tokio::task::spawn_local(async move {
-            inbox.push(Event::Coordinator(coordinate::ask(&refresher, question, timeout).await));
+            let told = |cause| shared.note_turned_away(cause);
+            let answer = coordinate::ask(&refresher, question, timeout, told).await;
+            inbox.push(Event::Coordinator(answer));
         });
     }
 
@@ -433,10 +435,7 @@ async fn ask_for_topics(shared: Arc<Shared>, refresher: MetadataRefresher, backo
             Err(unreachable) => {
                 let cause: Arc<str> = unreachable.to_string().into();
                 if unreachable.is_authentication() {
-                    let mut turned_away = shared.turned_away.lock();
-                    *turned_away = (turned_away.0 + 1, Arc::clone(&cause));
-                    drop(turned_away);
-                    shared.metadata_changed.wake_all();
+                    shared.note_turned_away(Arc::clone(&cause));
                 }
                 *shared.unreachable.lock() = Some(cause);
                 false

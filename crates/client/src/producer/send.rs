@@ -168,7 +168,11 @@ impl Shared {
                 return Some(Err(ProduceError::Closed));
             }
             let refusal = || self.refusal_of(topic, generation);
-            let refusal = || refusal().or_else(|| self.turned_away_since(topic, turned_away));
+            let turned_away = || {
+                let cause = self.turned_away_since(turned_away)?;
+                Some(ProduceError::TurnedAway { topic: topic.clone(), cause })
+            };
+            let refusal = || refusal().or_else(turned_away);
             is_known().or_else(|| refusal().map(Err))
         });
         let deadline = self.deadlines.at(begun + self.max_block);
@@ -258,10 +262,9 @@ impl Shared {
     }
 
     /// That no broker has let us in, if that was found out after so many times before.
-    fn turned_away_since(&self, topic: &TopicName, times: u64) -> Option<ProduceError> {
+    pub(super) fn turned_away_since(&self, times: u64) -> Option<Arc<str>> {
         let turned_away = self.turned_away.lock();
-        let cause = (turned_away.0 > times).then(|| Arc::clone(&turned_away.1))?;
-        Some(ProduceError::TurnedAway { topic: topic.clone(), cause })
+        (turned_away.0 > times).then(|| Arc::clone(&turned_away.1))
     }
 
     /// Why a topic is not known: what a broker said of it, or why none could be asked.

@@ -94,6 +94,14 @@ impl Shared {
         self.wake.notify_one();
     }
 
+    /// No broker lets us in, or none is trusted: whoever waits is told, as no wait helps.
+    pub(super) fn note_turned_away(&self, cause: Arc<str>) {
+        let mut turned_away = self.turned_away.lock();
+        *turned_away = (turned_away.0 + 1, cause);
+        drop(turned_away);
+        self.metadata_changed.wake_all();
+    }
+
     /// Whether this is the I/O thread, on which callbacks run and nothing may wait.
     pub(super) fn is_io_thread(&self) -> bool {
         self.io_thread.get().is_some_and(|id| *id == std::thread::current().id())

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Instant;
 
 use streamledger_client_core::accumulator::RecordMetadata;
@@ -143,6 +145,7 @@ async fn operate(
     command: TransactionCommand,
 ) -> Result<(), TransactionError> {
     let begun = Instant::now();
+    let turned_away = shared.turned_away.lock().0;
     let (operation, desk) = (command.operation, &transactions.desk);
     let deadline = || shared.deadlines.at(begun + shared.max_block);
     let wake = || shared.wake.notify_one();
@@ -165,7 +168,13 @@ async fn operate(
             }
         }
     }
-    let outcome = poll_fn(|context| desk.poll_outcome(operation, context.waker()));
+    let mut turned = shared.metadata_changed.until(|| shared.turned_away_since(turned_away));
+    let outcome = poll_fn(|context| match desk.poll_outcome(operation, context.waker()) {
+        Poll::Ready(outcome) => Poll::Ready(outcome),
+        Poll::Pending => Pin::new(&mut turned)
+            .poll(context)
+            .map(|cause| Err(desk.turned_away(operation, cause, begun.elapsed()))),
+    });
     match before(outcome, deadline(), wake).await {
         Some(outcome) => outcome.map_err(|error| *error),
         None => Err(*desk.timed_out(operation, begun.elapsed())),

@@ -99,6 +99,10 @@ impl Fetcher {
                 }
                 Ok(Err(error)) => {
                     self.forget_coordinator();
+                    if error.is_authentication() {
+                        failures.extend(open.into_keys().map(|at| (at, error.clone())));
+                        break;
+                    }
                     last_error = error;
                 }
                 Err(_) => {}

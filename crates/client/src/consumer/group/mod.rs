@@ -306,7 +306,12 @@ impl Fetcher {
         loop {
             match self.refresher.refresh(topics.clone()).await {
                 Ok(snapshot) => return self.handle_group(GroupEvent::LookedUp(known(&snapshot))),
-                Err(_) => tokio::time::sleep(self.client.retry_backoff).await,
+                Err(unreachable) => {
+                    if unreachable.is_authentication() {
+                        self.deliver_error(unreachable.into());
+                    }
+                    tokio::time::sleep(self.client.retry_backoff_max).await;
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
+use crate::network::NetworkErrorKind;
 use crate::network::tls::Tls;
 
 /// An `http` or `https` address, taken apart.
@@ -77,6 +78,14 @@ impl Url {
     }
 }
 
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct HttpFault {
+    pub(super) reason: String,
+    /// Asking again won't help until somebody changes something.
+    pub(super) is_final: bool,
+}
+
 /// Posts a form, with headers beside those that it needs.
 ///
 /// # Errors
@@ -87,9 +96,9 @@ pub(super) async fn post_form(
     headers: &[(&str, &str)],
     form: &str,
     patience: Patience,
-) -> Result<Response, String> {
+) -> Result<Response, HttpFault> {
     let at = url.authority();
-    let failed = |what: String| format!("{at}: {what}");
+    let failed = |what: String| HttpFault { reason: format!("{at}: {what}"), is_final: false };
     let connecting = TcpStream::connect((&*url.host, url.port));
     let connected = tokio::time::timeout(patience.connect, connecting).await;
     let stream = match connected {
@@ -101,15 +110,27 @@ pub(super) async fn post_form(
     let talking = async {
         if url.is_secure {
             let stream = tls.handshake(&url.host, stream, patience.connect).await;
-            talk(stream.map_err(|kind| kind.to_string())?, &request).await
+            let stream = stream.map_err(|kind| untrusted(&kind, &at))?;
+            talk(stream, &request).await.map_err(failed)
         } else {
-            talk(stream, &request).await
+            talk(stream, &request).await.map_err(failed)
         }
     };
     match tokio::time::timeout(patience.read, talking).await {
-        Ok(result) => result.map_err(failed),
+        Ok(result) => result,
         Err(_) => Err(failed("no answer in time".to_owned())),
     }
+}
+
+/// Why there is no TLS to the server. One that isn't trusted won't be the next time either.
+fn untrusted(kind: &NetworkErrorKind, at: &str) -> HttpFault {
+    let is_final = matches!(kind, NetworkErrorKind::TlsRefused(_));
+    let told = kind.to_string().replace("the broker", "the server");
+    let hint = match is_final {
+        true => " (for this server: ssl.* options in sasl.jaas.config)",
+        false => "",
+    };
+    HttpFault { reason: format!("{at}: {told}{hint}"), is_final }
 }
 
 fn request(url: &Url, headers: &[(&str, &str)], form: &str) -> Zeroizing<String> {

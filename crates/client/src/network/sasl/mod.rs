@@ -16,6 +16,7 @@ mod unsecured;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use streamledger_protocol::frame::decode_response;
 use streamledger_protocol::jaas::LoginModule;
 use streamledger_protocol::messages::{
@@ -165,12 +166,24 @@ enum Exchange {
 }
 
 impl Exchange {
-    fn answer(&mut self, message: &[u8]) -> Result<Step, Fault> {
+    /// What to say to a message. SCRAM's thousands of rounds of hashing are done on a thread of
+    /// their own: they would hold up every other connection.
+    async fn answer(self, message: Bytes) -> Result<(Self, Step), Fault> {
         match self {
             // The broker has nothing to say but that it worked.
-            Self::Plain => Ok(Step::Done),
-            Self::Scram(scram) => scram.answer(message),
-            Self::OAuthBearer(exchange) => exchange.answer(message),
+            Self::Plain => Ok((Self::Plain, Step::Done)),
+            Self::OAuthBearer(mut exchange) => {
+                let step = exchange.answer(&message)?;
+                Ok((Self::OAuthBearer(exchange), step))
+            }
+            Self::Scram(mut scram) => {
+                let computed = tokio::task::spawn_blocking(move || {
+                    let step = scram.answer(&message)?;
+                    Ok((Self::Scram(scram), step))
+                });
+                let lost = |_| Err(Fault::Broken("the login was given up".to_owned()));
+                computed.await.unwrap_or_else(lost)
+            }
         }
     }
 }
@@ -218,10 +231,11 @@ impl Sasl {
                 let said = response.error_message.as_deref().unwrap_or_default();
                 return Err(self.failed(connection, refusal(response.error_code, said)));
             }
-            match exchange.answer(&response.auth_bytes) {
-                Ok(Step::Send(bytes)) => next = bytes,
-                Ok(Step::Done) => return Ok(lifetime(response.session_lifetime_ms)),
-                Err(fault) => return Err(self.failed(connection, fault)),
+            let answered = exchange.answer(response.auth_bytes).await;
+            let (going_on, step) = answered.map_err(|fault| self.failed(connection, fault))?;
+            match step {
+                Step::Send(bytes) => (exchange, next) = (going_on, bytes),
+                Step::Done => return Ok(lifetime(response.session_lifetime_ms)),
             }
         }
         let endless = Fault::Refused("the broker asks without end".to_owned());

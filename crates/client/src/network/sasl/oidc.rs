@@ -135,7 +135,11 @@ impl Endpoint {
         let authorization = self.authorization();
         let headers = [("Authorization", authorization.as_str())];
         let response = post_form(&self.url, &self.tls, &headers, &form, self.patience).await;
-        read_response(&response.map_err(TokenError::retriable)?, SystemTime::now())
+        let response = response.map_err(|fault| match fault.is_final {
+            true => TokenError::fatal(fault.reason),
+            false => TokenError::retriable(fault.reason),
+        })?;
+        read_response(&response, SystemTime::now())
     }
 
     /// HTTP's basic authentication, with id and secret as Java's client has them.
@@ -324,6 +328,78 @@ mod tests {
         assert_eq!(asked.len(), 2);
         assert!(asked[1].contains("Authorization: Basic bWU6czNjcmV0\r\n"), "{}", asked[1]);
         assert!(asked[1].starts_with("POST /token HTTP/1.1\r\nHost: 127.0.0.1:"), "{}", asked[1]);
+    }
+
+    /// An endpoint with TLS that answers each connection whose handshake comes to its end.
+    fn secure_endpoint(name: &str, answer: &'static str) -> (String, String) {
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let own_key = rcgen::KeyPair::generate().unwrap();
+        let authority = rcgen::CertifiedIssuer::self_signed(params, own_key).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = vec!["localhost".to_owned()];
+        let signed = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &authority);
+        let chain = vec![signed.unwrap().der().clone()];
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let provider = std::sync::Arc::new(crate::network::backend::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
+        let server = std::sync::Arc::new(server.unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://localhost:{}/token", listener.local_addr().unwrap().port());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let session = rustls::ServerConnection::new(server.clone()).unwrap();
+                let mut stream = rustls::StreamOwned::new(session, stream.unwrap());
+                let mut request = Vec::new();
+                let mut buffer = [0; 1024];
+                while !request.ends_with(b"grant_type=client_credentials") {
+                    match stream.read(&mut buffer) {
+                        Ok(read @ 1..) => request.extend_from_slice(&buffer[..read]),
+                        _ => break,
+                    }
+                }
+                if request.ends_with(b"grant_type=client_credentials") {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                    stream.conn.send_close_notify();
+                    let _ = stream.flush();
+                }
+            }
+        });
+        (url, authority.pem())
+    }
+
+    #[test]
+    fn an_endpoint_with_tls_is_believed_only_if_its_authority_is_trusted() {
+        let good = "HTTP/1.1 200 OK\r\n\r\n{\"access_token\":\"abc\",\"expires_in\":600}";
+        let (url, authority) = secure_endpoint("an authority", good);
+        let (_, stranger) = secure_endpoint("a stranger", good);
+        let scratch = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let ask = |trusted: &str| {
+            let file = scratch.path().join("authority.pem");
+            std::fs::write(&file, trusted).unwrap();
+            let jaas = format!(
+                "X required clientId=me clientSecret=s3cret ssl.truststore.type=PEM \
+                 ssl.truststore.location=\"{}\";",
+                file.display()
+            );
+            let jaas = LoginModule::parse(&jaas).unwrap();
+            let settings = SecuritySettings::from_properties(&Properties::new()).unwrap();
+            let provider = ClientCredentials::new(&url, &settings, Some(&jaas)).unwrap();
+            runtime.block_on(provider.token())
+        };
+        assert_eq!(ask(&authority).unwrap().text().reveal(), "abc");
+        let error = ask(&stranger).unwrap_err();
+        assert!(!error.is_retriable(), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("is signed by nobody who is trusted here"), "{said}");
+        assert!(said.contains("the server's certificate") && said.contains("sasl.jaas.config"));
+        assert!(!said.contains("s3cret"), "{said}");
     }
 
     #[test]

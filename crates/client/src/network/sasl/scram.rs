@@ -26,7 +26,7 @@ pub(super) enum Hash {
 
 /// The fewest iterations that are safe (RFC 7677, section 4; Kafka's brokers have no less).
 const ITERATIONS_MIN: u32 = 4_096;
-/// Kafka's brokers have at most 16,384. This many take a tenth of a second, on the I/O thread.
+/// Kafka's brokers have at most 16,384. This many take a tenth of a second of a thread.
 const ITERATIONS_MAX: u32 = 200_000;
 /// Kafka's salts have 25 to 30 bytes.
 const SALT_BYTES_MAX: usize = 1_024;

@@ -1,8 +1,10 @@
 //! Logins against a broker that knows the other side of each mechanism, and against hostile ones.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
@@ -14,6 +16,7 @@ use streamledger_protocol::messages::{
 };
 use streamledger_protocol::{ApiKey, BrokerId, ErrorCode};
 
+use super::{Exchange, Hash, Scram, Step};
 use crate::config::{AdminConfig, ConsumerConfig, ProducerConfig, Properties};
 use crate::network::backend::{hmac, pbkdf2};
 use crate::network::test_server::{Answer, FakeBroker, on_io_thread};
@@ -22,8 +25,8 @@ use crate::network::{
     TokenFuture, TokenProvider,
 };
 use crate::{
-    Admin, Consumer, PartitionIndex, Position, ProduceError, Producer, ProducerRecord,
-    TopicPartition,
+    Admin, CommittedOffset, Consumer, Offset, PartitionIndex, Position, ProduceError, Producer,
+    ProducerRecord, TopicPartition, TransactionErrorKind,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -353,6 +356,51 @@ fn a_login_that_is_refused_the_second_time_ends_the_connection() {
     });
 }
 
+/// As the brokers do it: the versions are told to anyone, then the connection ends.
+#[test]
+fn a_client_without_a_login_is_told_what_may_be_wrong() {
+    on_io_thread(async {
+        let broker = broker("PLAIN", 0, plain_side).await;
+        let plain = Properties::new().with("bootstrap.servers", "localhost:1");
+        let plain = ProducerConfig::from_properties(&plain).unwrap();
+        let plain = NetworkConfig::new(plain.client(), plain.connections());
+        let connection = connect(&broker, &plain).await.unwrap();
+        let error = ask(&connection).await.unwrap_err();
+        let sentence = "closed the connection at the first request; if it wants a login on this \
+                        port, set security.protocol=SASL_PLAINTEXT (or SASL_SSL)";
+        assert!(error.to_string().contains(sentence), "{error}");
+        assert!(error.is_retriable() && !error.is_authentication());
+    });
+}
+
+/// A future that computed it itself would be done when it is first asked.
+#[test]
+fn scram_computes_on_another_thread() {
+    on_io_thread(async {
+        let waits = async || {
+            let password = "hunter2".into();
+            let scram = Scram::new(Hash::Sha256, "alice", password, false).ok().unwrap();
+            let first = String::from_utf8(scram.first_message()).unwrap();
+            let nonce = first.split_once("r=").unwrap().1;
+            let challenge = format!("r={nonce}x,s=AAAA,i=20000");
+            let mut answer = Box::pin(Exchange::Scram(scram).answer(challenge.into()));
+            let first = poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await;
+            if first.is_ready() {
+                return false;
+            }
+            let answered = answer.await;
+            assert!(matches!(answered, Ok((Exchange::Scram(_), Step::Send(_)))));
+            true
+        };
+        for _ in 0..100 {
+            if waits().await {
+                return;
+            }
+        }
+        panic!("it was done at once, a hundred times");
+    });
+}
+
 /// The calls of all three clients end long before their time-outs of a minute.
 #[test]
 fn a_refused_login_ends_the_calls_of_every_client_at_once() {
@@ -378,6 +426,22 @@ fn a_refused_login_ends_the_calls_of_every_client_at_once() {
     let partition = TopicPartition::new("t", PartitionIndex(0));
     consumer.assign(&[(partition, Position::Beginning)]);
     let error = consumer.poll(Duration::from_secs(50)).unwrap_err();
+    assert!(error.to_string().contains(sentence), "{error}");
+    let partition = TopicPartition::new("t", PartitionIndex(0));
+    let error = consumer.end_offsets(std::slice::from_ref(&partition)).unwrap_err();
+    assert!(error.to_string().contains(sentence), "{error}");
+    let grouped = properties.clone().with("group.id", "readers");
+    let grouped = Consumer::new(ConsumerConfig::from_properties(&grouped).unwrap()).unwrap();
+    let error = grouped.committed("readers", std::slice::from_ref(&partition)).unwrap_err();
+    assert!(error.to_string().contains(sentence), "{error}");
+    let error =
+        grouped.commit_offsets(&[(partition, CommittedOffset::new(Offset(1)))]).unwrap_err();
+    assert!(error.to_string().contains(sentence), "{error}");
+    let transactional = properties.clone().with("transactional.id", "job");
+    let transactional = ProducerConfig::from_properties(&transactional).unwrap();
+    let transactional = Producer::new(transactional).unwrap();
+    let error = transactional.init_transactions().unwrap_err();
+    assert!(matches!(error.kind, TransactionErrorKind::TurnedAway(_)), "{error}");
     assert!(error.to_string().contains(sentence), "{error}");
     let producer = Producer::new(ProducerConfig::from_properties(&properties).unwrap()).unwrap();
     for _ in 0..2 {
