@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::command::{
-    audit, bench, completions, consume, generate, groups, ingest, jobs, log, produce, serve,
-    topics, transactions,
+    audit, bench, completions, consume, generate, groups, ingest, jobs, log, partition_of, produce,
+    serve, topics, transactions,
 };
 use crate::input::{FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
 use crate::schema::TypeOverride;
@@ -57,6 +57,8 @@ pub enum Command {
     Jobs(jobs::JobsArguments),
     /// List and describe consumer groups, move their offsets, delete them
     Groups(groups::GroupsArguments),
+    /// Say which partition a key goes to
+    PartitionOf(partition_of::PartitionOfArguments),
     /// Write made-up data, the same for the same seed
     Generate(generate::GenerateArguments),
     /// Measure throughput and latency

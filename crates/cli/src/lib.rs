@@ -20,6 +20,7 @@ pub mod bench_input;
 pub mod latency;
 pub mod ledger;
 pub mod output;
+pub mod partitioner;
 pub mod ui;
 
 pub mod access;

@@ -169,6 +169,16 @@ pub fn partition_count(access: &Access, properties: &Properties, topic: &str) ->
     }
 }
 
+/// How many partitions a topic has; None if it isn't there.
+pub fn partitions_if_any(
+    access: &Access,
+    properties: &Properties,
+    topic: &str,
+) -> Outcome<Option<i32>> {
+    let admin = admin(access, properties)?;
+    find(&admin, access, topic).map(|found| found.map(|(count, _)| count))
+}
+
 /// Whether a topic is there.
 pub fn exists(access: &Access, properties: &Properties, topic: &str) -> Outcome<bool> {
     let admin = admin(access, properties)?;

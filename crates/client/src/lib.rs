@@ -40,6 +40,9 @@ pub use streamledger_client_core::transaction::{
     AbortCause, CommittedOffset, ConsumerGroupMetadata, TransactionApi, TransactionError,
     TransactionErrorKind, TransactionOperation, TransactionStage, TransactionState,
 };
+/// Where librdkafka's default (`consistent_random`) puts a keyed record among so many partitions:
+/// `crc32(key) % count`. It takes an empty key for none.
+pub use streamledger_protocol::crc32::partition as crc32_partition;
 /// Where Java's rule puts a keyed record among so many partitions:
 /// `(murmur2(key) & 0x7fffffff) % count`.
 pub use streamledger_protocol::murmur2::partition as murmur2_partition;

@@ -9,6 +9,7 @@ pub mod groups;
 pub mod ingest;
 pub mod jobs;
 pub mod log;
+pub mod partition_of;
 pub mod produce;
 pub mod serve;
 pub mod topics;
@@ -34,6 +35,7 @@ pub fn run(command: Command) -> Outcome<Exit> {
         Command::Log(arguments) => log::run(&arguments),
         Command::Jobs(arguments) => jobs::run(&arguments),
         Command::Groups(arguments) => groups::run(&arguments),
+        Command::PartitionOf(arguments) => partition_of::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

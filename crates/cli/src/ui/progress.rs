@@ -13,9 +13,11 @@ use super::units;
 const TICK: Duration = Duration::from_millis(125);
 
 const WIDE: &str =
-    " {prefix}  {wide_bar:.cyan/dim}  {percent:>3} %   {done}   {rows}   {rate}   {left} ";
+    " {prefix}  {wide_bar:.cyan/dim}  {percent:>3} %   {done}   {rows}   {rate}   {left} {msg} ";
 const NARROW: &str = " {wide_bar:.cyan/dim}  {percent:>3} %   {done}   {rate}   {left} ";
-const ENDLESS: &str = " {prefix}  {done}   {rows}   {rate}";
+const ENDLESS: &str = " {prefix}  {done}   {rows}   {rate} {msg}";
+/// For a replay on a narrow terminal: its own time tells more than bytes.
+const NARROW_WITH_REMARK: &str = " {percent:>3} %   {rows}   {msg} ";
 /// From this width on, the long form fits.
 const WIDE_COLUMNS: u16 = 120;
 /// What is shown of a file's name: its end, which tells one file from the next.
@@ -38,9 +40,23 @@ impl Progress {
         }
         let target = ProgressDrawTarget::stderr_with_hz(8);
         let bar = ProgressBar::with_draw_target(total_bytes, target);
-        bar.set_style(style(&row_count, total_bytes.is_some()));
+        let template = match total_bytes {
+            None => ENDLESS,
+            Some(_) if columns() >= WIDE_COLUMNS => WIDE,
+            Some(_) => NARROW,
+        };
+        bar.set_style(style(&row_count, template));
         bar.enable_steady_tick(TICK);
         Progress { bar, row_count }
+    }
+
+    /// Leaves room for remarks.
+    #[must_use]
+    pub fn with_remarks(self) -> Progress {
+        if self.bar.length().is_some() && columns() < WIDE_COLUMNS {
+            self.bar.set_style(style(&self.row_count, NARROW_WITH_REMARK));
+        }
+        self
     }
 
     /// Shows a word before the bar: which file it is.
@@ -52,6 +68,13 @@ impl Progress {
     pub fn at(&self, done_bytes: u64, row_count: u64) {
         self.row_count.store(row_count, Ordering::Relaxed);
         self.bar.set_position(done_bytes);
+    }
+
+    /// Shows a remark behind the numbers.
+    pub fn remark(&self, remark: String) {
+        if !self.bar.is_hidden() {
+            self.bar.set_message(remark);
+        }
     }
 
     /// Prints a line above the display.
@@ -75,13 +98,12 @@ impl Drop for Progress {
     }
 }
 
-fn style(row_count: &Arc<AtomicU64>, has_end: bool) -> ProgressStyle {
-    let columns = comfy_table::Table::new().use_stderr().width().unwrap_or(80);
-    let template = match has_end {
-        false => ENDLESS,
-        true if columns >= WIDE_COLUMNS => WIDE,
-        true => NARROW,
-    };
+/// How wide the terminal is.
+fn columns() -> u16 {
+    comfy_table::Table::new().use_stderr().width().unwrap_or(80)
+}
+
+fn style(row_count: &Arc<AtomicU64>, template: &str) -> ProgressStyle {
     let rows = Arc::clone(row_count);
     let rows_done = move || rows.load(Ordering::Relaxed);
     let rows_rate = rows_done.clone();

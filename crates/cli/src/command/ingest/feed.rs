@@ -7,6 +7,8 @@
 use streamledger::{Header, ProduceError, Producer, ProducerRecord, TimestampMs};
 
 use super::OnError;
+use super::pace::Pacer;
+use super::pacing::RowWait;
 use super::prepare::FeedFile;
 use super::report::Rejection;
 use super::transactions::Transactions;
@@ -44,6 +46,8 @@ pub(super) struct Feed<'a> {
     pub(super) progress: &'a Progress,
     /// The transactions rows are sent in; without them a row may be there twice.
     pub(super) transactions: Option<Transactions<'a>>,
+    /// When rows are due; without it as soon as can be.
+    pub(super) pacer: Option<Pacer>,
     pub(super) fed: Fed,
 }
 
@@ -69,7 +73,7 @@ pub(super) struct Fed {
     /// Bytes of the files that were read.
     pub(super) input_bytes: u64,
     /// Bytes of the files that are behind, those read by earlier runs among them.
-    bytes_behind: u64,
+    pub(super) bytes_behind: u64,
 }
 
 /// Why the loop ended without an error.
@@ -83,11 +87,13 @@ pub(super) enum FeedEnd {
 
 /// Where the rows of one file ended.
 #[derive(Debug)]
-enum RowsEnd {
+pub(super) enum RowsEnd {
     /// At the end of the file.
     AtEnd,
     /// At the limit, or because a signal came.
     Between(FeedEnd),
+    /// Because a signal came while the row that starts there waited until it was due.
+    Waiting(Option<Position>),
     /// A batch failed.
     BatchFailed,
     /// Before a bad row; where that is counts only if positions are kept.
@@ -132,6 +138,10 @@ impl Feed<'_> {
                 self.commit_at(file, source.as_mut())?;
                 end
             }
+            RowsEnd::Waiting(position) => {
+                self.commit_up_to(file, position)?;
+                FeedEnd::Stopped
+            }
             RowsEnd::BatchFailed => {
                 let failed = self.transactions.as_ref().and_then(Transactions::not_delivered);
                 failed.map_or(Ok(FeedEnd::Stopped), Err)?
@@ -154,11 +164,18 @@ impl Feed<'_> {
         let rows_max = self.transactions.as_ref().map_or(u64::MAX, Transactions::rows_max);
         let check_rows = check_rows.min(rows_max);
         let mut until_check = check_rows;
+        let mut wait = RowWait::at(source.place());
         while self.fed.sent < self.limit {
             let place = file.kept.is_some().then(|| source.place());
+            if self.pacer.is_some() {
+                wait.before_row(source.place(), source.position());
+            }
             let fault = match source.next_record() {
                 Ok(Some(record)) => {
-                    let line = record.line;
+                    let (line, time_ms) = (record.line, record.rendered.timestamp_ms);
+                    if let Some(end) = self.until_due(file, &mut wait, time_ms)? {
+                        return Ok(end);
+                    }
                     match self.send(&record)? {
                         Ok(()) => {
                             self.count_row(file);
@@ -300,9 +317,19 @@ impl Feed<'_> {
 
     /// Commits what was sent, up to where the file was read.
     fn commit_at(&mut self, file: &mut FeedFile<'_>, source: &mut dyn RecordSource) -> Outcome<()> {
+        let position = source.position();
+        self.commit_up_to(file, position)
+    }
+
+    /// Commits what was sent, which is all rows before a position.
+    pub(super) fn commit_up_to(
+        &mut self,
+        file: &mut FeedFile<'_>,
+        position: Option<Position>,
+    ) -> Outcome<()> {
         file.check_unchanged()?;
         if let Some(kept) = &mut file.kept {
-            kept.progress.advance(&kept_position(file.file, source)?);
+            kept.progress.advance(&known(file.file, position)?);
         }
         self.commit(Some(file))
     }
@@ -317,7 +344,7 @@ impl Feed<'_> {
                 let path = file.file.path.display();
                 Failure::new(Exit::BadInput, format!("{path} {fault}"))
             })?;
-            kept.progress.advance(&kept_position(file.file, source.as_mut())?);
+            kept.progress.advance(&known(file.file, source.position())?);
         }
         self.commit(Some(file))
     }
@@ -331,7 +358,7 @@ impl Feed<'_> {
         file.check_unchanged()?;
         let Some(transactions) = &mut self.transactions else { return Ok(()) };
         let Some(kept) = &mut file.kept else { return Ok(()) };
-        kept.progress.advance(&kept_position(file.file, source)?);
+        kept.progress.advance(&known(file.file, source.position())?);
         kept.progress.file_bytes = kept.progress.bytes;
         kept.progress.complete = true;
         transactions.file_ended(kept.key.clone(), kept.progress.clone());
@@ -352,9 +379,9 @@ impl Feed<'_> {
     }
 }
 
-/// Where a source is whose position is kept, without which nothing may be committed.
-fn kept_position(file: &PlannedFile, source: &mut dyn RecordSource) -> Outcome<Position> {
-    source.position().ok_or_else(|| {
+/// The position of a source whose position is kept, without which nothing may be committed.
+fn known(file: &PlannedFile, position: Option<Position>) -> Outcome<Position> {
+    position.ok_or_else(|| {
         let path = file.path.display();
         Failure::new(Exit::Failed, format!("can't tell how far {path} was read")).into()
     })

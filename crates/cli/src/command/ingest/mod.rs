@@ -1,7 +1,10 @@
 //! `ingest`: the rows of files become records of a topic.
 
+mod dry_run;
 mod feed;
 mod guarantee;
+pub mod pace;
+mod pacing;
 mod prepare;
 pub mod report;
 mod run;
@@ -14,6 +17,7 @@ use clap::{Args, ValueEnum};
 
 pub use run::run;
 
+use self::pace::{Rate, Replay};
 use self::transactions::TransactionLimits;
 use crate::args::{BrokerArguments, InputArguments, ProducerArguments};
 use crate::clicks;
@@ -97,14 +101,22 @@ pub struct IngestArguments {
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 
-    /// Partitions of the topic, if it is created
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = PARTITIONS,
-        value_parser = clap::value_parser!(i32).range(1..)
-    )]
-    partitions: i32,
+    /// Send at most so much a second: rows (5000) or bytes of the files (10MB, 64KiB)
+    #[arg(long, value_name = "RATE", conflicts_with = "replay")]
+    rate: Option<Rate>,
+
+    /// Send rows when their --timestamp says, so many times faster than it happened (1x, 60x, max):
+    /// the first row at once, the others after it
+    #[arg(long, value_name = "SPEED", requires = "timestamp")]
+    replay: Option<Replay>,
+
+    /// Send nothing: show the columns, the first records, where keys go, and how long it will take
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Partitions of the topic, if it is created [default: 6]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: Option<i32>,
 
     /// A setting of the topic, if it is created, by Kafka's name; may be repeated. Unless given,
     /// retention.ms is -1: records are kept, however old their timestamps
@@ -165,7 +177,10 @@ isolation.level=read_committed. Standard input can't be read again: its rows are
 once.
 
 Unless -X or --producer-config say otherwise, linger.ms is 20 and batch.size 131072: a file is in \
-no hurry, and large batches cost less; max.block.ms is 180000, to wait for brokers that are away.";
+no hurry, and large batches cost less; max.block.ms is 180000, to wait for brokers that are away.
+
+--dry-run reads the first rows of each file and sends nothing. A broker is asked for the number of \
+partitions, unless --partitions says it or there is none.";
 
 const EXAMPLES: &[(&str, &str)] = &[
     (
@@ -194,6 +209,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         "A log that goes on growing, from where the last run came to",
         "streamledger ingest events.ndjson --topic events --job nightly --append",
     ),
+    (
+        "Before a row is sent: columns, first records, partitions, time",
+        "streamledger ingest clicks.csv --key user_id --dry-run",
+    ),
+    (
+        "As it happened, an hour in a minute",
+        "streamledger ingest clicks.csv --timestamp event_time --replay 60x",
+    ),
     ("For a script", "streamledger ingest day1.csv day2.csv --json --quiet | jq .rows"),
 ];
 
@@ -201,6 +224,11 @@ impl IngestArguments {
     /// The name under which progress is kept.
     fn job(&self) -> &str {
         self.job.as_deref().unwrap_or(&self.topic)
+    }
+
+    /// Partitions of the topic, if it is created.
+    fn new_partitions(&self) -> i32 {
+        self.partitions.unwrap_or(PARTITIONS)
     }
 
     fn dead_letter_topic(&self) -> String {
@@ -212,6 +240,14 @@ impl IngestArguments {
             OnError::Stop => "stop".to_owned(),
             OnError::Skip => "skip".to_owned(),
             OnError::DeadLetter => format!("dead letter to {}", self.dead_letter_topic()),
+        }
+    }
+
+    fn pace_in_words(&self) -> Option<String> {
+        match (self.rate, self.replay) {
+            (Some(rate), _) => Some(format!("{rate} at most")),
+            (None, Some(replay)) => Some(format!("{replay} the rows' own times")),
+            (None, None) => None,
         }
     }
 

@@ -8,6 +8,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use super::guarantee::Guarantee;
+use super::pace::Replayed;
 use super::prepare::FeedFile;
 use super::transactions::Committed;
 use crate::failure::{Failure, FailureReport};
@@ -99,6 +100,8 @@ pub struct Summary<'a> {
     pub committed: Committed,
     /// What was known of each file before.
     pub files: &'a [FileReport],
+    /// How a replay went.
+    pub replayed: Option<Replayed>,
     /// Rows that were handed to the producer.
     pub sent: u64,
     /// Rows that were left out.
@@ -192,6 +195,9 @@ impl Summary<'_> {
             let shown = |us| units::duration(Duration::from_micros(us));
             rows.push(("ack latency", format!("p50 {}, p99 {}", shown(p50), shown(p99))));
         }
+        if let Some(replayed) = &self.replayed {
+            rows.push(("replay", replay_in_words(replayed)));
+        }
         if self.guarantee.is_exactly_once() {
             self.push_transactions(&mut rows);
         } else {
@@ -263,6 +269,7 @@ impl Summary<'_> {
             guarantee: self.guarantee.name(),
             job: self.job,
             files: self.files,
+            replay: self.replayed,
             transactions: self.committed.transactions,
             rows: self.row_count(),
             sent: self.sent,
@@ -285,6 +292,18 @@ impl Summary<'_> {
     }
 }
 
+fn replay_in_words(replayed: &Replayed) -> String {
+    let Replayed { times, first_ms, last_ms, late_ms, late_ms_max } = *replayed;
+    let shown = |ms| units::duration(Duration::from_millis(ms));
+    format!(
+        "{times}x, {} to {}; {} late at the end, {} at most",
+        format_timestamp(first_ms),
+        format_timestamp(last_ms),
+        shown(late_ms),
+        shown(late_ms_max)
+    )
+}
+
 fn compression_in_words(ratio: f64) -> String {
     if (ratio - 1.0).abs() < 0.005 {
         return "not compressed".to_owned();
@@ -300,6 +319,7 @@ struct JsonReport<'a> {
     guarantee: &'static str,
     job: Option<&'a str>,
     files: &'a [FileReport],
+    replay: Option<Replayed>,
     transactions: u64,
     rows: u64,
     sent: u64,
@@ -352,6 +372,7 @@ mod tests {
             job: None,
             committed: Committed::default(),
             files: &[],
+            replayed: None,
             sent: 1010,
             rejected: 2,
             rejections: &[],

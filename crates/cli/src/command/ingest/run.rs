@@ -7,10 +7,11 @@ use streamledger::{Producer, Properties};
 
 use super::feed::{Fed, Feed, FeedEnd, Rejects};
 use super::guarantee::Guarantee;
+use super::pace::{Pacer, Replayed};
 use super::prepare::{self, Destination, FeedFile};
 use super::report::{FileReport, Setting, Status, Summary, settings_table};
 use super::transactions::{self, Committed, Transactions};
-use super::{IngestArguments, OnError, PARTITIONS};
+use super::{IngestArguments, OnError, dry_run};
 use crate::access::{Access, MissingDirectory};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -44,7 +45,10 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
     }
     let plan = plan.map_err(|failure| not_begun(arguments, failure))?;
     // Checked before a broker is started: a wrong setting is told at once.
-    configure(arguments, &plan, "localhost:9092")?;
+    let configured = configure(arguments, &plan, "localhost:9092")?;
+    if arguments.dry_run {
+        return dry_run::run(arguments, &plan, &configured.properties, &interrupt);
+    }
     let access = Access::open(&arguments.broker, MissingDirectory::Create);
     let access = access.map_err(|failure| not_begun(arguments, failure))?;
     let outcome = run_on(arguments, &plan, &access, &interrupt);
@@ -73,6 +77,7 @@ fn tell_of_nothing(arguments: &IngestArguments, status: Status, failure: Option<
         job: None,
         committed: Committed::default(),
         files: &[],
+        replayed: None,
         sent: 0,
         rejected: 0,
         rejections: &[],
@@ -124,6 +129,7 @@ fn run_on(
         job: guarantee.is_exactly_once().then(|| arguments.job()),
         committed: sent.committed,
         files: &files,
+        replayed: sent.replayed,
         sent: sent.fed.sent,
         rejected: sent.fed.rejected,
         rejections: &sent.fed.rejections,
@@ -175,7 +181,7 @@ fn prepare_topics(
 ) -> Outcome<FoundTopic> {
     let rows = EnsuredTopic {
         name: &arguments.topic,
-        partitions: arguments.partitions,
+        partitions: arguments.new_partitions(),
         configs: &arguments.topic_config,
     };
     let found = topic_access::ensure(access, properties, &rows)?;
@@ -246,6 +252,7 @@ fn start<'a>(
 struct Sent {
     fed: Fed,
     committed: Committed,
+    replayed: Option<Replayed>,
     account: Account,
     elapsed: Duration,
     status: Status,
@@ -262,7 +269,9 @@ fn send(
 ) -> Sent {
     let Started { producer, guarantee, files } = started;
     let begun = Instant::now();
+    let pacer = Pacer::new(arguments.rate, arguments.replay);
     let progress = Progress::of_bytes(plan.total_bytes(), arguments.quiet || arguments.json);
+    let progress = if arguments.replay.is_some() { progress.with_remarks() } else { progress };
     let is_exactly_once = guarantee.is_exactly_once();
     let left = if is_exactly_once { LeftToDo::Commit } else { LeftToDo::Acknowledgements };
     let ending = Ending::watch(&producer, interrupt, left);
@@ -284,10 +293,12 @@ fn send(
         interrupt,
         progress: &progress,
         transactions,
+        pacer,
         fed: Fed::default(),
     };
     let end = feed.run(files);
     let committed = feed.transactions.as_ref().map(Transactions::committed).unwrap_or_default();
+    let replayed = feed.pacer.as_ref().and_then(Pacer::replayed);
     let fed = feed.fed;
     let closed = if is_exactly_once && end.is_err() {
         ending.abandon(&producer);
@@ -307,7 +318,7 @@ fn send(
         }
         (Ok(_), Ok(())) => (Status::Failed, delivery_failure(&fed, &account).err()),
     };
-    Sent { fed, committed, account, elapsed: begun.elapsed(), status, outcome }
+    Sent { fed, committed, replayed, account, elapsed: begun.elapsed(), status, outcome }
 }
 
 fn delivery_failure(fed: &Fed, account: &Account) -> Failure {
@@ -376,6 +387,9 @@ fn settings_in_force(
             by_flag(arguments.on_error != OnError::Stop),
         ),
     ];
+    if let Some(pace) = arguments.pace_in_words() {
+        settings.push(Setting::new("pace", pace, "flag"));
+    }
     let types = plan.column_types();
     if !types.is_empty() {
         let types: Vec<String> =
@@ -401,8 +415,7 @@ fn retention_in_words(retention_ms: Option<i64>) -> String {
 fn remarks(arguments: &IngestArguments, topic: &FoundTopic) -> Vec<String> {
     let mut remarks = Vec::new();
     if !topic.is_new
-        && topic.partitions != arguments.partitions
-        && arguments.partitions != PARTITIONS
+        && arguments.partitions.is_some_and(|partitions| partitions != topic.partitions)
     {
         remarks.push(format!(
             "{} has {} partitions already; --partitions is for a topic that isn't there yet",
