@@ -259,7 +259,7 @@ public final class Peer {
                 producer.flush();
                 producer.abortTransaction();
             } else {
-                producer.commitTransaction();
+                commit(producer);
             }
         }
         TopicPartition source = new TopicPartition(in, 0);
@@ -271,7 +271,7 @@ public final class Peer {
             producer.sendOffsetsToTransaction(
                 Map.of(source, new OffsetAndMetadata(offset)), metadata);
             if (commits) {
-                producer.commitTransaction();
+                commit(producer);
             } else {
                 producer.abortTransaction();
             }
@@ -283,16 +283,26 @@ public final class Peer {
             newer.initTransactions();
             newer.beginTransaction();
             newer.send(text(out, 1, "kept-newer"));
-            newer.commitTransaction();
+            commit(newer);
         }
         try {
             producer.send(text(out, 1, "aborted-late"));
-            producer.commitTransaction();
+            commit(producer);
             System.out.println("fenced\tno");
         } catch (KafkaException e) {
             System.out.println("fenced\t" + isFenced(e));
         }
         producer.close(Duration.ZERO);
+    }
+
+    /**
+     * Flushes before it commits. The client's I/O thread asks whether batches are left and takes the
+     * commit out of its queue in two steps: records sent and committed in between are overtaken by
+     * their own commit, which then ends a transaction that the broker knows nothing of.
+     */
+    private static void commit(KafkaProducer<byte[], byte[]> producer) {
+        producer.flush();
+        producer.commitTransaction();
     }
 
     private static boolean isFenced(Throwable error) {
@@ -342,7 +352,7 @@ public final class Peer {
                     producer.send(text(topic, partition, value));
                 }
                 if (commits) {
-                    producer.commitTransaction();
+                    commit(producer);
                     write(log, "kept-" + number + "\n");
                 } else {
                     producer.flush();

@@ -433,10 +433,12 @@ fn who_ends(present: &Transaction, ask: &EndTransaction) -> Result<bool, Transac
     if present.producer.epoch != ask.producer.epoch {
         return Err(TransactionRefusal::Fenced);
     }
-    // The bumped epoch is not the producer's before the markers are written.
+    // The bumped epoch becomes the producer's once the markers are written. Who was told of it may
+    // end the next transaction before that, if nothing was written in it: later, not never
+    // (KAFKA-18464).
     let is_deciding = present.state.decided().is_some() && present.client == ClientVersion::V2;
     match is_deciding && ask.client == ClientVersion::V2 {
-        true => Err(TransactionRefusal::Fenced),
+        true => Err(NotAllowed::Concurrent.into()),
         false => Ok(false),
     }
 }

@@ -172,7 +172,10 @@ fn a_v2_transaction_raises_its_epoch_and_a_retry_gets_the_same_answer() {
     assert_eq!(bench.end(producer, true, V2), Ok(next));
     assert_eq!(bench.end(producer, true, V2), Err(ErrorCode::ConcurrentTransactions));
     assert_eq!(bench.end(producer, false, V2), Err(ErrorCode::InvalidTxnState));
-    assert_eq!(bench.end(next, true, V2), Err(ErrorCode::ProducerFenced), "not its epoch yet");
+    for committed in [true, false] {
+        let early = bench.end(next, committed, V2);
+        assert_eq!(early, Err(ErrorCode::ConcurrentTransactions), "markers first");
+    }
     assert_eq!(bench.write_markers().producer, next, "markers fence what comes late");
     assert_eq!(bench.end(producer, true, V2), Ok(next), "failure 27: asked again");
     assert_eq!(bench.end(producer, false, V2), Err(ErrorCode::InvalidTxnState));
