@@ -19,9 +19,13 @@ use crate::wait::wait;
 /// Reads partitions, hands what came to a function, and commits the records that it makes together
 /// with the offsets of those it was given: each is processed exactly once, whatever fails when.
 ///
-/// The offsets are a group's, so that others see them; but it is no member of the group, and nobody
-/// shares the partitions out. Two processors of one partition must have one `transactional.id`:
-/// then the newer fences the older.
+/// With [`new`](Self::new) the partitions are chosen. The offsets are a group's, so that others see
+/// them; but it is no member of the group, and nobody shares the partitions out. Two processors of
+/// one partition must have one `transactional.id`: then the newer fences the older.
+///
+/// With [`subscribed`](Self::subscribed) it is a member of the group, which shares the partitions
+/// out among its processors (KIP-447). Each has a `transactional.id` of its own; who is no longer
+/// what it was in the group when it commits is refused, and its transaction is aborted.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -54,9 +58,17 @@ use crate::wait::wait;
 pub struct ConsumeProcessProduce {
     consumer: Consumer,
     producer: Producer,
-    group: ConsumerGroupMetadata,
-    partitions: Vec<TopicPartition>,
+    source: Source,
     start: Start,
+}
+
+/// What is read, and in whose name its offsets are stored.
+#[derive(Debug)]
+enum Source {
+    /// Partitions that were chosen, and a group that nobody is a member of.
+    Assigned(ConsumerGroupMetadata, Vec<TopicPartition>),
+    /// What the group gives this member of it.
+    Subscribed,
 }
 
 /// What is to be done before the next records are read.
@@ -146,19 +158,40 @@ impl ConsumeProcessProduce {
         group: impl Into<GroupId>,
         partitions: &[TopicPartition],
     ) -> Result<Self, ProcessError<std::convert::Infallible>> {
+        let group = ConsumerGroupMetadata::new(group);
+        Self::start(consumer, producer, Source::Assigned(group, partitions.to_vec()))
+    }
+
+    /// As a member of the consumer's `group.id`, by either protocol: reads what the group gives it
+    /// of these topics, and goes on from what the group has committed. It joins with the first run,
+    /// and leaves when its [`consumer`](Self::consumer) is closed; one that is dropped, or that
+    /// runs too seldom (`max.poll.interval.ms`), is put out after a time.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), or the consumer has no `group.id`.
+    pub fn subscribed<T: AsRef<str>>(
+        consumer: ConsumerConfig,
+        producer: ProducerConfig,
+        topics: impl IntoIterator<Item = T>,
+    ) -> Result<Self, ProcessError<std::convert::Infallible>> {
+        let work = Self::start(consumer, producer, Source::Subscribed)?;
+        work.consumer.subscribe(topics)?;
+        Ok(work)
+    }
+
+    fn start(
+        consumer: ConsumerConfig,
+        producer: ProducerConfig,
+        source: Source,
+    ) -> Result<Self, ProcessError<std::convert::Infallible>> {
         if consumer.isolation_level != IsolationLevel::ReadCommitted {
             return Err(ProcessError::ReadsUncommitted);
         }
         if consumer.group_id.is_some() && consumer.enable_auto_commit {
             return Err(ProcessError::CommitsByItself);
         }
-        Ok(Self {
-            consumer: Consumer::new(consumer)?,
-            producer: Producer::new(producer)?,
-            group: ConsumerGroupMetadata::new(group),
-            partitions: partitions.to_vec(),
-            start: Start::Initialize,
-        })
+        let (consumer, producer) = (Consumer::new(consumer)?, Producer::new(producer)?);
+        Ok(Self { consumer, producer, source, start: Start::Initialize })
     }
 
     /// Waits up to `timeout` for records, and processes those that came in one transaction. Blocks.
@@ -193,6 +226,10 @@ impl ConsumeProcessProduce {
         }
         // Whatever comes between here and the commit, these are to be read again.
         self.start = Start::Rewind;
+        let Some(reader) = self.membership() else {
+            // It was put out just now, and others may have these partitions.
+            return Ok(Processed::Nothing);
+        };
         let mut transaction = self.producer.begin_transaction_async().await?;
         if let Err(error) = process(&records, &Output(&transaction)).await {
             // What a record's own failure led to is mended by another run.
@@ -200,7 +237,11 @@ impl ConsumeProcessProduce {
             return Err(ProcessError::Function(error));
         }
         let offsets = next_offsets(&records);
-        let mut ended = transaction.send_offsets_async(&offsets, &self.group).await;
+        // A later generation is as good: no partition goes to others but by the next poll. A member
+        // that was put out meanwhile stays who it was, so that it is refused: offsets of nobody in
+        // particular would be taken.
+        let now = self.membership().filter(|now| now.member_id == reader.member_id);
+        let mut ended = transaction.send_offsets_async(&offsets, &now.unwrap_or(reader)).await;
         if ended.is_ok() {
             // Until it is heard of, also if nobody waits for it any more.
             self.start = Start::Resume;
@@ -254,16 +295,52 @@ impl ConsumeProcessProduce {
             },
         }
         self.start = Start::Rewind;
-        let group = self.group.group_id.as_str();
-        let committed = self.consumer.committed_async(group, &self.partitions).await?;
-        let positions = self.partitions.iter().cloned().zip(committed);
-        let positions = positions.map(|(partition, committed)| {
+        self.go_to_committed().await?;
+        self.start = Start::GoOn;
+        Ok(())
+    }
+
+    async fn go_to_committed(&self) -> Result<(), ConsumerError> {
+        let (group, partitions) = match &self.source {
+            Source::Assigned(group, partitions) => (group.group_id.clone(), partitions.clone()),
+            Source::Subscribed => {
+                let group = self.consumer.group_metadata().ok_or(ConsumerError::NoGroup)?;
+                (group.group_id, self.consumer.assignment())
+            }
+        };
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let committed = self.consumer.committed_async(group.as_str(), &partitions).await?;
+        let positions = partitions.into_iter().zip(committed).map(|(partition, committed)| {
             let at = committed.map_or(Position::Reset, |stored| Position::Offset(stored.offset));
             (partition, at)
         });
-        self.consumer.assign(&positions.collect::<Vec<_>>());
-        self.start = Start::GoOn;
+        let positions: Vec<_> = positions.collect();
+        match &self.source {
+            Source::Assigned(..) => self.consumer.assign(&positions),
+            Source::Subscribed => {
+                for (partition, position) in &positions {
+                    match self.consumer.seek(partition, *position) {
+                        // Who gets it next begins at what is committed.
+                        Ok(()) | Err(ConsumerError::NotAssigned(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// As whom offsets are stored now; none where the membership is over.
+    fn membership(&self) -> Option<ConsumerGroupMetadata> {
+        match &self.source {
+            Source::Assigned(group, _) => Some(group.clone()),
+            Source::Subscribed => {
+                let group = self.consumer.group_metadata();
+                group.filter(|group| !group.member_id.is_empty())
+            }
+        }
     }
 }
 
@@ -329,5 +406,17 @@ mod tests {
         let grouped = ("group.id", "g");
         assert!(matches!(refused(&[committed, grouped]), Some(ProcessError::CommitsByItself)));
         assert!(refused(&[committed, grouped, ("enable.auto.commit", "false")]).is_none());
+    }
+
+    #[test]
+    fn a_member_needs_a_group() {
+        let consumer = ConsumerConfig::builder()
+            .bootstrap_servers("localhost:1")
+            .isolation_level(IsolationLevel::ReadCommitted);
+        let producer =
+            ProducerConfig::builder().bootstrap_servers("localhost:1").transactional_id("id");
+        let (consumer, producer) = (consumer.build().unwrap(), producer.build().unwrap());
+        let made = ConsumeProcessProduce::subscribed(consumer, producer, ["in"]);
+        assert!(matches!(made, Err(ProcessError::Consumer(ConsumerError::NoGroup))));
     }
 }

@@ -108,6 +108,7 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-txn-v1", our_transactions::by_version_1),
     our_client("ours-txn-offsets", our_transactions::sends_offsets),
     our_client("ours-txn-process", our_transactions::processes_once),
+    our_client("ours-txn-groups", our_transactions::processes_in_groups),
     our_client("ours-txn-fenced", our_transactions::fences),
     our_client("ours-txn-timeout", our_transactions::times_out),
     our_client("ours-txn-killed", our_transactions::survives_its_own_death),

@@ -78,13 +78,7 @@ pub(crate) fn processes_once(trial: &Trial) -> Outcome<String> {
     let (input, output) = (trial.topic("in"), trial.topic("out"));
     trial.create_topics(&[input.clone(), output.clone()], PARTITIONS, &[])?;
     let bootstrap = trial.bootstrap()?;
-    let source = our_client::producer(&bootstrap, &[])?;
-    for number in 0..NUMBERS {
-        let (value, partition) = (number.to_string(), i32::try_from(number)? % PARTITIONS);
-        let record = ProducerRecord::to(&input).partition(PartitionIndex(partition));
-        drop(source.send(record.value(value.as_bytes()))?);
-    }
-    our_client::close(&source)?;
+    put_numbers(&bootstrap, &input)?;
     let mut first = processor(&bootstrap, trial.name(), &input)?;
     let (mut processed, mut runs) = (0, 0);
     while processed < NUMBERS / 3 {
@@ -101,25 +95,103 @@ pub(crate) fn processes_once(trial: &Trial) -> Outcome<String> {
     });
     ensure!(!matches!(late, Ok(Processed::Committed(_))), "the first committed after the second");
     ensure!(runs >= 5, "no run failed");
+    each_came_out_once(&bootstrap, &output)?;
+    Ok(format!("{NUMBERS} numbers in, each out once, over {} failures and a take-over", runs / 5))
+}
+
+/// Numbers are read, doubled and written by two members of a group, by both protocols: the second
+/// comes in the midst of it, the first leaves, and each number comes out once.
+pub(crate) fn processes_in_groups(trial: &Trial) -> Outcome<String> {
+    let mut shown = Vec::new();
+    for protocol in ["classic", "consumer"] {
+        let (input, output) = (trial.topic(protocol), trial.topic(&format!("{protocol}-out")));
+        trial.create_topics(&[input.clone(), output.clone()], PARTITIONS, &[])?;
+        let bootstrap = trial.bootstrap()?;
+        put_numbers(&bootstrap, &input)?;
+        let mut first = member(&bootstrap, protocol, &input, "first")?;
+        let (mut of_first, mut of_second, mut runs) = (0, 0, 0);
+        let deadline = Instant::now() + LIMIT;
+        while of_first < NUMBERS / 5 {
+            ensure!(Instant::now() < deadline, "the first processed {of_first} numbers");
+            of_first += run(&mut first, &output, &mut runs)?;
+        }
+        let mut second = member(&bootstrap, protocol, &input, "second")?;
+        while of_second == 0 {
+            ensure!(Instant::now() < deadline, "the second gets nothing, {of_first} the first");
+            if of_first < 2 * NUMBERS / 3 {
+                of_first += run(&mut first, &output, &mut runs)?;
+            } else {
+                // It polls, and so lets partitions go, but makes nothing of them.
+                drop(first.run_once(Duration::from_millis(100), |_, _| Err("not now")));
+            }
+            of_second += run(&mut second, &output, &mut runs)?;
+        }
+        first.consumer().close(LIMIT)?;
+        while of_first + of_second < NUMBERS {
+            ensure!(Instant::now() < deadline, "{of_first} and {of_second} of {NUMBERS} numbers");
+            of_second += run(&mut second, &output, &mut runs)?;
+        }
+        second.consumer().close(LIMIT)?;
+        each_came_out_once(&bootstrap, &output)?;
+        shown.push(format!("{of_first} and {of_second} of {NUMBERS} ({protocol})"));
+    }
+    Ok(format!("two members processed {}, each once", shown.join(", ")))
+}
+
+fn member(
+    bootstrap: &str,
+    protocol: &str,
+    input: &str,
+    name: &str,
+) -> Outcome<ConsumeProcessProduce> {
+    let mut properties = reader_properties(bootstrap)
+        .with("group.id", format!("{input}-members"))
+        .with("group.protocol", protocol)
+        .with("enable.auto.commit", "false");
+    if protocol == "classic" {
+        properties = properties.with("heartbeat.interval.ms", "300");
+    }
+    let consumer = ConsumerConfig::from_properties(&properties)?;
+    let properties = Properties::new()
+        .with("bootstrap.servers", bootstrap)
+        .with("transactional.id", format!("{input}-{name}"));
+    let producer = ProducerConfig::from_properties(&properties)?;
+    Ok(ConsumeProcessProduce::subscribed(consumer, producer, [input])?)
+}
+
+const NUMBERS: usize = 300;
+
+fn put_numbers(bootstrap: &str, input: &str) -> Outcome<()> {
+    let source = our_client::producer(bootstrap, &[])?;
+    for number in 0..NUMBERS {
+        let (value, partition) = (number.to_string(), i32::try_from(number)? % PARTITIONS);
+        let record = ProducerRecord::to(input).partition(PartitionIndex(partition));
+        drop(source.send(record.value(value.as_bytes()))?);
+    }
+    our_client::close(&source)
+}
+
+fn each_came_out_once(bootstrap: &str, output: &str) -> Outcome<()> {
     let mut seen: Vec<usize> = Vec::new();
-    for value in committed(&bootstrap, &output)?.into_values().flatten() {
+    for value in committed(bootstrap, output)?.into_values().flatten() {
         seen.push(value.parse()?);
     }
     seen.sort_unstable();
     let expected: Vec<usize> = (0..NUMBERS).map(|number| 2 * number).collect();
     ensure!(seen == expected, "{} numbers came out of {NUMBERS}: {seen:?}", seen.len());
-    Ok(format!("{NUMBERS} numbers in, each out once, over {} failures and a take-over", runs / 5))
+    Ok(())
 }
 
-const NUMBERS: usize = 300;
-
-fn processor(bootstrap: &str, name: &str, input: &str) -> Outcome<ConsumeProcessProduce> {
-    let properties = Properties::new()
+fn reader_properties(bootstrap: &str) -> Properties {
+    Properties::new()
         .with("bootstrap.servers", bootstrap)
         .with("isolation.level", "read_committed")
         .with("auto.offset.reset", "earliest")
-        .with("max.poll.records", "10");
-    let consumer = ConsumerConfig::from_properties(&properties)?;
+        .with("max.poll.records", "10")
+}
+
+fn processor(bootstrap: &str, name: &str, input: &str) -> Outcome<ConsumeProcessProduce> {
+    let consumer = ConsumerConfig::from_properties(&reader_properties(bootstrap))?;
     let properties =
         Properties::new().with("bootstrap.servers", bootstrap).with("transactional.id", name);
     let producer = ProducerConfig::from_properties(&properties)?;
