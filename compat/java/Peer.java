@@ -296,9 +296,9 @@ public final class Peer {
     }
 
     /**
-     * Flushes before it commits. The client's I/O thread asks whether batches are left and takes the
-     * commit out of its queue in two steps: records sent and committed in between are overtaken by
-     * their own commit, which then ends a transaction that the broker knows nothing of.
+     * Flushes before it commits. The client's I/O thread asks whether batches are left and takes
+     * the commit out of its queue in two steps: records sent and committed in between are overtaken
+     * by their own commit, which then ends a transaction that the broker knows nothing of.
      */
     private static void commit(KafkaProducer<byte[], byte[]> producer) {
         producer.flush();
