@@ -23,8 +23,8 @@ use crate::ui::{self, table, units};
 use crate::usage;
 
 /// Without pacing, the clock is read once in so many records: a record counts from the reading at
-/// or before its send, so a latency may be a few microseconds too long, never too short.
-const RECORDS_PER_CLOCK: u64 = 8;
+/// or before its send, so a latency may be some 15 microseconds too long, never too short.
+const RECORDS_PER_CLOCK: u64 = 32;
 
 /// Ends of batches are entered every so many records.
 const RECORDS_PER_CHECK: u64 = 2048;

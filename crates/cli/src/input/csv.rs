@@ -1,9 +1,8 @@
 //! CSV (RFC 4180) as rows of columns, without an allocation or a copy per row.
 //!
 //! Laws:
-//! - Rows without a quote are split by looking for the delimiter and the line feed in eight bytes
-//!   at
-//!   a time; the first quote in a row sends that row, and only it, through `csv_quoted`.
+//! - Rows without a quote are split by `csv_marks`, which looks for delimiters and line feeds some
+//!   rows ahead; the first quote in a row sends that row, and only it, through `csv_quoted`.
 //! - Columns are places in the read buffer. A column with doubled quotes is unquoted where it
 //!   stands.
 //! - A bad row costs that row: the next call reads the row after it.
@@ -18,6 +17,7 @@ use memchr::{memchr, memrchr};
 
 use super::Span;
 use super::chunk::{ChunkReader, Fill};
+use super::csv_marks::Marks;
 use super::csv_quoted::{QuotedRow, QuotedScan, find_row_end, scan_quoted_row, unquote_in_place};
 use super::fault::{ReadFault, RowFault};
 use super::position::{Place, Position, ResumeFault};
@@ -82,6 +82,8 @@ pub struct CsvRows<R> {
     simple_end: usize,
     /// Whether they are plain.
     simple_plain: bool,
+    /// Of these rows, the columns of the next ones.
+    marks: Marks,
     /// The number of the next row's first line.
     next_line: u64,
     columns: Vec<Span>,
@@ -103,6 +105,7 @@ impl<R: Read> CsvRows<R> {
             delimiter,
             simple_end: 0,
             simple_plain: false,
+            marks: Marks::default(),
             next_line: 1,
             columns: vec![Span::default(); COLUMNS_MAX],
             quoted: QuotedRow::default(),
@@ -111,13 +114,13 @@ impl<R: Read> CsvRows<R> {
             before_unquoting: Vec::new(),
         };
         rows.chunks.skip_byte_order_mark().map_err(ReadFault::Io)?;
-        let Some((row, found)) = rows.split_row()? else { return Ok(None) };
+        let Some(found) = rows.split_row()? else { return Ok(None) };
         if found > COLUMNS_MAX {
             let fault = RowFault::TooManyColumns { limit: COLUMNS_MAX };
-            return Err(ReadFault::Row { line: row.line, fault }.into());
+            return Err(ReadFault::Row { line: rows.current.line, fault }.into());
         }
         rows.columns.truncate(found);
-        rows.current = rows.checked(row)?;
+        rows.check()?;
         let header = rows.current();
         let name = |index| String::from_utf8_lossy(header.column(index)).trim().to_owned();
         rows.names = (0..found).map(name).collect();
@@ -143,14 +146,13 @@ impl<R: Read> CsvRows<R> {
     /// Goes to the next row; false at the end of the file.
     #[inline]
     pub fn advance(&mut self) -> Result<bool, Box<ReadFault>> {
-        let Some((row, found)) = self.split_row()? else { return Ok(false) };
-        self.current = row;
+        let Some(found) = self.split_row()? else { return Ok(false) };
         let expected = self.columns.len();
         if found != expected {
             let fault = RowFault::ColumnCount { found, expected };
-            return Err(ReadFault::Row { line: row.line, fault }.into());
+            return Err(ReadFault::Row { line: self.current.line, fault }.into());
         }
-        self.current = self.checked(row)?;
+        self.check()?;
         Ok(true)
     }
 
@@ -198,9 +200,9 @@ impl<R: Read> CsvRows<R> {
         }
     }
 
-    /// Splits the next row that isn't an empty line: where it is, and how many columns it has.
+    /// Goes to the next row that isn't an empty line and splits it: how many columns it has.
     #[inline]
-    fn split_row(&mut self) -> Result<Option<(Row, usize)>, Box<ReadFault>> {
+    fn split_row(&mut self) -> Result<Option<usize>, Box<ReadFault>> {
         self.before_unquoting.clear();
         loop {
             let start = self.chunks.at();
@@ -214,9 +216,12 @@ impl<R: Read> CsvRows<R> {
             let line = self.next_line;
             self.next_line += 1;
             let padded = self.chunks.padded();
-            let (line_end, found) = split_simple(padded, start, self.delimiter, &mut self.columns);
+            let (line_end, found) = match self.marks.take_row(padded, start, &mut self.columns) {
+                Some(taken) => taken,
+                None => self.split_unmarked(start),
+            };
             let mut end = line_end;
-            if end > start && padded[end - 1] == b'\r' {
+            if end > start && self.chunks.padded()[end - 1] == b'\r' {
                 end -= 1;
                 if let Some(last) = self.columns.get_mut(found - 1) {
                     last.end = last.end.min(end as u32).max(last.start);
@@ -224,31 +229,48 @@ impl<R: Read> CsvRows<R> {
             }
             self.chunks.advance_to(line_end + 1);
             if end > start {
-                return Ok(Some((Row { start, end, plain: self.simple_plain, line }, found)));
+                self.current = Row { start, end, plain: self.simple_plain, line };
+                return Ok(Some(found));
             }
         }
     }
 
-    /// The row with its promises kept: not too long, and UTF-8.
+    /// Splits a row of those without a quote whose marks aren't known: they are now, and those of
+    /// the next ones, if the list holds them.
+    #[cold]
+    fn split_unmarked(&mut self, start: usize) -> (usize, usize) {
+        let padded = self.chunks.padded();
+        self.marks.scan(padded, start, self.simple_end, self.delimiter);
+        if let Some(taken) = self.marks.take_row(padded, start, &mut self.columns) {
+            return taken;
+        }
+        self.marks.clear();
+        split_simple(padded, start, self.delimiter, &mut self.columns)
+    }
+
+    /// Sees to the promises of the row at hand: not too long, UTF-8, and whether it is plain.
     #[inline]
-    fn checked(&self, mut row: Row) -> Result<Row, Box<ReadFault>> {
+    fn check(&mut self) -> Result<(), Box<ReadFault>> {
+        let row = &mut self.current;
         if !row.plain {
             let padded = self.chunks.padded();
             let content = Content::of(padded, row.start, row.end, self.delimiter);
             row.plain = !content.needs_escape() && !content.has(Content::QUOTE);
             if !content.is_ascii() {
-                self.check_utf8(row.line)?;
+                self.check_utf8()?;
             }
         }
+        let Row { start, end, line, .. } = self.current;
         let limit = self.chunks.row_bytes_max();
-        if row.end - row.start > limit {
+        if end - start > limit {
             let fault = RowFault::TooLong { limit, open_quote: false };
-            return Err(ReadFault::Row { line: row.line, fault }.into());
+            return Err(ReadFault::Row { line, fault }.into());
         }
-        Ok(row)
+        Ok(())
     }
 
-    fn check_utf8(&self, line: u64) -> Result<(), Box<ReadFault>> {
+    fn check_utf8(&self) -> Result<(), Box<ReadFault>> {
+        let line = self.current.line;
         for (index, span) in self.columns.iter().enumerate() {
             let bytes = span.of(self.chunks.padded());
             if std::str::from_utf8(bytes).is_err() {
@@ -280,6 +302,7 @@ impl<R: Read> CsvRows<R> {
                 };
                 let start = self.chunks.at();
                 self.simple_end = start + simple_bytes;
+                self.marks.clear();
                 let content =
                     Content::of(self.chunks.padded(), start, self.simple_end, self.delimiter);
                 self.simple_plain = !content.needs_escape()
@@ -329,7 +352,7 @@ impl<R: Read> CsvRows<R> {
     }
 
     /// Splits a row that has a quote in it, reading on until it is whole.
-    fn split_quoted_row(&mut self) -> Result<(Row, usize), Box<ReadFault>> {
+    fn split_quoted_row(&mut self) -> Result<usize, Box<ReadFault>> {
         let line = self.next_line;
         loop {
             let scan = scan_quoted_row(
@@ -347,8 +370,8 @@ impl<R: Read> CsvRows<R> {
                     self.simple_end = 0;
                     let start = self.chunks.at();
                     self.chunks.advance_to(next);
+                    self.current = Row { start, end, plain: false, line };
                     if let Some(fault) = fault {
-                        self.current = Row { start, end, plain: false, line };
                         return Err(ReadFault::Row { line, fault }.into());
                     }
                     if self.quoted.has_doubled() {
@@ -357,7 +380,7 @@ impl<R: Read> CsvRows<R> {
                         let buffer = self.chunks.consumed_mut();
                         unquote_in_place(buffer, &mut self.columns, &self.quoted);
                     }
-                    return Ok((Row { start, end, plain: false, line }, found));
+                    return Ok(found);
                 }
             }
         }
@@ -374,7 +397,8 @@ struct Row {
     line: u64,
 }
 
-const EVERY_BYTE: u64 = 0x0101_0101_0101_0101;
+/// One in each byte.
+pub(super) const EVERY_BYTE: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// The high bit of each byte of `word` that equals `byte`, in all eight places of `pattern`.
