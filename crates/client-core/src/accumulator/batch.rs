@@ -94,6 +94,18 @@ pub(crate) struct BatchOrigin {
 }
 
 impl OpenBatch {
+    /// Whether the record fits into a batch of `batch_bytes_max`. Nearly always the bound says so,
+    /// and the record's exact size need not be known.
+    #[inline]
+    pub(crate) fn has_room(&self, record: &RecordParts<'_>, batch_bytes_max: usize) -> bool {
+        let RecordParts { timestamp, key, value, headers } = *record;
+        let batch_bytes = self.builder.batch_bytes();
+        let bound = RecordBatchBuilder::record_size_bound(key, value);
+        headers.is_empty() && batch_bytes + bound <= batch_bytes_max
+            || batch_bytes + self.builder.record_size(timestamp, key, value, headers)
+                <= batch_bytes_max
+    }
+
     /// Encodes the record behind the others; the caller has checked that there is room.
     #[inline]
     pub(crate) fn append(
@@ -103,12 +115,15 @@ impl OpenBatch {
     ) -> Delivery {
         // A batch holds under 2^31 records, counted from 0.
         let index = self.builder.record_count().cast_unsigned();
-        self.builder.append(record.timestamp, record.key, record.value, record.headers);
-        self.origin.last = LastRecord::of(record);
-        let LastRecord { timestamp, sizes } = self.origin.last;
+        let last = LastRecord::of(record);
+        let LastRecord { timestamp, sizes } = last;
+        // Counted before the bytes are written: an atomic operation waits for the writes before it.
+        let completion = Arc::clone(&self.origin.completion);
+        self.origin.last = last;
         if let Some(callback) = callback {
             self.origin.callbacks.push(RecordCallback { index, sizes, timestamp, callback });
         }
-        Delivery::new(Arc::clone(&self.origin.completion), index, sizes, timestamp)
+        self.builder.append(record.timestamp, record.key, record.value, record.headers);
+        Delivery::new(completion, index, sizes, timestamp)
     }
 }

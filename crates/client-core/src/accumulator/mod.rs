@@ -261,16 +261,17 @@ impl RecordAccumulator {
             }
             let batch_bytes_max = topic.batch_bytes_max();
             if let Some(open) = &mut state.open {
-                let RecordParts { timestamp, key, value, headers } = *record;
-                let record_bytes = open.builder.record_size(timestamp, key, value, headers);
-                if open.builder.batch_bytes() + record_bytes <= batch_bytes_max {
+                if open.has_room(record, batch_bytes_max) {
+                    let bytes_before = open.builder.batch_bytes();
                     let delivery = open.append(record, extras.callback.take());
                     if sticky {
-                        state.sticky_bytes += record_bytes;
+                        state.sticky_bytes += open.builder.batch_bytes() - bytes_before;
                         self.leave_after_twice(topic, &mut state, batch_bytes_max);
                     }
                     return Ok(Appended { delivery, wake_sender: filled });
                 }
+                let RecordParts { timestamp, key, value, headers } = *record;
+                let record_bytes = open.builder.record_size(timestamp, key, value, headers);
                 self.close_full(&mut state);
                 filled = true;
                 if sticky && state.sticky_bytes + record_bytes > batch_bytes_max {

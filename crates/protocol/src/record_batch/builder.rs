@@ -56,6 +56,13 @@ impl RecordBatchBuilder {
         Self::new(Vec::with_capacity(batch_bytes.max(HEADER_BYTES) + OVERHEAD_BYTES_MAX))
     }
 
+    /// The most bytes that a record without headers can add, whatever is already there.
+    #[inline]
+    #[must_use]
+    pub fn record_size_bound(key: Option<&[u8]>, value: Option<&[u8]>) -> usize {
+        OVERHEAD_BYTES_MAX + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)
+    }
+
     /// The exact bytes that this record would add, given the records already there.
     #[inline]
     #[must_use]

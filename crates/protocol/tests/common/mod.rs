@@ -60,6 +60,9 @@ pub(crate) fn build(records: &[OwnedRecord]) -> RecordBatchBuilder {
         let before = builder.batch_bytes();
         let added = builder.append(timestamp, key, value, &headers);
         assert_eq!(announced, added);
+        if headers.is_empty() {
+            assert!(added <= RecordBatchBuilder::record_size_bound(key, value));
+        }
         assert_eq!(builder.batch_bytes(), before + added);
     }
     builder
