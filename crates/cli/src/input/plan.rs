@@ -12,14 +12,14 @@ use serde::Serialize;
 use super::chunk::ChunkReader;
 use super::csv::CsvRows;
 use super::lines::{BlankLines, LineRows};
-use super::source::{ClickSource, LineSource, NdjsonSource, RecordSource, TypedSource};
+use super::source::{RecordSource, RenderedRows};
 use super::standard::{self, StandardInput};
 use super::{ReadFault, file};
 use crate::clicks::{self, ClickRenderer};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::nearest::nearest;
-use crate::render::{NdjsonRenderer, RecordColumns, TypedRenderer};
+use crate::render::{LineRenderer, NdjsonRenderer, RecordColumns, TypedRenderer};
 use crate::schema::{ColumnType, Inference, SAMPLE_BYTES, SAMPLE_ROWS, TypeOverride};
 
 /// How a file is split into rows.
@@ -150,18 +150,20 @@ impl InputPlan {
         Ok(match &file.rows {
             PlannedRows::Clicks { record } => {
                 let rows = open_csv(&file.path, chunks, options)?;
-                Box::new(ClickSource::new(rows, ClickRenderer::new(*record)))
+                Box::new(RenderedRows::new(rows, ClickRenderer::new(*record)))
             }
             PlannedRows::Typed { names, types, record } => {
                 let rows = open_csv(&file.path, chunks, options)?;
-                Box::new(TypedSource::new(rows, TypedRenderer::new(names, types, *record)))
+                Box::new(RenderedRows::new(rows, TypedRenderer::new(names, types, *record)))
             }
             PlannedRows::Ndjson => {
                 let renderer = NdjsonRenderer::new(options.key.clone(), options.timestamp.clone());
-                Box::new(NdjsonSource::new(LineRows::new(chunks, BlankLines::Skipped), renderer))
+                let rows = LineRows::new(chunks, BlankLines::Skipped);
+                Box::new(RenderedRows::new(rows, renderer))
             }
             PlannedRows::Lines => {
-                Box::new(LineSource::new(LineRows::new(chunks, BlankLines::Kept)))
+                let rows = LineRows::new(chunks, BlankLines::Kept);
+                Box::new(RenderedRows::new(rows, LineRenderer))
             }
         })
     }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::io::Read;
 
-use super::csv::CsvRows;
-use super::fault::ReadFault;
-use super::lines::LineRows;
+use super::csv::{CsvRow, CsvRows};
+use super::fault::{ReadFault, RowFault};
+use super::lines::{Line, LineRows};
 use super::position::{Place, Position, ResumeFault};
 use crate::clicks::ClickRenderer;
-use crate::render::{NdjsonRenderer, Rendered, TypedRenderer};
+use crate::render::{LineRenderer, NdjsonRenderer, Rendered, TypedRenderer};
 
 /// One record as its file gives it, and the line it starts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,47 +40,73 @@ pub trait RecordSource: fmt::Debug {
     fn last_row(&self) -> Option<&[u8]>;
 }
 
-/// A row's fault, with its line.
-fn at_line<'a>(
-    line: u64,
-    rendered: Result<Rendered<'a>, super::RowFault>,
-) -> Result<Option<SourceRecord<'a>>, Box<ReadFault>> {
-    match rendered {
-        Ok(rendered) => Ok(Some(SourceRecord { rendered, line })),
-        Err(fault) => Err(Box::new(ReadFault::Row { line, fault })),
-    }
+/// The rows of one file, one after the other.
+pub trait Rows: fmt::Debug {
+    /// One of them, borrowed until the next is asked for.
+    type Row<'a>
+    where
+        Self: 'a;
+
+    /// The next row with the line it starts on, counted from 1; None at the end.
+    fn next_row(&mut self) -> Result<Option<(u64, Self::Row<'_>)>, Box<ReadFault>>;
+
+    /// Where the next row starts.
+    fn place(&self) -> Place;
+
+    /// Where the next row starts, with the hash of all before it, if that is kept.
+    fn position(&mut self) -> Option<Position>;
+
+    /// Consumes everything before a place that an earlier reading of the same file came to.
+    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault>;
+
+    /// Goes on from where an earlier reading of the same file was. Only before the first row.
+    fn resume(&mut self, position: &Position) -> Result<(), ResumeFault>;
+
+    /// The last row or bad row as the file has it; None if it was too long to be kept.
+    fn last_row(&self) -> Option<&[u8]>;
 }
 
-/// A click-event file: each row becomes the reference JSON.
+/// Makes records of rows.
+pub trait Renderer<S: Rows>: fmt::Debug {
+    /// The row as a record's parts.
+    fn render<'a>(&'a mut self, row: S::Row<'a>) -> Result<Rendered<'a>, RowFault>
+    where
+        S: 'a;
+}
+
+/// Rows and what makes records of them.
 #[derive(Debug)]
-pub struct ClickSource<R> {
-    rows: CsvRows<R>,
-    renderer: ClickRenderer,
+pub struct RenderedRows<S, R> {
+    rows: S,
+    renderer: R,
 }
 
-impl<R: Read> ClickSource<R> {
-    /// The records of rows whose header was read.
-    pub fn new(rows: CsvRows<R>, renderer: ClickRenderer) -> ClickSource<R> {
-        ClickSource { rows, renderer }
+impl<S: Rows, R: Renderer<S>> RenderedRows<S, R> {
+    /// The records of rows that were not gone through yet.
+    pub fn new(rows: S, renderer: R) -> RenderedRows<S, R> {
+        RenderedRows { rows, renderer }
     }
 }
 
-impl<R: Read + fmt::Debug> RecordSource for ClickSource<R> {
+impl<S: Rows, R: Renderer<S>> RecordSource for RenderedRows<S, R> {
     fn next_record(&mut self) -> Result<Option<SourceRecord<'_>>, Box<ReadFault>> {
-        let Some(row) = self.rows.next_row()? else { return Ok(None) };
-        at_line(row.line(), self.renderer.render(&row))
+        let Some((line, row)) = self.rows.next_row()? else { return Ok(None) };
+        match self.renderer.render(row) {
+            Ok(rendered) => Ok(Some(SourceRecord { rendered, line })),
+            Err(fault) => Err(Box::new(ReadFault::Row { line, fault })),
+        }
     }
 
     fn place(&self) -> Place {
         self.rows.place()
     }
 
-    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
-        self.rows.skip_to(place)
-    }
-
     fn position(&mut self) -> Option<Position> {
         self.rows.position()
+    }
+
+    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
+        self.rows.skip_to(place)
     }
 
     fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
@@ -92,125 +118,106 @@ impl<R: Read + fmt::Debug> RecordSource for ClickSource<R> {
     }
 }
 
-/// Any other CSV file: each row becomes an object of typed columns.
-#[derive(Debug)]
-pub struct TypedSource<R> {
-    rows: CsvRows<R>,
-    renderer: TypedRenderer,
-}
+impl<R: Read + fmt::Debug> Rows for CsvRows<R> {
+    type Row<'a>
+        = CsvRow<'a>
+    where
+        R: 'a;
 
-impl<R: Read> TypedSource<R> {
-    /// The records of rows whose header was read.
-    pub fn new(rows: CsvRows<R>, renderer: TypedRenderer) -> TypedSource<R> {
-        TypedSource { rows, renderer }
-    }
-}
-
-impl<R: Read + fmt::Debug> RecordSource for TypedSource<R> {
-    fn next_record(&mut self) -> Result<Option<SourceRecord<'_>>, Box<ReadFault>> {
-        let Some(row) = self.rows.next_row()? else { return Ok(None) };
-        at_line(row.line(), self.renderer.render(&row))
+    #[inline]
+    fn next_row(&mut self) -> Result<Option<(u64, CsvRow<'_>)>, Box<ReadFault>> {
+        Ok(CsvRows::next_row(self)?.map(|row| (row.line(), row)))
     }
 
     fn place(&self) -> Place {
-        self.rows.place()
-    }
-
-    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
-        self.rows.skip_to(place)
+        CsvRows::place(self)
     }
 
     fn position(&mut self) -> Option<Position> {
-        self.rows.position()
+        CsvRows::position(self)
+    }
+
+    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
+        CsvRows::skip_to(self, place)
     }
 
     fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
-        self.rows.resume(position)
+        CsvRows::resume(self, position)
     }
 
     fn last_row(&self) -> Option<&[u8]> {
-        self.rows.last_row()
+        CsvRows::last_row(self)
     }
 }
 
-/// A file of JSON values, one a line.
-#[derive(Debug)]
-pub struct NdjsonSource<R> {
-    lines: LineRows<R>,
-    renderer: NdjsonRenderer,
-}
+impl<R: Read + fmt::Debug> Rows for LineRows<R> {
+    type Row<'a>
+        = Line<'a>
+    where
+        R: 'a;
 
-impl<R: Read> NdjsonSource<R> {
-    /// The records of a file's lines.
-    pub fn new(lines: LineRows<R>, renderer: NdjsonRenderer) -> NdjsonSource<R> {
-        NdjsonSource { lines, renderer }
-    }
-}
-
-impl<R: Read + fmt::Debug> RecordSource for NdjsonSource<R> {
-    fn next_record(&mut self) -> Result<Option<SourceRecord<'_>>, Box<ReadFault>> {
-        let Some(line) = self.lines.next_line()? else { return Ok(None) };
-        at_line(line.number, self.renderer.render(line))
+    #[inline]
+    fn next_row(&mut self) -> Result<Option<(u64, Line<'_>)>, Box<ReadFault>> {
+        Ok(self.next_line()?.map(|line| (line.number, line)))
     }
 
     fn place(&self) -> Place {
-        self.lines.place()
-    }
-
-    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
-        self.lines.skip_to(place)
+        LineRows::place(self)
     }
 
     fn position(&mut self) -> Option<Position> {
-        self.lines.position()
-    }
-
-    fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
-        self.lines.resume(position)
-    }
-
-    fn last_row(&self) -> Option<&[u8]> {
-        self.lines.last_line()
-    }
-}
-
-/// A file whose lines are the values, as they stand; an empty line is an empty value.
-#[derive(Debug)]
-pub struct LineSource<R> {
-    lines: LineRows<R>,
-}
-
-impl<R: Read> LineSource<R> {
-    /// The records of a file's lines.
-    pub fn new(lines: LineRows<R>) -> LineSource<R> {
-        LineSource { lines }
-    }
-}
-
-impl<R: Read + fmt::Debug> RecordSource for LineSource<R> {
-    fn next_record(&mut self) -> Result<Option<SourceRecord<'_>>, Box<ReadFault>> {
-        let Some(line) = self.lines.next_line()? else { return Ok(None) };
-        let rendered = Rendered { key: None, value: line.bytes, timestamp_ms: None };
-        at_line(line.number, Ok(rendered))
-    }
-
-    fn place(&self) -> Place {
-        self.lines.place()
+        LineRows::position(self)
     }
 
     fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
-        self.lines.skip_to(place)
-    }
-
-    fn position(&mut self) -> Option<Position> {
-        self.lines.position()
+        LineRows::skip_to(self, place)
     }
 
     fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
-        self.lines.resume(position)
+        LineRows::resume(self, position)
     }
 
     fn last_row(&self) -> Option<&[u8]> {
-        self.lines.last_line()
+        self.last_line()
+    }
+}
+
+impl<R: Read + fmt::Debug> Renderer<CsvRows<R>> for ClickRenderer {
+    #[inline]
+    fn render<'a>(&'a mut self, row: CsvRow<'a>) -> Result<Rendered<'a>, RowFault>
+    where
+        R: 'a,
+    {
+        ClickRenderer::render(self, &row)
+    }
+}
+
+impl<R: Read + fmt::Debug> Renderer<CsvRows<R>> for TypedRenderer {
+    #[inline]
+    fn render<'a>(&'a mut self, row: CsvRow<'a>) -> Result<Rendered<'a>, RowFault>
+    where
+        R: 'a,
+    {
+        TypedRenderer::render(self, &row)
+    }
+}
+
+impl<R: Read + fmt::Debug> Renderer<LineRows<R>> for NdjsonRenderer {
+    #[inline]
+    fn render<'a>(&'a mut self, line: Line<'a>) -> Result<Rendered<'a>, RowFault>
+    where
+        R: 'a,
+    {
+        NdjsonRenderer::render(self, line)
+    }
+}
+
+impl<R: Read + fmt::Debug> Renderer<LineRows<R>> for LineRenderer {
+    #[inline]
+    fn render<'a>(&'a mut self, line: Line<'a>) -> Result<Rendered<'a>, RowFault>
+    where
+        R: 'a,
+    {
+        LineRenderer::render(*self, line)
     }
 }

@@ -9,7 +9,7 @@ pub use json_buffer::JsonBuffer;
 pub use ndjson::NdjsonRenderer;
 pub use typed_row::TypedRenderer;
 
-use crate::input::{CsvRow, RowFault};
+use crate::input::{CsvRow, Line, RowFault};
 use crate::time::parse_timestamp;
 
 /// What a row became: parts of a record, borrowed from the row and the renderer.
@@ -21,6 +21,17 @@ pub struct Rendered<'a> {
     pub value: &'a [u8],
     /// Milliseconds since 1970, where a column gives the record's time.
     pub timestamp_ms: Option<i64>,
+}
+
+/// Takes lines as they stand; an empty line is an empty value.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LineRenderer;
+
+impl LineRenderer {
+    /// The line as a record's parts.
+    pub fn render(self, line: Line<'_>) -> Result<Rendered<'_>, RowFault> {
+        Ok(Rendered { key: None, value: line.bytes, timestamp_ms: None })
+    }
 }
 
 /// Which columns of a CSV file give the record's key and its time, by position.
