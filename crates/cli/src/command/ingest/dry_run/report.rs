@@ -138,8 +138,9 @@ impl Report<'_> {
             return format!("{column}, which is empty in the rows seen");
         };
         let share = 100.0 * count as f64 / self.sample.row_count as f64;
+        let rows = units::counted(count, "row");
         let keys = units::counted(self.sample.key_count(), "key");
-        format!("{column}: {keys} seen, {share:.1} % of the rows have {heaviest:?}")
+        format!("{column}: {keys} seen; {rows} ({share:.1} %) with the most frequent, {heaviest}")
     }
 
     fn first_records(&self) -> String {
