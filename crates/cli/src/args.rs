@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::command::name_and_value;
 use crate::command::{
     audit, bench, completions, consume, generate, groups, ingest, jobs, log, partition_of, produce,
     serve, topics, transactions,
 };
+use crate::input::columns::{HeaderOption, ValueForm};
 use crate::input::{FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
 use crate::schema::TypeOverride;
 
@@ -92,9 +94,9 @@ pub struct BrokerArguments {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Input")]
 pub struct InputArguments {
-    /// The column (or field of NDJSON) whose text is the record's key; click events have user_id
-    /// without being told
-    #[arg(long, short = 'k', value_name = "COLUMN")]
+    /// The column (or field of NDJSON) whose text is the record's key, or several with commas,
+    /// which make a JSON object; click events have user_id without being told
+    #[arg(long, short = 'k', value_name = "COLUMN,..")]
     pub key: Option<String>,
 
     /// Records have no key
@@ -104,6 +106,27 @@ pub struct InputArguments {
     /// The column (or field) that is the record's timestamp, instead of the time of sending
     #[arg(long, value_name = "COLUMN")]
     pub timestamp: Option<String>,
+
+    /// The column (or field) that says to which partition the record goes
+    #[arg(long, value_name = "COLUMN")]
+    pub partition: Option<String>,
+
+    /// A column (or field) whose text is a header of the record, under its own name or another; may
+    /// be repeated
+    #[arg(long = "header", value_name = "[NAME=]COLUMN")]
+    pub headers: Vec<HeaderOption>,
+
+    /// What the record's value is, instead of what the format has: json for columns, raw for lines
+    #[arg(long, value_enum)]
+    pub value: Option<ValueForm>,
+
+    /// The columns (or fields) of the value, in this order; the others are left out
+    #[arg(long, value_name = "COLUMN,..", value_delimiter = ',')]
+    pub select: Vec<String>,
+
+    /// Another name for a column (or field) in the value; may be repeated
+    #[arg(long, value_name = "OLD=NEW", value_parser = name_and_value)]
+    pub rename: Vec<(String, String)>,
 
     /// How the files are split into rows, instead of by their names
     #[arg(long, short = 'f', value_enum)]
@@ -124,6 +147,29 @@ pub struct InputArguments {
 }
 
 impl InputArguments {
+    /// What columns are used for that only some runs have, in words: name and value of a setting.
+    pub fn columns_in_words(&self) -> Vec<(&'static str, String)> {
+        let header = |header: &HeaderOption| match header.name == header.column {
+            true => header.name.clone(),
+            false => format!("{} from {}", header.name, header.column),
+        };
+        let headers: Vec<String> = self.headers.iter().map(header).collect();
+        let renamed: Vec<String> =
+            self.rename.iter().map(|(old, new)| format!("{old} as {new}")).collect();
+        let value = match self.value {
+            Some(ValueForm::Raw) => "the row as it stands".to_owned(),
+            _ if self.select.is_empty() => String::new(),
+            _ => format!("only {}", self.select.join(", ")),
+        };
+        let settings = [
+            ("partition", self.partition.clone().unwrap_or_default()),
+            ("headers", headers.join(", ")),
+            ("value", value),
+            ("renamed", renamed.join(", ")),
+        ];
+        settings.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+    }
+
     /// The same for who looks at the files.
     pub fn options(&self) -> InputOptions {
         InputOptions {
@@ -132,6 +178,11 @@ impl InputArguments {
             key: self.key.clone(),
             no_key: self.no_key,
             timestamp: self.timestamp.clone(),
+            partition: self.partition.clone(),
+            headers: self.headers.clone(),
+            value: self.value,
+            select: self.select.clone(),
+            rename: self.rename.clone(),
             types: self.types.clone(),
             row_bytes_max: self.max_row_bytes,
         }

@@ -9,7 +9,7 @@ use super::{COLUMNS, KEY_COLUMN};
 use crate::input::{CsvRow, RowFault};
 use crate::render::json_buffer::{ESCAPE_GROWTH, JsonBuffer};
 use crate::render::number::is_number;
-use crate::render::{RecordColumns, Rendered};
+use crate::render::{RecordColumns, RecordParts, Rendered};
 
 const EVENT_TIME: usize = 0;
 const PRICE: usize = 6;
@@ -22,25 +22,30 @@ const FIXED_BYTES: usize = 200;
 pub struct ClickRenderer {
     json: JsonBuffer,
     times: EventTimes,
-    record: RecordColumns,
-    names: Vec<String>,
+    parts: RecordParts,
+    /// Whether the event's time is the record's.
+    is_stamped: bool,
 }
 
 impl ClickRenderer {
     /// A renderer that takes key and timestamp from these columns.
     pub fn new(record: RecordColumns) -> ClickRenderer {
+        let names: Vec<String> = COLUMNS.iter().map(|name| (*name).to_owned()).collect();
+        let is_stamped = record.timestamp == Some(EVENT_TIME);
+        // Its own time is read once, for both.
+        let timestamp = record.timestamp.filter(|_| !is_stamped);
         ClickRenderer {
             json: JsonBuffer::default(),
             times: EventTimes::default(),
-            record,
-            names: COLUMNS.iter().map(|name| (*name).to_owned()).collect(),
+            parts: RecordParts::new(&names, RecordColumns { timestamp, ..record }),
+            is_stamped,
         }
     }
 
     /// A renderer of the reference form: keyed by user, records stamped with the time of sending.
     pub fn reference() -> ClickRenderer {
-        let key = COLUMNS.iter().position(|name| *name == KEY_COLUMN);
-        ClickRenderer::new(RecordColumns { key, timestamp: None })
+        let key = COLUMNS.iter().position(|name| *name == KEY_COLUMN).into_iter().collect();
+        ClickRenderer::new(RecordColumns { key, ..RecordColumns::default() })
     }
 
     /// The row, which has the nine columns, as a record's parts.
@@ -54,10 +59,6 @@ impl ClickRenderer {
         if !is_number(price) {
             return Err(RowFault::value(COLUMNS[PRICE], price, "a number as JSON writes it"));
         }
-        let timestamp_ms = match self.record.timestamp {
-            Some(EVENT_TIME) => Some(event_ms),
-            _ => self.record.timestamp_of(row, &self.names)?,
-        };
         if row.is_plain() {
             self.json.begin(FIXED_BYTES + row.row_bytes());
             self.write::<false>(row);
@@ -65,8 +66,9 @@ impl ClickRenderer {
             self.json.begin(FIXED_BYTES + row.row_bytes() * ESCAPE_GROWTH);
             self.write::<true>(row);
         }
-        let key = self.record.key_of(row);
-        Ok(Rendered { key, value: self.json.written(), timestamp_ms })
+        let rendered = self.parts.record(row, self.json.written())?;
+        let own = self.is_stamped.then_some(event_ms);
+        Ok(Rendered { timestamp_ms: own.or(rendered.timestamp_ms), ..rendered })
     }
 
     #[inline(always)]

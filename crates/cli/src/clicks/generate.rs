@@ -315,7 +315,8 @@ mod tests {
         let mut rows = CsvRows::open(ChunkReader::new(&text[..], ROW_BYTES_MAX_DEFAULT), b',')
             .unwrap()
             .unwrap();
-        let mut renderer = ClickRenderer::new(RecordColumns { key: None, timestamp: Some(0) });
+        let mut renderer =
+            ClickRenderer::new(RecordColumns { timestamp: Some(0), ..RecordColumns::default() });
         let (mut no_code, mut no_brand, mut views, mut seconds) = (0, 0, 0, 0);
         let mut last_ms = 0;
         let (mut users, mut products) = (HashMap::new(), HashMap::new());

@@ -33,6 +33,7 @@ pub struct CsvRow<'a> {
     row: Span,
     plain: bool,
     line: u64,
+    before_unquoting: &'a [u8],
 }
 
 impl<'a> CsvRow<'a> {
@@ -52,6 +53,14 @@ impl<'a> CsvRow<'a> {
     #[inline]
     pub fn padded(&self) -> &'a [u8] {
         self.padded
+    }
+
+    /// The row as it stands in the file, without its line end.
+    pub fn original(&self) -> &'a [u8] {
+        match self.before_unquoting {
+            [] => self.row.of(self.padded),
+            kept => kept,
+        }
     }
 
     /// Bytes of the row as it stands in the file, without its line end.
@@ -161,7 +170,14 @@ impl<R: Read> CsvRows<R> {
     pub fn current(&self) -> CsvRow<'_> {
         let Row { start, end, plain, line } = self.current;
         let row = Span { start: start as u32, end: end as u32 };
-        CsvRow { padded: self.chunks.padded(), columns: &self.columns, row, plain, line }
+        CsvRow {
+            padded: self.chunks.padded(),
+            columns: &self.columns,
+            row,
+            plain,
+            line,
+            before_unquoting: &self.before_unquoting,
+        }
     }
 
     /// Where the next row starts.

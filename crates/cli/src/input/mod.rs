@@ -2,6 +2,7 @@
 //! line it starts on.
 
 pub mod chunk;
+pub mod columns;
 pub mod csv;
 pub mod csv_marks;
 pub mod csv_quoted;

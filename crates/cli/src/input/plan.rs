@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::chunk::ChunkReader;
+use super::columns::{HeaderOption, ValueForm, check_header};
 use super::csv::CsvRows;
 use super::lines::{BlankLines, LineRows};
 use super::source::{RecordSource, RenderedRows};
@@ -19,7 +20,9 @@ use crate::clicks::{self, ClickRenderer};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::nearest::nearest;
-use crate::render::{LineRenderer, NdjsonRenderer, RecordColumns, TypedRenderer};
+use crate::render::{
+    LineRenderer, NdjsonRenderer, OutputColumn, RawRenderer, RecordColumns, TypedRenderer,
+};
 use crate::schema::{ColumnType, Inference, SAMPLE_BYTES, SAMPLE_ROWS, TypeOverride};
 
 /// How a file is split into rows.
@@ -54,12 +57,22 @@ pub struct InputOptions {
     pub format: Option<FileFormat>,
     /// The byte between columns.
     pub delimiter: u8,
-    /// The column or field that is the key.
+    /// The column or field that is the key, or several with commas between them.
     pub key: Option<String>,
     /// Whether records go without a key even where the format has one of its own.
     pub no_key: bool,
     /// The column or field that is the record's time.
     pub timestamp: Option<String>,
+    /// The column or field that is the record's partition.
+    pub partition: Option<String>,
+    /// Columns or fields that are headers.
+    pub headers: Vec<HeaderOption>,
+    /// What the value is; None for what the format has.
+    pub value: Option<ValueForm>,
+    /// The columns or fields of the value, in order; all if there are none.
+    pub select: Vec<String>,
+    /// Columns or fields that get another name in the value.
+    pub rename: Vec<(String, String)>,
     /// Types that aren't to be inferred.
     pub types: Vec<TypeOverride>,
     /// The longest row, in bytes.
@@ -80,8 +93,20 @@ pub struct PlannedFile {
 
 #[derive(Debug)]
 enum PlannedRows {
-    Clicks { record: RecordColumns },
-    Typed { names: Vec<String>, types: Vec<ColumnType>, record: RecordColumns },
+    Clicks {
+        record: RecordColumns,
+    },
+    Typed {
+        names: Vec<String>,
+        types: Vec<ColumnType>,
+        /// The value's columns: where each is in the file, and its name.
+        output: Vec<(usize, String)>,
+        record: RecordColumns,
+    },
+    Raw {
+        names: Vec<String>,
+        record: RecordColumns,
+    },
     Ndjson,
     Lines,
 }
@@ -92,6 +117,7 @@ pub struct InputPlan {
     /// The files in the order they are read.
     pub files: Vec<PlannedFile>,
     options: InputOptions,
+    partition_count: Option<i32>,
 }
 
 impl InputPlan {
@@ -102,6 +128,7 @@ impl InputPlan {
         options: InputOptions,
         standard_input: impl FnOnce() -> Box<dyn Read>,
     ) -> Outcome<InputPlan> {
+        options.check()?;
         let mut standard_input = Some(standard_input);
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
@@ -118,7 +145,12 @@ impl InputPlan {
             }
         }
         agree_on_types(&mut files);
-        Ok(InputPlan { files, options })
+        Ok(InputPlan { files, options, partition_count: None })
+    }
+
+    /// From here on a row whose --partition the topic doesn't have is a bad row.
+    pub fn set_partition_count(&mut self, partition_count: i32) {
+        self.partition_count = Some(partition_count);
     }
 
     /// The length of all files, in bytes; None if standard input is one of them.
@@ -147,17 +179,30 @@ impl InputPlan {
             None => Source::File(file::open(&file.path)?.0),
         };
         let chunks = reader(source, options.row_bytes_max);
+        let partition_count = self.partition_count;
+        let of_topic = |record: &RecordColumns| RecordColumns { partition_count, ..record.clone() };
         Ok(match &file.rows {
             PlannedRows::Clicks { record } => {
                 let rows = open_csv(&file.path, chunks, options)?;
-                Box::new(RenderedRows::new(rows, ClickRenderer::new(*record)))
+                Box::new(RenderedRows::new(rows, ClickRenderer::new(of_topic(record))))
             }
-            PlannedRows::Typed { names, types, record } => {
+            PlannedRows::Typed { names, types, output, record } => {
                 let rows = open_csv(&file.path, chunks, options)?;
-                Box::new(RenderedRows::new(rows, TypedRenderer::new(names, types, *record)))
+                let typed = |(column, name): &(usize, String)| OutputColumn {
+                    column: *column,
+                    name: name.clone(),
+                    column_type: types[*column],
+                };
+                let output: Vec<OutputColumn> = output.iter().map(typed).collect();
+                let renderer = TypedRenderer::new(names, &output, of_topic(record));
+                Box::new(RenderedRows::new(rows, renderer))
+            }
+            PlannedRows::Raw { names, record } => {
+                let rows = open_csv(&file.path, chunks, options)?;
+                Box::new(RenderedRows::new(rows, RawRenderer::new(names, of_topic(record))))
             }
             PlannedRows::Ndjson => {
-                let renderer = NdjsonRenderer::new(options.key.clone(), options.timestamp.clone());
+                let renderer = NdjsonRenderer::new(options.record_fields(partition_count));
                 let rows = LineRows::new(chunks, BlankLines::Skipped);
                 Box::new(RenderedRows::new(rows, renderer))
             }
@@ -173,7 +218,7 @@ impl InputPlan {
     pub fn shape(&self, file: &PlannedFile) -> String {
         let options = &self.options;
         let mut shape = file.format_name().to_owned();
-        if let PlannedRows::Clicks { .. } | PlannedRows::Typed { .. } = file.rows
+        if !matches!(file.rows, PlannedRows::Ndjson | PlannedRows::Lines)
             && options.delimiter != b','
         {
             let _ = write!(shape, ", delimiter {:?}", char::from(options.delimiter));
@@ -182,9 +227,7 @@ impl InputPlan {
         if let Some(key) = options.key.as_deref().or(own) {
             let _ = write!(shape, ", key {key}");
         }
-        if let Some(timestamp) = &options.timestamp {
-            let _ = write!(shape, ", timestamp {timestamp}");
-        }
+        options.write_columns(&mut shape);
         if let PlannedRows::Typed { names, types, .. } = &file.rows {
             shape.push_str(", columns");
             for (name, column_type) in names.iter().zip(types) {
@@ -214,10 +257,10 @@ impl InputPlan {
     pub fn column_types(&self) -> Vec<(&str, ColumnType)> {
         let mut columns: Vec<(&str, ColumnType)> = Vec::new();
         for file in &self.files {
-            let PlannedRows::Typed { names, types, .. } = &file.rows else { continue };
-            for (name, column_type) in names.iter().zip(types) {
+            let PlannedRows::Typed { types, output, .. } = &file.rows else { continue };
+            for (index, name) in output {
                 if !columns.iter().any(|(known, _)| known == name) {
-                    columns.push((name, *column_type));
+                    columns.push((name, types[*index]));
                 }
             }
         }
@@ -260,14 +303,14 @@ impl PlannedFile {
     fn format_name(&self) -> &'static str {
         match self.rows {
             PlannedRows::Clicks { .. } => "click events",
-            PlannedRows::Typed { .. } => "csv",
+            PlannedRows::Typed { .. } | PlannedRows::Raw { .. } => "csv",
             PlannedRows::Ndjson => "ndjson",
             PlannedRows::Lines => "lines",
         }
     }
 
     fn is_keyed(&self) -> bool {
-        matches!(self.rows, PlannedRows::Clicks { record } if record.key.is_some())
+        matches!(&self.rows, PlannedRows::Clicks { record } if !record.key.is_empty())
     }
 
     fn has_typed_column(&self, column: &str) -> bool {
@@ -301,15 +344,10 @@ impl PlannedRows {
         match format {
             FileFormat::Csv => look_at_csv(path, source, options),
             FileFormat::Ndjson => Ok(PlannedRows::Ndjson),
-            FileFormat::Lines if options.key.is_some() || options.timestamp.is_some() => {
-                Failure::new(
-                    Exit::Usage,
-                    format!("lines have no columns for a key or timestamp ({})", path.display()),
-                )
-                .remedy("leave --key and --timestamp out, or say --format csv or ndjson")
-                .err()
+            FileFormat::Lines => {
+                options.check_for_lines(path)?;
+                Ok(PlannedRows::Lines)
             }
-            FileFormat::Lines => Ok(PlannedRows::Lines),
         }
     }
 }
@@ -319,19 +357,17 @@ fn look_at_csv(path: &Path, source: impl Read, options: &InputOptions) -> Outcom
     let mut rows = open_csv(path, chunks, options)?;
     let names = rows.names().to_vec();
     check_header(path, &names)?;
-    let find = |what: &str, wanted: &Option<String>| match wanted {
-        None => Ok(None),
-        Some(wanted) => find_column(path, &names, what, wanted).map(Some),
-    };
-    let record = RecordColumns {
-        key: find("key", &options.key)?,
-        timestamp: find("timestamp", &options.timestamp)?,
-    };
-    if clicks::is_click_header(&names) && options.types.is_empty() {
-        let own = names.iter().position(|name| name == clicks::KEY_COLUMN);
-        let key = record.key.or(if options.no_key { None } else { own });
-        return Ok(PlannedRows::Clicks { record: RecordColumns { key, ..record } });
+    let mut record = options.record_columns(path, &names)?;
+    if options.value == Some(ValueForm::Raw) {
+        return Ok(PlannedRows::Raw { names, record });
     }
+    if clicks::is_click_header(&names) && options.types.is_empty() && !options.shapes_value() {
+        if record.key.is_empty() && !options.no_key {
+            record.key.extend(names.iter().position(|name| name == clicks::KEY_COLUMN));
+        }
+        return Ok(PlannedRows::Clicks { record });
+    }
+    let output = options.output(path, &names)?;
     let mut inference = Inference::new(names.len());
     for _ in 0..SAMPLE_ROWS {
         if rows.consumed_bytes() > SAMPLE_BYTES {
@@ -355,7 +391,7 @@ fn look_at_csv(path: &Path, source: impl Read, options: &InputOptions) -> Outcom
             *column_type = wanted.column_type;
         }
     }
-    Ok(PlannedRows::Typed { names, types, record })
+    Ok(PlannedRows::Typed { names, types, output, record })
 }
 
 fn open_csv<R: Read>(
@@ -405,45 +441,6 @@ fn twice_standard_input<T>() -> Outcome<T> {
     Failure::new(Exit::Usage, "standard input is named twice")
         .cause("each - stands for standard input, which can be read once")
         .remedy("leave one - out")
-        .err()
-}
-
-/// The header must name each column once, or the JSON would have a key twice.
-fn check_header(path: &Path, names: &[String]) -> Outcome<()> {
-    for (index, name) in names.iter().enumerate() {
-        if name.contains('\r') {
-            return Failure::new(
-                Exit::BadInput,
-                format!("{} has lines that end in carriage returns alone", path.display()),
-            )
-            .remedy("convert them first, for example: tr '\\r' '\\n' < FILE > NEW")
-            .err();
-        }
-        if names[..index].contains(name) {
-            return Failure::new(
-                Exit::BadInput,
-                format!("{} has two columns named {name:?}", path.display()),
-            )
-            .cause("a JSON object would have that key twice")
-            .remedy("rename one of them in the file's first line")
-            .err();
-        }
-    }
-    Ok(())
-}
-
-fn find_column(path: &Path, names: &[String], what: &str, wanted: &str) -> Outcome<usize> {
-    if let Some(index) = names.iter().position(|name| name == wanted) {
-        return Ok(index);
-    }
-    let columns = names.join(", ");
-    let remedy = match nearest(wanted, names.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean {near}? Its columns are:\n{columns}"),
-        None => format!("choose one of its columns:\n{columns}"),
-    };
-    Failure::new(Exit::Usage, format!("{} has no column {wanted:?}", path.display()))
-        .cause(format!("--{what} names a column of the file's header"))
-        .remedy(remedy)
         .err()
 }
 

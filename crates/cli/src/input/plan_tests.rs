@@ -11,6 +11,11 @@ fn options() -> InputOptions {
         key: None,
         no_key: false,
         timestamp: None,
+        partition: None,
+        headers: vec![],
+        value: None,
+        select: vec![],
+        rename: vec![],
         types: vec![],
         row_bytes_max: 1 << 20,
     }

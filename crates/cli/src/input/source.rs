@@ -8,7 +8,7 @@ use super::fault::{ReadFault, RowFault};
 use super::lines::{Line, LineRows};
 use super::position::{Place, Position, ResumeFault};
 use crate::clicks::ClickRenderer;
-use crate::render::{LineRenderer, NdjsonRenderer, Rendered, TypedRenderer};
+use crate::render::{LineRenderer, NdjsonRenderer, RawRenderer, Rendered, TypedRenderer};
 
 /// One record as its file gives it, and the line it starts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,6 +199,16 @@ impl<R: Read + fmt::Debug> Renderer<CsvRows<R>> for TypedRenderer {
         R: 'a,
     {
         TypedRenderer::render(self, &row)
+    }
+}
+
+impl<R: Read + fmt::Debug> Renderer<CsvRows<R>> for RawRenderer {
+    #[inline]
+    fn render<'a>(&'a mut self, row: CsvRow<'a>) -> Result<Rendered<'a>, RowFault>
+    where
+        R: 'a,
+    {
+        RawRenderer::render(self, &row)
     }
 }
 

@@ -1,19 +1,22 @@
 //! Rows as the bytes of a record, written into a buffer that is used again for each row.
 
+pub mod headers;
 pub mod json_buffer;
 pub mod ndjson;
 pub mod number;
+pub mod record_columns;
 pub mod typed_row;
 
+pub use headers::{HEADERS_MAX, Headers};
 pub use json_buffer::JsonBuffer;
-pub use ndjson::NdjsonRenderer;
-pub use typed_row::TypedRenderer;
+pub use ndjson::{NdjsonRenderer, RecordFields};
+pub use record_columns::{HeaderColumn, RawRenderer, RecordColumns, RecordParts};
+pub use typed_row::{OutputColumn, TypedRenderer};
 
-use crate::input::{CsvRow, Line, RowFault};
-use crate::time::parse_timestamp;
+use crate::input::{Line, RowFault};
 
 /// What a row became: parts of a record, borrowed from the row and the renderer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rendered<'a> {
     /// The key's bytes; None for an empty key column or no key at all.
     pub key: Option<&'a [u8]>,
@@ -21,6 +24,10 @@ pub struct Rendered<'a> {
     pub value: &'a [u8],
     /// Milliseconds since 1970, where a column gives the record's time.
     pub timestamp_ms: Option<i64>,
+    /// The partition, where a column gives it.
+    pub partition: Option<i32>,
+    /// The headers.
+    pub headers: Headers<'a>,
 }
 
 /// Takes lines as they stand; an empty line is an empty value.
@@ -30,38 +37,15 @@ pub struct LineRenderer;
 impl LineRenderer {
     /// The line as a record's parts.
     pub fn render(self, line: Line<'_>) -> Result<Rendered<'_>, RowFault> {
-        Ok(Rendered { key: None, value: line.bytes, timestamp_ms: None })
+        Ok(Rendered { value: line.bytes, ..Rendered::default() })
     }
 }
 
-/// Which columns of a CSV file give the record's key and its time, by position.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RecordColumns {
-    /// The key's column.
-    pub key: Option<usize>,
-    /// The timestamp's column.
-    pub timestamp: Option<usize>,
-}
-
-impl RecordColumns {
-    /// The key's bytes in a row. An empty column gives no key: CSV can't tell it from null.
-    #[inline]
-    pub fn key_of<'a>(&self, row: &CsvRow<'a>) -> Option<&'a [u8]> {
-        self.key.map(|index| row.column(index)).filter(|key| !key.is_empty())
+/// The partition that a text names, of so many if that is known.
+fn partition_of_text(text: &[u8], partition_count: Option<i32>) -> Option<i32> {
+    if text.is_empty() || text.len() > 10 || !text.iter().all(u8::is_ascii_digit) {
+        return None;
     }
-
-    /// The record's time in a row.
-    #[inline]
-    pub fn timestamp_of(
-        &self,
-        row: &CsvRow<'_>,
-        names: &[String],
-    ) -> Result<Option<i64>, RowFault> {
-        let Some(index) = self.timestamp else { return Ok(None) };
-        let text = row.column(index);
-        match parse_timestamp(text) {
-            Some(ms) => Ok(Some(ms)),
-            None => Err(RowFault::value(&names[index], text, "a point in time")),
-        }
-    }
+    let partition: i32 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    partition_count.is_none_or(|count| partition < count).then_some(partition)
 }

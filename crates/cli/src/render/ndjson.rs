@@ -1,4 +1,5 @@
-//! A line of JSON as a record: checked, its bytes kept, key and time taken out of its fields.
+//! A line of JSON as a record: checked, its bytes kept unless fields are chosen or renamed; key,
+//! time, partition and headers taken out of its fields.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,47 +7,217 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Rendered;
+use super::headers::HeaderBuffer;
+use super::json_buffer::{ESCAPE_GROWTH, JsonBuffer};
+use super::{Rendered, partition_of_text};
 use crate::input::{Line, RowFault};
 use crate::time::parse_timestamp;
+
+/// Which fields at the top of a line's object give what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordFields {
+    /// The key: nothing, a field's text, or an object of several fields.
+    pub key: Vec<String>,
+    /// The record's time.
+    pub timestamp: Option<String>,
+    /// The record's partition.
+    pub partition: Option<String>,
+    /// The headers, in order: their names and fields.
+    pub headers: Vec<(String, String)>,
+    /// The fields of the value, in order; all as they come if there are none.
+    pub select: Vec<String>,
+    /// Fields that get another name in the value: the old and the new.
+    pub rename: Vec<(String, String)>,
+    /// How many partitions the topic has, if that is known.
+    pub partition_count: Option<i32>,
+}
+
+impl RecordFields {
+    /// The name of a field in the value.
+    fn output_name<'a>(&'a self, field: &'a str) -> &'a str {
+        self.rename.iter().find(|(old, _)| old == field).map_or(field, |(_, new)| new)
+    }
+}
 
 /// Reads lines of JSON. One lives as long as its file.
 #[derive(Debug)]
 pub struct NdjsonRenderer {
-    key_field: Option<String>,
-    timestamp_field: Option<String>,
+    fields: RecordFields,
+    /// The fields that are looked for, each once.
+    wanted: Vec<String>,
+    /// Where in the line the value of each of them is; of a repeated field the last.
+    found: Vec<Option<Place>>,
+    /// The line with its fields renamed or chosen.
+    value: Vec<u8>,
     key: Vec<u8>,
+    headers: HeaderBuffer,
+}
+
+/// A part of a line.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    start: usize,
+    end: usize,
 }
 
 impl NdjsonRenderer {
-    /// A renderer that takes key and timestamp from these top-level fields.
-    pub fn new(key_field: Option<String>, timestamp_field: Option<String>) -> NdjsonRenderer {
-        NdjsonRenderer { key_field, timestamp_field, key: Vec::new() }
+    /// A renderer that makes records of these fields.
+    pub fn new(fields: RecordFields) -> NdjsonRenderer {
+        let mut wanted: Vec<String> = Vec::new();
+        let of_headers = fields.headers.iter().map(|(_, field)| field);
+        let all = (fields.key.iter().chain(&fields.timestamp).chain(&fields.partition))
+            .chain(of_headers)
+            .chain(&fields.select);
+        for field in all {
+            if !wanted.contains(field) {
+                wanted.push(field.clone());
+            }
+        }
+        NdjsonRenderer {
+            found: vec![None; wanted.len()],
+            wanted,
+            value: Vec::new(),
+            key: Vec::new(),
+            headers: HeaderBuffer::new(
+                fields.headers.iter().map(|(name, _)| name.clone()).collect(),
+            ),
+            fields,
+        }
     }
 
-    /// The line as a record's parts: the value is the line as it stands.
+    /// The line as a record's parts.
     pub fn render<'a>(&'a mut self, line: Line<'a>) -> Result<Rendered<'a>, RowFault> {
         let text = std::str::from_utf8(line.bytes)
             .map_err(|_| RowFault::not_utf8("the line", line.bytes))?;
-        if self.key_field.is_none() && self.timestamp_field.is_none() {
+        if self.wanted.is_empty() && self.fields.rename.is_empty() {
             serde_json::from_str::<IgnoredAny>(text).map_err(|error| not_json(&error))?;
-            return Ok(Rendered { key: None, value: line.bytes, timestamp_ms: None });
+            return Ok(Rendered { value: line.bytes, ..Rendered::default() });
         }
-        let wanted =
-            Wanted { key: self.key_field.as_deref(), timestamp: self.timestamp_field.as_deref() };
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let found = wanted.deserialize(&mut deserializer).map_err(|error| not_json(&error))?;
-        deserializer.end().map_err(|error| not_json(&error))?;
-        let timestamp_ms = match &self.timestamp_field {
+        self.scan(text)?;
+        let timestamp_ms = match &self.fields.timestamp {
             None => None,
-            Some(field) => Some(point_in_time(field, found.timestamp)?),
+            Some(field) => Some(point_in_time(field, self.raw(text, field))?),
         };
-        let mut key = None;
-        if let (Some(field), Some(raw)) = (&self.key_field, found.key) {
-            key = keep_text(field, raw.get(), &mut self.key)?.then_some(self.key.as_slice());
-        }
-        Ok(Rendered { key, value: line.bytes, timestamp_ms })
+        let partition = match &self.fields.partition {
+            None => None,
+            Some(field) => Some(self.partition(field, self.raw(text, field))?),
+        };
+        self.write_headers(text)?;
+        let has_key = self.write_key(text)?;
+        let value = if !self.fields.select.is_empty() {
+            self.write_selected(text);
+            self.value.as_slice()
+        } else if !self.fields.rename.is_empty() {
+            self.value.as_slice()
+        } else {
+            line.bytes
+        };
+        let key = has_key.then_some(self.key.as_slice());
+        Ok(Rendered { key, value, timestamp_ms, partition, headers: self.headers.written() })
     }
+
+    /// Looks for the fields, and writes the value if all are taken over under other names.
+    fn scan(&mut self, text: &str) -> Result<(), RowFault> {
+        self.found.fill(None);
+        self.value.clear();
+        let scan = Scan {
+            text,
+            wanted: &self.wanted,
+            found: &mut self.found,
+            renamed: self.fields.select.is_empty().then_some(&self.fields),
+            value: &mut self.value,
+        };
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        scan.deserialize(&mut deserializer).map_err(|error| not_json(&error))?;
+        deserializer.end().map_err(|error| not_json(&error))
+    }
+
+    /// A field as it stands in the line.
+    fn raw<'t>(&self, text: &'t str, field: &str) -> Option<&'t str> {
+        let index = self.wanted.iter().position(|wanted| wanted == field)?;
+        let Place { start, end } = self.found[index]?;
+        text.get(start..end)
+    }
+
+    fn partition(&self, field: &str, raw: Option<&str>) -> Result<i32, RowFault> {
+        let text = unquoted(raw.unwrap_or_default());
+        partition_of_text(text.as_bytes(), self.fields.partition_count).ok_or_else(|| {
+            let reason =
+                if raw.is_none() { "it is missing" } else { "it isn't a partition of the topic" };
+            RowFault::Field { field: field.to_owned(), reason }
+        })
+    }
+
+    /// A header is a field's text; null where that is null or missing; an object or array as it
+    /// stands.
+    fn write_headers(&mut self, text: &str) -> Result<(), RowFault> {
+        self.headers.begin();
+        for (_, field) in &self.fields.headers {
+            let index = self.wanted.iter().position(|wanted| wanted == field);
+            let place = index.and_then(|index| self.found[index]);
+            let raw = place.and_then(|Place { start, end }| text.get(start..end));
+            self.headers.push(|bytes| match raw {
+                None | Some("null") => Ok(false),
+                Some(raw) => write_text(raw, bytes).map(|()| true),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes the key; false if there is none.
+    fn write_key(&mut self, text: &str) -> Result<bool, RowFault> {
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        let mut has_key = false;
+        for (place, field) in self.fields.key.iter().enumerate() {
+            let raw = self.raw(text, field).unwrap_or("null");
+            if raw.starts_with(['{', '[']) {
+                let reason = "it is an object or an array";
+                return Err(RowFault::Field { field: field.clone(), reason });
+            }
+            has_key |= raw != "null";
+            if self.fields.key.len() > 1 {
+                write_name(&mut key, place == 0, field);
+                key.extend_from_slice(raw.as_bytes());
+            } else if raw != "null" {
+                write_text(raw, &mut key)?;
+            }
+        }
+        if self.fields.key.len() > 1 {
+            key.push(b'}');
+        }
+        self.key = key;
+        Ok(has_key)
+    }
+
+    /// Writes the fields that were chosen, in that order; those the line lacks are left out.
+    fn write_selected(&mut self, text: &str) {
+        let mut value = std::mem::take(&mut self.value);
+        let mut is_first = true;
+        for field in &self.fields.select {
+            if let Some(raw) = self.raw(text, field) {
+                write_name(&mut value, is_first, self.fields.output_name(field));
+                value.extend_from_slice(raw.as_bytes());
+                is_first = false;
+            }
+        }
+        value.extend_from_slice(if is_first { b"{}" } else { b"}" });
+        self.value = value;
+    }
+}
+
+/// Writes what stands before a field's value: `{"first":`, `,"second":`.
+fn write_name(out: &mut Vec<u8>, is_first: bool, name: &str) {
+    out.extend_from_slice(if is_first { b"{\"" } else { b",\"" });
+    let mut escaped = JsonBuffer::default();
+    if name.bytes().any(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+        escaped.begin(name.len() * ESCAPE_GROWTH);
+        escaped.escaped(name.as_bytes());
+        out.extend_from_slice(escaped.written());
+    } else {
+        out.extend_from_slice(name.as_bytes());
+    }
+    out.extend_from_slice(b"\":");
 }
 
 fn not_json(error: &serde_json::Error) -> RowFault {
@@ -54,79 +225,84 @@ fn not_json(error: &serde_json::Error) -> RowFault {
     RowFault::Json { reason }
 }
 
-/// Puts a field's text into `kept`: a string's content, a number or boolean as it stands. False for
-/// null.
-fn keep_text(field: &str, raw: &str, kept: &mut Vec<u8>) -> Result<bool, RowFault> {
-    kept.clear();
-    match raw.as_bytes().first() {
-        Some(b'"') => {
-            let text: Cow<'_, str> = serde_json::from_str(raw).map_err(|error| not_json(&error))?;
-            kept.extend_from_slice(text.as_bytes());
-        }
-        Some(b'{' | b'[') => {
-            let reason = "it is an object or an array";
-            return Err(RowFault::Field { field: field.to_owned(), reason });
-        }
-        _ if raw == "null" => return Ok(false),
-        _ => kept.extend_from_slice(raw.as_bytes()),
+/// Adds a field's text: a string's content, all else as it stands.
+fn write_text(raw: &str, bytes: &mut Vec<u8>) -> Result<(), RowFault> {
+    if !raw.starts_with('"') {
+        bytes.extend_from_slice(raw.as_bytes());
+        return Ok(());
     }
-    Ok(true)
+    let text: Cow<'_, str> = serde_json::from_str(raw).map_err(|error| not_json(&error))?;
+    bytes.extend_from_slice(text.as_bytes());
+    Ok(())
 }
 
-fn point_in_time(field: &str, raw: Option<&RawValue>) -> Result<i64, RowFault> {
-    let text = raw.map(RawValue::get).unwrap_or_default();
-    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    parse_timestamp(inner.as_bytes()).ok_or_else(|| {
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
+}
+
+fn point_in_time(field: &str, raw: Option<&str>) -> Result<i64, RowFault> {
+    parse_timestamp(unquoted(raw.unwrap_or_default()).as_bytes()).ok_or_else(|| {
         let reason = if raw.is_none() { "it is missing" } else { "it isn't a point in time" };
         RowFault::Field { field: field.to_owned(), reason }
     })
 }
 
-/// The fields to look for at the top of an object.
-struct Wanted<'w> {
-    key: Option<&'w str>,
-    timestamp: Option<&'w str>,
+/// A reading of the fields at the top of an object.
+struct Scan<'s> {
+    text: &'s str,
+    wanted: &'s [String],
+    found: &'s mut [Option<Place>],
+    /// Given if the value has all fields, renamed.
+    renamed: Option<&'s RecordFields>,
+    value: &'s mut Vec<u8>,
 }
 
-/// What was found of them, as it stands in the text; of a repeated field the last.
-#[derive(Default)]
-struct Found<'de> {
-    key: Option<&'de RawValue>,
-    timestamp: Option<&'de RawValue>,
+impl Scan<'_> {
+    /// Where a part of the text stands in it.
+    fn place_of(&self, part: &str) -> Place {
+        let start = part.as_ptr().addr() - self.text.as_ptr().addr();
+        Place { start, end: start + part.len() }
+    }
 }
 
-impl<'de> DeserializeSeed<'de> for Wanted<'_> {
-    type Value = Found<'de>;
+impl<'de> DeserializeSeed<'de> for Scan<'_> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Wanted<'_> {
-    type Value = Found<'de>;
+impl<'de> Visitor<'de> for Scan<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
-        let mut found = Found::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let renamed = self.renamed.filter(|fields| !fields.rename.is_empty());
+        let mut is_first = true;
         while let Some(FieldName(name)) = map.next_key::<FieldName<'de>>()? {
-            let (is_key, is_timestamp) = (self.key == Some(&*name), self.timestamp == Some(&*name));
-            if !is_key && !is_timestamp {
+            let wanted = self.wanted.iter().position(|wanted| *wanted == *name);
+            if wanted.is_none() && renamed.is_none() {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
-            let raw = map.next_value::<&'de RawValue>()?;
-            if is_key {
-                found.key = Some(raw);
+            let raw = map.next_value::<&'de RawValue>()?.get();
+            if let Some(index) = wanted {
+                self.found[index] = Some(self.place_of(raw));
             }
-            if is_timestamp {
-                found.timestamp = Some(raw);
+            if let Some(fields) = renamed {
+                write_name(self.value, is_first, fields.output_name(&name));
+                self.value.extend_from_slice(raw.as_bytes());
+                is_first = false;
             }
         }
-        Ok(found)
+        if renamed.is_some() {
+            self.value.extend_from_slice(if is_first { b"{}" } else { b"}" });
+        }
+        Ok(())
     }
 }
 
@@ -145,7 +321,11 @@ mod tests {
         timestamp: &str,
     ) -> Result<(Option<String>, Option<i64>), String> {
         let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
-        let mut renderer = NdjsonRenderer::new(named(key), named(timestamp));
+        let mut renderer = NdjsonRenderer::new(RecordFields {
+            key: named(key).into_iter().collect(),
+            timestamp: named(timestamp),
+            ..RecordFields::default()
+        });
         let line = Line { bytes: text.as_bytes(), number: 1 };
         let rendered = renderer.render(line).map_err(|fault| fault.to_string())?;
         assert_eq!(rendered.value, text.as_bytes());
@@ -193,11 +373,74 @@ mod tests {
     fn without_key_and_time_any_json_is_a_value() {
         assert_eq!(render("[1, 2]", "", ""), Ok((None, None)));
         assert!(render("{'a':1}", "", "").is_err());
-        let mut renderer = NdjsonRenderer::new(None, None);
+        let mut renderer = NdjsonRenderer::new(RecordFields::default());
         let line = Line { bytes: b"{\"a\":\"\xff\"}", number: 1 };
         assert!(matches!(
             renderer.render(line),
             Err(RowFault::NotUtf8 { byte: 0xff, position: 7, .. })
         ));
+    }
+
+    fn strings<const N: usize>(names: [&str; N]) -> Vec<String> {
+        names.map(str::to_owned).to_vec()
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    fn value(fields: &RecordFields, line: &str) -> Result<String, String> {
+        let mut renderer = NdjsonRenderer::new(fields.clone());
+        let line = Line { bytes: line.as_bytes(), number: 1 };
+        renderer.render(line).map(|rendered| text(rendered.value)).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn fields_are_chosen_and_renamed_and_keep_their_bytes() {
+        let rename = vec![("a".to_owned(), "A \"x\"".to_owned()), ("n".into(), "m".into())];
+        let chosen = RecordFields {
+            select: strings(["n", "none", "a"]),
+            rename: rename.clone(),
+            ..RecordFields::default()
+        };
+        let line = r#" {"a": "x\u0041" ,"b":{"a":1},"n":1.50, "a":[ 1 ] } "#;
+        assert_eq!(value(&chosen, line).unwrap(), r#"{"m":1.50,"A \"x\"":[ 1 ]}"#);
+        assert_eq!(value(&chosen, r#"{"b":1}"#).unwrap(), "{}");
+        let renamed = RecordFields { rename, ..RecordFields::default() };
+        assert_eq!(
+            value(&renamed, line).unwrap(),
+            r#"{"A \"x\"":"x\u0041","b":{"a":1},"m":1.50,"A \"x\"":[ 1 ]}"#
+        );
+        assert_eq!(value(&renamed, "{}").unwrap(), "{}");
+        assert!(value(&renamed, "[1]").unwrap_err().contains("expected an object"));
+        assert!(value(&renamed, r#"{"a":1}}"#).unwrap_err().contains("trailing"));
+    }
+
+    #[test]
+    fn several_fields_are_a_key_and_others_are_headers_and_the_partition() {
+        let fields = RecordFields {
+            key: strings(["a", "b"]),
+            partition: Some("p".to_owned()),
+            headers: vec![("h".to_owned(), "b".to_owned()), ("i".to_owned(), "o".to_owned())],
+            partition_count: Some(2),
+            ..RecordFields::default()
+        };
+        let mut renderer = NdjsonRenderer::new(fields);
+        let mut render = |line: &str| {
+            let line = Line { bytes: line.as_bytes(), number: 1 };
+            let rendered = renderer.render(line).map_err(|fault| fault.to_string())?;
+            let headers: Vec<String> =
+                rendered.headers.iter().map(|(_, v)| v.map_or("-".to_owned(), text)).collect();
+            Ok::<_, String>((rendered.key.map(text), rendered.partition, headers.join(" ")))
+        };
+        let whole = render(r#"{"p":1,"a":"x\"y","b":2,"o":{"c":[1]}}"#).unwrap();
+        let key = r#"{"a":"x\"y","b":2}"#.to_owned();
+        assert_eq!(whole, (Some(key), Some(1), "2 {\"c\":[1]}".to_owned()));
+        let half = render(r#"{"b":"t","p":"0"}"#).unwrap();
+        assert_eq!(half, (Some(r#"{"a":null,"b":"t"}"#.to_owned()), Some(0), "t -".to_owned()));
+        assert_eq!(render(r#"{"a":null,"p":0}"#).unwrap(), (None, Some(0), "- -".to_owned()));
+        assert!(render(r#"{"a":[1],"p":0}"#).unwrap_err().contains("object or an array"));
+        assert!(render(r#"{"p":2}"#).unwrap_err().contains("isn't a partition of the topic"));
+        assert!(render("{}").unwrap_err().contains("\"p\": it is missing"));
     }
 }

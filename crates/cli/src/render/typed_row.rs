@@ -2,7 +2,7 @@
 
 use super::json_buffer::{ESCAPE_GROWTH, JsonBuffer};
 use super::number::{is_integer, is_number};
-use super::{RecordColumns, Rendered};
+use super::{RecordColumns, RecordParts, Rendered};
 use crate::input::{CsvRow, RowFault};
 use crate::schema::{ColumnType, is_boolean};
 use crate::time::parse_timestamp;
@@ -10,38 +10,56 @@ use crate::time::parse_timestamp;
 /// The longest a typed field gets beyond its own length: a time as digits, `null`, two quotes.
 const FIELD_GROWTH: usize = 24;
 
+/// A column of the file as a field of the object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputColumn {
+    /// Its position in the file.
+    pub column: usize,
+    /// The field's name.
+    pub name: String,
+    /// What its text becomes.
+    pub column_type: ColumnType,
+}
+
 /// Writes rows as JSON objects. One lives as long as its file.
 #[derive(Debug)]
 pub struct TypedRenderer {
     json: JsonBuffer,
     names: Vec<String>,
-    types: Vec<ColumnType>,
-    /// What stands before each column's value: `{"first":`, `,"second":`.
-    prefixes: Vec<Vec<u8>>,
+    fields: Vec<Field>,
     fixed_bytes: usize,
-    record: RecordColumns,
+    parts: RecordParts,
+}
+
+#[derive(Debug)]
+struct Field {
+    column: usize,
+    column_type: ColumnType,
+    /// What stands before the value: `{"first":`, `,"second":`.
+    prefix: Vec<u8>,
 }
 
 impl TypedRenderer {
-    /// A renderer for columns with these names and types.
-    pub fn new(names: &[String], types: &[ColumnType], record: RecordColumns) -> TypedRenderer {
-        let prefix = |(index, name): (usize, &String)| {
+    /// A renderer for a file whose columns have these names; `output` has each of them once at
+    /// most.
+    pub fn new(names: &[String], output: &[OutputColumn], record: RecordColumns) -> TypedRenderer {
+        let field = |(place, column): (usize, &OutputColumn)| {
             let mut prefix = JsonBuffer::default();
-            prefix.begin(name.len() * ESCAPE_GROWTH + 4);
-            prefix.raw(if index == 0 { b"{\"" } else { b",\"" });
-            prefix.escaped(name.as_bytes());
+            prefix.begin(column.name.len() * ESCAPE_GROWTH + 4);
+            prefix.raw(if place == 0 { b"{\"" } else { b",\"" });
+            prefix.escaped(column.name.as_bytes());
             prefix.raw(b"\":");
-            prefix.written().to_vec()
+            let OutputColumn { column, column_type, .. } = *column;
+            Field { column, column_type, prefix: prefix.written().to_vec() }
         };
-        let prefixes: Vec<Vec<u8>> = names.iter().enumerate().map(prefix).collect();
-        let fixed_bytes = prefixes.iter().map(|prefix| prefix.len() + FIELD_GROWTH).sum();
+        let fields: Vec<Field> = output.iter().enumerate().map(field).collect();
+        let fixed_bytes = fields.iter().map(|field| field.prefix.len() + FIELD_GROWTH).sum();
         TypedRenderer {
             json: JsonBuffer::default(),
             names: names.to_vec(),
-            types: types.to_vec(),
-            prefixes,
+            fields,
             fixed_bytes,
-            record,
+            parts: RecordParts::new(names, record),
         }
     }
 
@@ -51,28 +69,25 @@ impl TypedRenderer {
         let plain = row.is_plain();
         let growth = if plain { 1 } else { ESCAPE_GROWTH };
         self.json.begin(self.fixed_bytes + row.row_bytes() * growth + 1);
-        for (index, prefix) in self.prefixes.iter().enumerate() {
+        for Field { column, column_type, prefix } in &self.fields {
             self.json.raw(prefix);
-            let field = row.column(index);
-            let column_type = self.types[index];
-            if column_type != ColumnType::String {
-                write_typed(&mut self.json, column_type, field).ok_or_else(|| {
-                    RowFault::value(&self.names[index], field, column_type.expected())
+            let text = row.column(*column);
+            if *column_type != ColumnType::String {
+                write_typed(&mut self.json, *column_type, text).ok_or_else(|| {
+                    RowFault::value(&self.names[*column], text, column_type.expected())
                 })?;
                 continue;
             }
             self.json.literal(b"\"");
             if plain {
-                self.json.span(row.padded(), row.columns()[index]);
+                self.json.span(row.padded(), row.columns()[*column]);
             } else {
-                self.json.escaped(field);
+                self.json.escaped(text);
             }
             self.json.literal(b"\"");
         }
         self.json.literal(b"}");
-        let timestamp_ms = self.record.timestamp_of(row, &self.names)?;
-        let key = self.record.key_of(row);
-        Ok(Rendered { key, value: self.json.written(), timestamp_ms })
+        self.parts.record(row, self.json.written())
     }
 }
 
@@ -107,7 +122,13 @@ mod tests {
             CsvRows::open(ChunkReader::new(text.as_bytes(), ROW_BYTES_MAX_DEFAULT), b',')
                 .unwrap()
                 .unwrap();
-        let mut renderer = TypedRenderer::new(rows.names(), types, record);
+        let output: Vec<OutputColumn> = (rows.names().iter().zip(types).enumerate())
+            .map(|(column, (name, &column_type))| {
+                let name = name.clone();
+                OutputColumn { column, name, column_type }
+            })
+            .collect();
+        let mut renderer = TypedRenderer::new(rows.names(), &output, record);
         let mut seen = vec![];
         while let Some(row) = rows.next_row().unwrap() {
             seen.push(match renderer.render(&row) {
@@ -129,7 +150,7 @@ mod tests {
                     1,x,1.50,TRUE,2019-10-01\n\
                     ,\"a\"\"\nb\",,,\n\
                     9007199254740993,\\,0,False,1569888000000\n";
-        let record = RecordColumns { key: Some(0), timestamp: None };
+        let record = RecordColumns { key: vec![0], ..RecordColumns::default() };
         assert_eq!(
             render(text, &[Integer, Text, Number, Boolean, Timestamp], record),
             [
@@ -145,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_field_of_another_type_names_its_column() {
-        let record = RecordColumns { key: None, timestamp: Some(1) };
+        let record = RecordColumns { timestamp: Some(1), ..RecordColumns::default() };
         assert_eq!(
             render("id,at\nx,2019-10-01\n1,soon\n2,1970-01-02\n", &[Integer, Text], record),
             [
@@ -154,5 +175,20 @@ mod tests {
                 "{\"id\":2,\"at\":\"1970-01-02\"} None Some(86400000)",
             ]
         );
+    }
+
+    #[test]
+    fn chosen_columns_come_in_the_order_and_by_the_names_wanted() {
+        let chunks = ChunkReader::new(&b"a,b,c\n1,x,2\n"[..], ROW_BYTES_MAX_DEFAULT);
+        let mut rows = CsvRows::open(chunks, b',').unwrap().unwrap();
+        let output = [(2, "see", Integer), (0, "a", Text)].map(|(column, name, column_type)| {
+            OutputColumn { column, name: name.to_owned(), column_type }
+        });
+        let record = RecordColumns { key: vec![1], ..RecordColumns::default() };
+        let mut renderer = TypedRenderer::new(rows.names(), &output, record);
+        let row = rows.next_row().unwrap().unwrap();
+        let rendered = renderer.render(&row).unwrap();
+        assert_eq!(rendered.value, b"{\"see\":2,\"a\":\"1\"}");
+        assert_eq!(rendered.key, Some(&b"x"[..]), "of a column that is left out of the value");
     }
 }

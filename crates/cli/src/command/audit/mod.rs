@@ -13,7 +13,7 @@ use streamledger::config::ClientKind;
 
 use self::difference::{Difference, Suspects, Suspicion};
 use self::report::{Order, Report};
-use self::sides::{TopicSide, partition_of, read_files};
+use self::sides::{Compared, TopicSide, partition_of, read_files};
 use self::tally::{Fingerprint, Fingerprints, Row, Tally};
 use crate::access::{Access, MissingDirectory};
 use crate::args::{BrokerArguments, InputArguments};
@@ -62,12 +62,13 @@ pub struct AuditArguments {
 
 const ABOUT: &str = "Find out whether a topic holds the rows of files, each of them once.
 
-The files are read as `ingest` reads them (give the same --key, --timestamp, --type), the topic as \
-a reader of committed records does, up to where it ends now. Both are hashed row by row, so memory \
-stays the same whatever their size; where they differ they are read again, to name the rows that \
-are missing, doubled, altered, or in no file. Rows that `ingest` would have rejected are counted, \
-and none of the topic's business. The order of rows with a key is compared too, where the default \
-partitioner placed them.
+The files are read as `ingest` reads them (give the same --key, --timestamp, --partition, \
+--header, --value, --select, --rename and --type), the topic as a reader of committed records \
+does, up to where it ends now. Both are hashed row by row, so memory stays the same whatever \
+their size; where they differ they are read again, to name the rows that are missing, doubled, \
+altered, or in no file. Rows that `ingest` would have rejected are counted, and none of the \
+topic's business. The order of rows with a key is compared too, where the default partitioner \
+placed them.
 
 Ends with 0 if they are equal, and with 6 if they differ.";
 
@@ -75,6 +76,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "After an ingest, on the embedded broker",
         "streamledger audit examples/clicks.csv ecommerce.events --key user_id",
+    ),
+    (
+        "With the options that ingest was given for columns",
+        "streamledger audit orders.csv orders --key shop,id --select id,sum --header shop",
     ),
     (
         "Several files, on your Kafka, for a script",
@@ -91,29 +96,35 @@ pub fn run(arguments: &AuditArguments) -> Outcome<Exit> {
             .remedy("write it to a file first")
             .err();
     }
-    let plan =
+    let mut plan =
         InputPlan::make(
             &arguments.files,
             arguments.input.options(),
             || Box::new(std::io::empty()),
         )?;
     let access = Access::open(&arguments.broker, MissingDirectory::Refuse)?;
-    let outcome = run_on(arguments, &plan, &access, &interrupt);
+    let outcome = run_on(arguments, &mut plan, &access, &interrupt);
     let closed = access.close();
     outcome.and_then(|exit| closed.map(|()| exit))
 }
 
 fn run_on(
     arguments: &AuditArguments,
-    plan: &InputPlan,
+    plan: &mut InputPlan,
     access: &Access,
     interrupt: &Interrupt,
 ) -> Outcome<Exit> {
     let begun = Instant::now();
     let given = given(arguments.consumer_config.as_deref(), &arguments.settings)?;
     let given = topic_access::known_to(ClientKind::Consumer, &given);
-    let has_timestamps = arguments.input.timestamp.is_some();
-    let topic = TopicSide::look(access, &given, &arguments.topic, has_timestamps)?;
+    let compared = Compared {
+        timestamps: arguments.input.timestamp.is_some(),
+        partitions: arguments.input.partition.is_some(),
+        headers: !arguments.input.headers.is_empty(),
+    };
+    let topic = TopicSide::look(access, &given, &arguments.topic, compared)?;
+    plan.set_partition_count(i32::try_from(topic.partition_count()).unwrap_or(i32::MAX));
+    let plan = &*plan;
     let Some(counted) = count(plan, &topic, interrupt)? else { return Ok(Exit::Interrupted) };
     let mut unnamed = counted.files.differing_buckets(&counted.topic);
     let mut differences = Vec::new();
@@ -186,16 +197,16 @@ fn count(
         || {
             let mut fingerprints = Fingerprints::default();
             topic.read(interrupt, |row, place| {
-                let rule = partition_of(row.key, partition_count);
+                let rule = partition_of(row, partition_count);
                 let is = usize::try_from(place.partition).ok();
                 misplaced += u64::from(rule.is_some() && rule != is);
-                records.add(fingerprints.of(row), is.filter(|_| row.key.is_some()));
+                records.add(fingerprints.of(row), is.filter(|_| rule.is_some()));
             })
         },
         || {
             let mut fingerprints = Fingerprints::default();
             read_files(plan, interrupt, |row, _| {
-                files.add(fingerprints.of(row), partition_of(row.key, partition_count));
+                files.add(fingerprints.of(row), partition_of(row, partition_count));
             })
         },
     )?;
@@ -230,7 +241,13 @@ fn name(
 }
 
 fn key_of(fingerprints: &mut Fingerprints, row: &Row<'_>) -> u128 {
-    let Fingerprint(key) = fingerprints.of(&Row { value: None, timestamp_ms: None, ..*row });
+    let Fingerprint(key) = fingerprints.of(&Row {
+        value: None,
+        timestamp_ms: None,
+        partition: None,
+        headers: &[],
+        ..*row
+    });
     key
 }
 

@@ -8,7 +8,7 @@ use streamledger::{
 };
 
 use super::difference::{FilePlace, TopicPlace};
-use super::tally::Row;
+use super::tally::{Row, write_header};
 use crate::access::Access;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -33,7 +33,7 @@ pub(super) fn read_files(
     interrupt: &Interrupt,
     mut visit: impl FnMut(&Row<'_>, FilePlace),
 ) -> Read {
-    let mut rejected = 0;
+    let (mut rejected, mut headers) = (0, Vec::new());
     for (index, planned) in plan.files.iter().enumerate() {
         let mut source = plan.open(planned)?;
         let mut until_check = CHECK_ROWS;
@@ -41,10 +41,16 @@ pub(super) fn read_files(
             match source.next_record() {
                 Ok(Some(record)) => {
                     let rendered = record.rendered;
+                    headers.clear();
+                    for (name, value) in rendered.headers.iter() {
+                        write_header(&mut headers, name, value);
+                    }
                     let row = Row {
                         key: rendered.key,
                         value: Some(rendered.value),
                         timestamp_ms: rendered.timestamp_ms,
+                        partition: rendered.partition,
+                        headers: &headers,
                     };
                     visit(&row, FilePlace { file: index, line: record.line });
                 }
@@ -73,8 +79,18 @@ pub(super) struct TopicSide<'a> {
     properties: Properties,
     partitions: Vec<TopicPartition>,
     ends: Vec<Offset>,
-    /// Whether a record's time is part of what is compared.
-    has_timestamps: bool,
+    compared: Compared,
+}
+
+/// What of a record is compared, besides its key and value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Compared {
+    /// Its time.
+    pub(super) timestamps: bool,
+    /// Its partition.
+    pub(super) partitions: bool,
+    /// Its headers.
+    pub(super) headers: bool,
 }
 
 impl<'a> TopicSide<'a> {
@@ -83,7 +99,7 @@ impl<'a> TopicSide<'a> {
         access: &Access,
         given: &Properties,
         topic: &'a str,
-        has_timestamps: bool,
+        compared: Compared,
     ) -> Outcome<TopicSide<'a>> {
         let partitions = topic_access::partitions(access, given, topic)?;
         let properties = Properties::new()
@@ -92,8 +108,7 @@ impl<'a> TopicSide<'a> {
             .with("isolation.level", "read_committed")
             .with("auto.offset.reset", "earliest")
             .with("bootstrap.servers", &access.bootstrap_servers);
-        let mut side =
-            TopicSide { topic, properties, partitions, ends: Vec::new(), has_timestamps };
+        let mut side = TopicSide { topic, properties, partitions, ends: Vec::new(), compared };
         let ends = side.consumer()?.end_offsets(&side.partitions);
         side.ends = ends.map_err(|error| side.failed(&error))?;
         Ok(side)
@@ -114,6 +129,8 @@ impl<'a> TopicSide<'a> {
         let start: Vec<_> =
             self.partitions.iter().map(|of| (of.clone(), Position::Beginning)).collect();
         consumer.assign(&start);
+        let Compared { timestamps, partitions, headers: has_headers } = self.compared;
+        let mut headers = Vec::new();
         while !self.is_read(&consumer) {
             if interrupt.is_raised() {
                 return Ok(None);
@@ -124,10 +141,18 @@ impl<'a> TopicSide<'a> {
                 if end.is_none_or(|end| record.offset >= *end) {
                     return;
                 }
+                headers.clear();
+                if has_headers {
+                    for (name, value) in record.headers() {
+                        write_header(&mut headers, &name, value);
+                    }
+                }
                 let row = Row {
                     key: record.key,
                     value: record.value,
-                    timestamp_ms: self.has_timestamps.then_some(record.timestamp.0),
+                    timestamp_ms: timestamps.then_some(record.timestamp.0),
+                    partition: partitions.then_some(partition.0),
+                    headers: &headers,
                 };
                 visit(&row, TopicPlace { partition: partition.0, offset: record.offset.0 });
             });
@@ -152,9 +177,13 @@ impl<'a> TopicSide<'a> {
     }
 }
 
-/// Where Java's rule puts a key; nowhere without one.
-pub(super) fn partition_of(key: Option<&[u8]>, partition_count: usize) -> Option<usize> {
+/// Where a row goes: where the files say, else where Java's rule puts its key; without both
+/// nowhere in particular.
+pub(super) fn partition_of(row: &Row<'_>, partition_count: usize) -> Option<usize> {
+    if let Some(partition) = row.partition {
+        return usize::try_from(partition).ok();
+    }
     let count = i32::try_from(partition_count).ok()?;
-    let PartitionIndex(index) = murmur2_partition(key?, count)?;
+    let PartitionIndex(index) = murmur2_partition(row.key?, count)?;
     usize::try_from(index).ok()
 }

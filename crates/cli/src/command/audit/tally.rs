@@ -15,6 +15,23 @@ pub(super) struct Row<'a> {
     pub(super) value: Option<&'a [u8]>,
     /// Only where it is part of what a row is.
     pub(super) timestamp_ms: Option<i64>,
+    /// Only where the files say it.
+    pub(super) partition: Option<i32>,
+    /// Only where headers are part of what a row is: their names and values, one after the other.
+    pub(super) headers: &'a [u8],
+}
+
+/// Adds a header to those of a row.
+pub(super) fn write_header(headers: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+    for part in [Some(name.as_bytes()), value] {
+        write_part(headers, part);
+    }
+}
+
+fn write_part(buffer: &mut Vec<u8>, part: Option<&[u8]>) {
+    let length = part.map_or(u64::MAX, |bytes| bytes.len() as u64);
+    buffer.extend_from_slice(&length.to_le_bytes());
+    buffer.extend_from_slice(part.unwrap_or_default());
 }
 
 /// A row's hash.
@@ -38,13 +55,15 @@ impl Fingerprints {
         let buffer = &mut self.0;
         buffer.clear();
         for part in [row.key, row.value] {
-            let length = part.map_or(u64::MAX, |bytes| bytes.len() as u64);
-            buffer.extend_from_slice(&length.to_le_bytes());
-            buffer.extend_from_slice(part.unwrap_or_default());
+            write_part(buffer, part);
         }
         if let Some(ms) = row.timestamp_ms {
             buffer.extend_from_slice(&ms.to_le_bytes());
         }
+        if let Some(partition) = row.partition {
+            buffer.extend_from_slice(&partition.to_le_bytes());
+        }
+        buffer.extend_from_slice(row.headers);
         Fingerprint(XxHash3_128::oneshot(buffer))
     }
 }
@@ -107,7 +126,13 @@ mod tests {
     use super::*;
 
     fn row<'a>(key: Option<&'a str>, value: &'a str) -> Row<'a> {
-        Row { key: key.map(str::as_bytes), value: Some(value.as_bytes()), timestamp_ms: None }
+        Row {
+            key: key.map(str::as_bytes),
+            value: Some(value.as_bytes()),
+            timestamp_ms: None,
+            partition: None,
+            headers: &[],
+        }
     }
 
     fn tally(rows: &[(usize, &str)]) -> Tally {

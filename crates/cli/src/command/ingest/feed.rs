@@ -4,7 +4,7 @@
 //! `CHECK_ROWS` rows of a file, so that a row costs no lock and no clock; a transaction ends
 //! between two rows, never inside one.
 
-use streamledger::{Header, ProduceError, Producer, ProducerRecord, TimestampMs};
+use streamledger::{Header, PartitionIndex, ProduceError, Producer, ProducerRecord, TimestampMs};
 
 use super::OnError;
 use super::pace::Pacer;
@@ -21,6 +21,7 @@ use crate::input::{
 use crate::interrupt::Interrupt;
 use crate::ledger::Ledger;
 use crate::producing::send_failure;
+use crate::render::HEADERS_MAX;
 use crate::ui::progress::Progress;
 use crate::ui::units;
 
@@ -224,6 +225,18 @@ impl Feed<'_> {
             ProducerRecord::to(self.topic).nullable_key(rendered.key).value(rendered.value);
         if let Some(ms) = rendered.timestamp_ms {
             outgoing = outgoing.timestamp(TimestampMs(ms));
+        }
+        if let Some(partition) = rendered.partition {
+            outgoing = outgoing.partition(PartitionIndex(partition));
+        }
+        if !rendered.headers.is_empty() {
+            let mut headers = [Header { key: "", value: None }; HEADERS_MAX];
+            let mut count = 0;
+            for (slot, (key, value)) in headers.iter_mut().zip(rendered.headers.iter()) {
+                *slot = Header { key, value };
+                count += 1;
+            }
+            return Ok(self.producer.send(outgoing.headers(&headers[..count])).map(drop));
         }
         Ok(self.producer.send(outgoing).map(drop))
     }

@@ -198,6 +198,11 @@ const EXAMPLES: &[(&str, &str)] = &[
          --type zip=string --on-error skip",
     ),
     (
+        "A few columns under other names, the rest as headers, keyed by two columns",
+        "streamledger ingest orders.csv --topic orders --key shop,id --select id,sum\n\
+         --rename sum=total --header source=shop",
+    ),
+    (
         "What another program makes",
         "streamledger generate clicks --rows 100000 | streamledger ingest -",
     ),

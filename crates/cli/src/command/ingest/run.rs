@@ -43,15 +43,15 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
     if interrupt.is_raised() {
         return Ok(Exit::Interrupted);
     }
-    let plan = plan.map_err(|failure| not_begun(arguments, failure))?;
+    let mut plan = plan.map_err(|failure| not_begun(arguments, failure))?;
     // Checked before a broker is started: a wrong setting is told at once.
     let configured = configure(arguments, &plan, "localhost:9092")?;
     if arguments.dry_run {
-        return dry_run::run(arguments, &plan, &configured.properties, &interrupt);
+        return dry_run::run(arguments, &mut plan, &configured.properties, &interrupt);
     }
     let access = Access::open(&arguments.broker, MissingDirectory::Create);
     let access = access.map_err(|failure| not_begun(arguments, failure))?;
-    let outcome = run_on(arguments, &plan, &access, &interrupt);
+    let outcome = run_on(arguments, &mut plan, &access, &interrupt);
     let closed = access.close();
     outcome.and_then(|exit| closed.map(|()| exit))
 }
@@ -93,13 +93,15 @@ fn tell_of_nothing(arguments: &IngestArguments, status: Status, failure: Option<
 
 fn run_on(
     arguments: &IngestArguments,
-    plan: &InputPlan,
+    plan: &mut InputPlan,
     access: &Access,
     interrupt: &Interrupt,
 ) -> Outcome<Exit> {
     let configured = configure(arguments, plan, &access.bootstrap_servers)?;
     let topics = prepare_topics(arguments, access, &configured.properties);
     let topic = topics.map_err(|failure| not_begun(arguments, failure))?;
+    plan.set_partition_count(topic.partitions);
+    let plan = &*plan;
     for remark in remarks(arguments, &topic) {
         note(arguments.quiet, &remark);
     }
@@ -387,6 +389,9 @@ fn settings_in_force(
             by_flag(arguments.on_error != OnError::Stop),
         ),
     ];
+    for (name, value) in arguments.input.columns_in_words() {
+        settings.push(Setting::new(name, value, "flag"));
+    }
     if let Some(pace) = arguments.pace_in_words() {
         settings.push(Setting::new("pace", pace, "flag"));
     }

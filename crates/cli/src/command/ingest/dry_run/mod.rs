@@ -33,11 +33,13 @@ const BYTES_MAX: u64 = 256 << 20;
 /// Looks at the first rows and tells of them.
 pub(super) fn run(
     arguments: &IngestArguments,
-    plan: &InputPlan,
+    plan: &mut InputPlan,
     properties: &Properties,
     interrupt: &Interrupt,
 ) -> Outcome<Exit> {
     let partitions = partitions(arguments, properties)?;
+    plan.set_partition_count(partitions.count);
+    let plan = &*plan;
     let partitioner = if properties.get("partitioner.ignore.keys") == Some("true") {
         None
     } else {

@@ -33,7 +33,15 @@ pub(super) struct FirstRecord {
     /// Milliseconds since 1970; None for the time of sending.
     pub(super) timestamp: Option<i64>,
     pub(super) key: Option<String>,
+    pub(super) headers: Vec<FirstHeader>,
     pub(super) value: String,
+}
+
+/// One of its headers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct FirstHeader {
+    pub(super) name: String,
+    pub(super) value: Option<String>,
 }
 
 /// All that was seen.
@@ -48,7 +56,8 @@ pub(super) struct Sample {
     pub(super) first_records: Vec<FirstRecord>,
     key_bytes: u64,
     value_bytes: u64,
-    /// Rows whose partition is chosen by the key.
+    header_bytes: u64,
+    /// Rows whose partition a column names, or the key decides.
     pub(super) placed: BTreeMap<i32, u64>,
     keys: HashMap<u128, u64>,
     heaviest: (u64, Vec<u8>),
@@ -73,6 +82,7 @@ impl Sample {
             first_records: Vec::new(),
             key_bytes: 0,
             value_bytes: 0,
+            header_bytes: 0,
             placed: BTreeMap::new(),
             keys: HashMap::new(),
             heaviest: (0, Vec::new()),
@@ -88,15 +98,18 @@ impl Sample {
         let rendered = &record.rendered;
         self.row_count += 1;
         self.value_bytes += rendered.value.len() as u64;
+        self.header_bytes += (rendered.headers.iter())
+            .map(|(name, value)| 2 + name.len() as u64 + value.map_or(0, <[u8]>::len) as u64)
+            .sum::<u64>();
         if let Some(ms) = rendered.timestamp_ms {
             let (first, last) = self.times_ms.unwrap_or((ms, ms));
             self.times_ms = Some((first.min(ms), last.max(ms)));
         }
-        let mut partition = None;
+        let mut partition = rendered.partition;
         if let Some(key) = rendered.key {
             self.count_key(key);
-            let rule = self.partitioner;
-            partition = rule.and_then(|rule| rule.partition(key, self.partition_count));
+            let by_key = |rule: KeyPartitioner| rule.partition(key, self.partition_count);
+            partition = partition.or_else(|| self.partitioner.and_then(by_key));
         }
         if let Some(partition) = partition {
             *self.placed.entry(partition).or_default() += 1;
@@ -109,6 +122,12 @@ impl Sample {
                 partition,
                 timestamp: rendered.timestamp_ms,
                 key: rendered.key.map(text),
+                headers: (rendered.headers.iter())
+                    .map(|(name, value)| FirstHeader {
+                        name: name.to_owned(),
+                        value: value.map(text),
+                    })
+                    .collect(),
                 value: text(rendered.value),
             });
         }
@@ -173,7 +192,8 @@ impl Sample {
 
     /// Bytes that the records seen take in the topic's log, before compression.
     pub(super) fn log_bytes(&self) -> u64 {
-        self.key_bytes + self.value_bytes + self.row_count * RECORD_OVERHEAD_BYTES
+        let parts = self.key_bytes + self.value_bytes + self.header_bytes;
+        parts + self.row_count * RECORD_OVERHEAD_BYTES
     }
 
     /// From the earliest record's time to the latest's.
@@ -195,6 +215,7 @@ mod tests {
                 key: key.map(str::as_bytes),
                 value: b"12345",
                 timestamp_ms: Some(1000 - 10 * index as i64),
+                ..Rendered::default()
             };
             sample.add(Path::new("f"), &SourceRecord { rendered, line: index as u64 + 1 });
         }

@@ -1,0 +1,194 @@
+//! Columns as key, value, headers, time and partition: each option lands as it says, `audit` agrees
+//! with it, and a run that goes on must be given the same.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod tool;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use tool::{Sandbox, stderr};
+
+const ORDERS: &[u8] = b"shop,id,sum,note,part\nA,1,2.50,x,0\nB,2,3,\"say \"\"hi\"\"\",1\n,3,4,,1\n";
+
+const EVENTS: &[u8] = b"{\"shop\":\"A\",\"id\":1,\"part\":1,\"deep\":{\"x\":1}}\n\
+                        {\"part\":0,\"id\":2,\"shop\":null,\"note\":\"\\u00e9\"}\n";
+
+/// The records, in the order of their offsets, partition by partition.
+fn records(sandbox: &Sandbox) -> Vec<Value> {
+    let text = sandbox.succeed(&["consume", "t", "--format", "json"]);
+    let mut records: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    records.sort_by_key(|record| {
+        (record["partition"].as_i64().unwrap(), record["offset"].as_i64().unwrap())
+    });
+    records
+}
+
+/// Ingests a file with these options, and has it audited with the same and with none.
+fn ingest(sandbox: &Sandbox, file: &str, options: &[&str]) -> Vec<Value> {
+    sandbox.write("orders.csv", ORDERS);
+    sandbox.write("events.ndjson", EVENTS);
+    let two = ["-t", "t", "--partitions", "2", "--quiet"];
+    sandbox.succeed(&[&["ingest", file], &two[..], options].concat());
+    let audit = [&["audit", file, "t"], options].concat();
+    let shown = sandbox.succeed(&audit);
+    assert!(shown.contains("equal: every row is there, once"), "{shown}");
+    records(sandbox)
+}
+
+fn of<'a>(records: &'a [Value], field: &str) -> Vec<&'a Value> {
+    records.iter().map(|record| &record[field]).collect()
+}
+
+#[test]
+fn several_columns_are_one_key() {
+    let sandbox = Sandbox::new();
+    let records = ingest(&sandbox, "orders.csv", &["--key", "shop,id"]);
+    let mut keys: Vec<&str> =
+        records.iter().map(|record| record["key"].as_str().unwrap()).collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [r#"{"shop":"A","id":"1"}"#, r#"{"shop":"B","id":"2"}"#, r#"{"shop":null,"id":"3"}"#]
+    );
+    let other = sandbox.run(&["audit", "orders.csv", "t", "--key", "id"]);
+    assert_eq!(other.status.code(), Some(6), "another key is another record");
+}
+
+#[test]
+fn columns_name_the_partition_and_are_headers() {
+    let sandbox = Sandbox::new();
+    let options = ["--key", "id", "--partition", "part", "--header", "from=shop", "--header", "id"];
+    let records = ingest(&sandbox, "orders.csv", &options);
+    assert_eq!(of(&records, "partition"), [&json!(0), &json!(1), &json!(1)]);
+    assert_eq!(of(&records, "key"), [&json!("1"), &json!("2"), &json!("3")]);
+    let header = |name: &str, value: Value| json!({"name": name, "value": value});
+    assert_eq!(
+        records[0]["headers"],
+        json!([header("from", json!("A")), header("id", json!("1"))])
+    );
+    assert_eq!(
+        records[2]["headers"],
+        json!([header("from", Value::Null), header("id", json!("3"))])
+    );
+    let shown = sandbox.succeed(&[&["audit", "orders.csv", "t"], &options[..]].concat());
+    assert!(shown.contains("kept"), "{shown}");
+    let without = sandbox.run(&[&["audit", "orders.csv", "t"], &options[..6]].concat());
+    assert_eq!(without.status.code(), Some(6), "a header less is another record");
+}
+
+#[test]
+fn columns_are_chosen_and_renamed() {
+    let sandbox = Sandbox::new();
+    let options = ["--select", "sum,id", "--rename", "sum=total", "--partition", "part"];
+    let records = ingest(&sandbox, "orders.csv", &options);
+    assert_eq!(records[0]["value"], r#"{"total":2.50,"id":1}"#);
+    assert_eq!(records[1]["value"], r#"{"total":3,"id":2}"#);
+    let changed = sandbox.run(&["audit", "orders.csv", "t", "--partition", "part"]);
+    assert_eq!(changed.status.code(), Some(6));
+}
+
+#[test]
+fn a_row_is_sent_as_it_stands() {
+    let sandbox = Sandbox::new();
+    let options = ["--value", "raw", "--key", "shop", "--partition", "part"];
+    let records = ingest(&sandbox, "orders.csv", &options);
+    assert_eq!(
+        of(&records, "value"),
+        [&json!("A,1,2.50,x,0"), &json!("B,2,3,\"say \"\"hi\"\"\",1"), &json!(",3,4,,1")]
+    );
+    assert_eq!(of(&records, "key"), [&json!("A"), &json!("B"), &Value::Null]);
+}
+
+#[test]
+fn fields_of_json_do_the_same() {
+    let sandbox = Sandbox::new();
+    let options = [
+        "--key",
+        "shop,id",
+        "--partition",
+        "part",
+        "--header",
+        "deep",
+        "--select",
+        "note,id",
+        "--rename",
+        "id=order",
+    ];
+    let records = ingest(&sandbox, "events.ndjson", &options);
+    assert_eq!(
+        of(&records, "value"),
+        [&json!("{\"note\":\"\\u00e9\",\"order\":2}"), &json!("{\"order\":1}")]
+    );
+    assert_eq!(
+        of(&records, "key"),
+        [&json!("{\"shop\":null,\"id\":2}"), &json!("{\"shop\":\"A\",\"id\":1}")]
+    );
+    assert_eq!(records[0]["headers"], json!([{"name": "deep", "value": null}]));
+    assert_eq!(records[1]["headers"], json!([{"name": "deep", "value": "{\"x\":1}"}]));
+}
+
+#[test]
+fn a_partition_that_the_topic_lacks_is_a_bad_row() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.csv", b"id,part\n1,0\n2,7\n3,\n4,1\n");
+    let common = ["a.csv", "--partition", "part"];
+    let ingest = ["-t", "t", "--partitions", "2", "--on-error", "dead-letter", "--json"];
+    let report = sandbox.succeed(&[&["ingest"], &common[..], &ingest].concat());
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["rows"], &report["rejected"]), (&json!(2), &json!(2)));
+    let reason = "holds \"7\" in column part, which isn't a partition of the topic";
+    assert_eq!(report["rejections"][0]["reason"], reason);
+    sandbox.succeed(&["audit", "a.csv", "t", "--partition", "part"]);
+}
+
+#[test]
+fn a_run_goes_on_only_with_the_same_columns() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.csv", b"id,n\n1,x\n2,y\n3,z\n");
+    let run = |more: &[&str]| sandbox.run(&[&["ingest", "a.csv", "-t", "t", "-q"], more].concat());
+    assert!(run(&["--limit", "1", "--select", "id", "--header", "n"]).status.success());
+    for other in [
+        &["--select", "id"][..],
+        &["--select", "id", "--header", "m=n"],
+        &["--select", "n", "--header", "n"],
+        &["--select", "id", "--header", "n", "--rename", "id=key"],
+        &["--header", "n", "--value", "raw"],
+    ] {
+        let output = run(other);
+        assert_eq!(output.status.code(), Some(2), "{other:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("was ingested as csv"), "{}", stderr(&output));
+    }
+    assert!(run(&["--select", "id", "--header", "n"]).status.success());
+    sandbox.succeed(&["audit", "a.csv", "t", "--select", "id", "--header", "n"]);
+}
+
+#[rstest]
+#[case(&["--header", "="], &["NAME=COLUMN"])]
+#[case(&["--header", "no"], &["no column \"no\"", "--header"])]
+#[case(&["--key", "id,no"], &["no column \"no\"", "--key"])]
+#[case(&["--key", "id,id"], &["--key names \"id\" twice"])]
+#[case(&["--partition", "pars"], &["did you mean part?"])]
+#[case(&["--select", "id,no"], &["no column \"no\"", "--select"])]
+#[case(&["--select", "id,id"], &["--select names \"id\" twice"])]
+#[case(&["--rename", "no=id"], &["no column \"no\"", "--rename"])]
+#[case(&["--rename", "id"], &["NAME=VALUE"])]
+#[case(&["--rename", "id=sum"], &["would be named \"sum\"", "--select"])]
+#[case(&["--select", "id", "--rename", "sum=x"], &["\"sum\", which --select leaves out"])]
+#[case(&["--value", "raw", "--select", "id"], &["--value raw sends rows as the files have them"])]
+#[case(&["--value", "raw", "--type", "id=string"], &["--value raw"])]
+#[case(&["--value", "avro"], &["json, raw"])]
+#[case(&["--format", "lines", "--header", "id"], &["lines have no columns for --header"])]
+#[case(&["--format", "lines", "--value", "json"], &["lines have no columns for --value json"])]
+fn what_cant_be_done_says_why(#[case] options: &[&str], #[case] said: &[&str]) {
+    let sandbox = Sandbox::new();
+    sandbox.write("orders.csv", ORDERS);
+    let output = sandbox.run(&[&["ingest", "orders.csv"], options].concat());
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for part in said {
+        assert!(text.contains(part), "{part:?} isn't in:\n{text}");
+    }
+    assert!(!sandbox.path(".streamledger").exists(), "nothing was begun");
+}
