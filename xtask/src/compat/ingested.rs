@@ -14,67 +14,85 @@ use super::workload::Noise;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process::{self, Group};
 
-const ROWS: usize = 400_000;
 /// Every so many rows one is no click event.
 const BAD_EVERY: usize = 20_000;
-/// How often the command is killed; `STREAMLEDGER_INGEST_KILLS` says otherwise for long runs.
-const KILLS: usize = 12;
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// How much is ingested, and how often something dies meanwhile.
+struct Load {
+    rows: usize,
+    kills: usize,
+}
+
+impl Load {
+    /// The rows a second at which there is still something to do after the last kill: each life
+    /// takes `life` at most.
+    fn rate(&self, life: Duration) -> usize {
+        let milliseconds = self.kills * usize::try_from(life.as_millis()).unwrap_or(usize::MAX);
+        self.rows * 1000 / milliseconds.max(1)
+    }
+}
 
 /// kill -9 of the command at any moment; then it is left to finish.
 pub(crate) fn survives_its_own_death(trial: &Trial) -> Outcome<String> {
+    const LIFE_MAX: Duration = Duration::from_millis(500);
+    let load = match trial.is_nightly() {
+        true => Load { rows: 1_000_000, kills: 200 },
+        false => Load { rows: 400_000, kills: 12 },
+    };
     let topic = trial.topic("events");
-    let file = click_file(trial)?;
+    let file = click_file(trial, load.rows)?;
     let bootstrap = trial.bootstrap()?;
-    let wanted = std::env::var("STREAMLEDGER_INGEST_KILLS").ok();
-    let kills = wanted.and_then(|wanted| wanted.parse().ok()).unwrap_or(KILLS);
-    let (mut killed, mut pause) = (0, Noise::seeded(9));
-    while killed < kills {
-        let mut command = slow_ingest(trial, &file, &topic, &bootstrap)?;
-        let said = std::fs::File::create(trial.directory.join("ingest.log"))?;
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
-        let mut life = Group::spawn(&mut command)?;
+    let mut pause = Noise::seeded(9);
+    for kill in 1..=load.kills {
+        let mut life = slow_ingest(trial, &file, &topic, &bootstrap, load.rate(LIFE_MAX))?;
         thread::sleep(Duration::from_millis(80 + pause.next() % 420));
-        if !life.is_running() {
-            let status = life.wait(LIMIT)?;
-            let said = std::fs::read_to_string(trial.directory.join("ingest.log"))?;
-            ensure!(status.success(), "it ended by itself with {status}: {said}");
-            break;
-        }
+        is_amid(trial, &mut life, kill)?;
         life.kill();
-        killed += 1;
     }
-    ensure!(killed >= KILLS / 4, "it was over after {killed} kills: no load to speak of");
-    let summary = finish(trial, &file, &topic, &bootstrap)?;
-    Ok(format!("{ROWS} rows over {killed} kills, {summary}"))
+    let summary = finish(trial, &file, &topic, &bootstrap, load.rows)?;
+    Ok(format!("{} rows over {} kills, {summary}", load.rows, load.kills))
 }
 
 /// kill -9 of the broker under it.
 pub(crate) fn survives_the_brokers_death(trial: &Trial) -> Outcome<String> {
+    const LIFE_MAX: Duration = Duration::from_millis(1500);
+    let load = match trial.is_nightly() {
+        true => Load { rows: 1_000_000, kills: 50 },
+        false => Load { rows: 400_000, kills: 1 },
+    };
     let topic = trial.topic("events");
-    let file = click_file(trial)?;
+    let file = click_file(trial, load.rows)?;
     let mut broker = trial.own_broker(&[])?;
     let bootstrap = broker.bootstrap();
-    let mut command = slow_ingest(trial, &file, &topic, &bootstrap)?;
-    let said = std::fs::File::create(trial.directory.join("ingest.log"))?;
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
-    let mut life = Group::spawn(&mut command)?;
-    thread::sleep(Duration::from_millis(1500));
-    broker.kill();
-    let was_running = life.is_running();
-    broker.start_again(trial.tools())?;
+    let mut life = slow_ingest(trial, &file, &topic, &bootstrap, load.rate(LIFE_MAX * 2))?;
+    let mut pause = Noise::seeded(10);
+    for kill in 1..=load.kills {
+        thread::sleep(Duration::from_millis(500 + pause.next() % 1000));
+        is_amid(trial, &mut life, kill)?;
+        broker.kill();
+        broker.start_again(trial.tools())?;
+    }
     let status = life.wait(LIMIT)?;
-    ensure!(status.success(), "ingest ended with {status}");
-    let summary = finish(trial, &file, &topic, &bootstrap)?;
+    ensure!(status.success(), "ingest ended with {status}: {}", said(trial)?);
+    let summary = finish(trial, &file, &topic, &bootstrap, load.rows)?;
     broker.stop(Duration::from_secs(20))?;
-    let when = if was_running { "amid it" } else { "after it" };
-    Ok(format!("{ROWS} rows, the broker killed {when}, {summary}"))
+    Ok(format!("{} rows, the broker killed {} times amid them, {summary}", load.rows, load.kills))
+}
+
+fn is_amid(trial: &Trial, life: &mut Group, kill: usize) -> Outcome<()> {
+    ensure!(life.is_running(), "it ended by itself before kill {kill}: {}", said(trial)?);
+    Ok(())
+}
+
+fn said(trial: &Trial) -> Outcome<String> {
+    Ok(std::fs::read_to_string(trial.directory.join("ingest.log"))?)
 }
 
 /// Click events, some lines of which are none.
-fn click_file(trial: &Trial) -> Outcome<std::path::PathBuf> {
+fn click_file(trial: &Trial, rows: usize) -> Outcome<std::path::PathBuf> {
     let mut generate = trial.tools().streamledger()?;
-    generate.args(["generate", "clicks", "--seed", "21", "--rows", &ROWS.to_string()]);
+    generate.args(["generate", "clicks", "--seed", "21", "--rows", &rows.to_string()]);
     let csv = process::run_ok(&mut generate, b"", LIMIT)?.text();
     let mut text = String::with_capacity(csv.len());
     for (index, line) in csv.lines().enumerate() {
@@ -91,28 +109,44 @@ fn ingest(trial: &Trial, file: &Path, topic: &str, bootstrap: &str) -> Outcome<C
     let mut ingest = trial.tools().streamledger()?;
     ingest.arg("ingest").arg(file).args(["--topic", topic, "--key", "user_id", "--json"]);
     ingest.args(["--quiet", "--bootstrap-servers", bootstrap, "--on-error", "dead-letter"]);
-    ingest.args(["--transaction-rows", "5000"]);
     Ok(ingest)
 }
 
-/// The same, slow enough to be killed in the middle of it.
-fn slow_ingest(trial: &Trial, file: &Path, topic: &str, bootstrap: &str) -> Outcome<Command> {
+/// The same, at most so many rows a second, and with many transactions.
+fn slow_ingest(
+    trial: &Trial,
+    file: &Path,
+    topic: &str,
+    bootstrap: &str,
+    rate: usize,
+) -> Outcome<Group> {
     let mut ingest = ingest(trial, file, topic, bootstrap)?;
-    ingest.args(["-X", "batch.size=2000", "-X", "linger.ms=0"]);
-    Ok(ingest)
+    ingest.args(["--rate", &rate.to_string(), "--transaction-ms", "50"]);
+    let log = std::fs::File::create(trial.directory.join("ingest.log"))?;
+    ingest.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    Group::spawn(&mut ingest)
 }
 
 /// Lets the command finish, and looks at what there is: the rows by `audit`, each bad row once
 /// among the dead letters, and nothing left to do.
-fn finish(trial: &Trial, file: &Path, topic: &str, bootstrap: &str) -> Outcome<String> {
-    process::run_ok(&mut ingest(trial, file, topic, bootstrap)?, b"", LIMIT)?;
+fn finish(
+    trial: &Trial,
+    file: &Path,
+    topic: &str,
+    bootstrap: &str,
+    rows: usize,
+) -> Outcome<String> {
+    let finished = process::run_ok(&mut ingest(trial, file, topic, bootstrap)?, b"", LIMIT)?.text();
+    let finished: Value = serde_json::from_str(&finished)?;
+    let left = finished["rows"].as_u64().unwrap_or(u64::MAX);
+    ensure!(left < rows as u64, "nothing was committed before the last life: {finished}");
     let mut audit = trial.tools().streamledger()?;
     audit.arg("audit").arg(file).args([topic, "--key", "user_id", "--json", "-b", bootstrap]);
     let audited = process::run_ok(&mut audit, b"", LIMIT)?.text();
     let audited: Value = serde_json::from_str(&audited)?;
     ensure!(audited["equal"] == true, "audit says {audited}");
     ensure!(audited["order"] == "kept", "audit says {audited}");
-    ensure!(audited["topic_records"] == ROWS as u64, "audit says {audited}");
+    ensure!(audited["topic_records"] == rows as u64, "audit says {audited}");
 
     let letters = format!("{topic}.dead-letters");
     let mut consume = trial.tools().streamledger()?;
@@ -129,11 +163,11 @@ fn finish(trial: &Trial, file: &Path, topic: &str, bootstrap: &str) -> Outcome<S
         lines.insert(line["value"].to_string());
         count += 1;
     }
-    let expected = ROWS / BAD_EVERY;
+    let expected = rows / BAD_EVERY;
     ensure!(count == expected && lines.len() == expected, "{count} dead letters of {expected}");
 
     let again = process::run_ok(&mut ingest(trial, file, topic, bootstrap)?, b"", LIMIT)?.text();
     let again: Value = serde_json::from_str(&again)?;
     ensure!(again["rows"] == 0 && again["files"][0]["was"] == "done", "once more: {again}");
-    Ok(format!("each once and in order, {count} dead letters, each once"))
+    Ok(format!("{left} left at the end, each once and in order, {count} dead letters, each once"))
 }

@@ -21,6 +21,7 @@ const SHARED: [&str; 2] = ["num.partitions=6", "log.cleaner.backoff.ms=500"];
 /// One broker of each kind for all scenarios that don't ask for their own, started when needed.
 pub(crate) struct Lab {
     pub(crate) tools: Tools,
+    nightly: bool,
     scratch: PathBuf,
     brokers: RefCell<BTreeMap<Kind, Broker>>,
     cluster: RefCell<Option<Cluster>>,
@@ -28,13 +29,18 @@ pub(crate) struct Lab {
 
 impl Lab {
     /// `scratch` is emptied first; what is left there afterwards explains failures.
-    pub(crate) fn new(target: &Path, streamledger: Option<PathBuf>) -> Outcome<Self> {
+    pub(crate) fn new(
+        target: &Path,
+        streamledger: Option<PathBuf>,
+        nightly: bool,
+    ) -> Outcome<Self> {
         let scratch = target.join("compat/run");
         if scratch.exists() {
             std::fs::remove_dir_all(&scratch)?;
         }
         let tools = Tools::new(target, streamledger);
-        Ok(Self { tools, scratch, brokers: RefCell::default(), cluster: RefCell::default() })
+        let (brokers, cluster) = (RefCell::default(), RefCell::default());
+        Ok(Self { tools, nightly, scratch, brokers, cluster })
     }
 
     pub(crate) fn trial(&self, name: &'static str, broker: Kind) -> Outcome<Trial<'_>> {
@@ -97,6 +103,11 @@ impl Trial<'_> {
 
     pub(crate) fn tools(&self) -> &Tools {
         &self.lab.tools
+    }
+
+    /// Whether there is time for many kills.
+    pub(crate) fn is_nightly(&self) -> bool {
+        self.lab.nightly
     }
 
     /// The address of the broker under test, which all scenarios of a run share.

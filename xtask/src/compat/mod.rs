@@ -59,6 +59,9 @@ pub(crate) struct Options {
     /// Run every scenario against this broker, instead of each against its own kind.
     #[arg(long)]
     broker: Option<Kind>,
+    /// Scenarios that kill something kill it far more often; takes long.
+    #[arg(long)]
+    nightly: bool,
     /// Our binary, instead of building it in release.
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
@@ -221,7 +224,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
     }
     let start = Instant::now();
     let target = Metadata::load()?.target_directory;
-    let lab = Lab::new(&target, options.binary.clone())?;
+    let lab = Lab::new(&target, options.binary.clone(), options.nightly)?;
     let mut rows = Vec::new();
     for scenario in scenarios {
         let broker = options.broker.unwrap_or(scenario.broker);
