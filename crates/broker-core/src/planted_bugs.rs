@@ -47,11 +47,21 @@ pub enum PlantedBug {
     CommitOfOldGeneration,
     /// A member of a next-generation group is given partitions that another has not given up.
     AssignUnreleased,
+    /// Offsets that a transaction stores are seen before it commits.
+    OffsetsBeforeCommit,
+    /// Offsets that a transaction stored stay although it aborts.
+    OffsetsAfterAbort,
+    /// A coordinator that is loaded does not know what open transactions are about to store.
+    ForgetPendingOffsets,
+    /// No marker goes to where the offsets of a transaction are kept.
+    NoMarkerForOffsets,
+    /// Who asks for what is certain isn't told that a transaction is about to store anew (KIP-447).
+    UnstableOffsetsTakenAsStable,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::KeepTornTail,
         Self::AckBeforeFlush,
         Self::ForgetProducerStateOnRestart,
@@ -73,6 +83,11 @@ impl PlantedBug {
         Self::CompactionSwapsUnflushed,
         Self::CommitOfOldGeneration,
         Self::AssignUnreleased,
+        Self::OffsetsBeforeCommit,
+        Self::OffsetsAfterAbort,
+        Self::ForgetPendingOffsets,
+        Self::NoMarkerForOffsets,
+        Self::UnstableOffsetsTakenAsStable,
     ];
 }
 

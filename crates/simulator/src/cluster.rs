@@ -6,6 +6,11 @@ use streamledger_protocol::{
     TopicName, TopicPartition,
 };
 
+/// Where the transaction coordinator keeps what it decided.
+pub(crate) const TRANSACTIONS_TOPIC: &str = "__transaction_state";
+/// Where groups keep their members and offsets.
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
 /// A topic in its present life.
 #[derive(Debug, Clone)]
 pub(crate) struct Topic {
@@ -48,8 +53,8 @@ pub(crate) fn broker_number(broker: BrokerId) -> usize {
 }
 
 impl Cluster {
-    /// The topics that callers write to, and the coordinator's if there is one.
-    pub(crate) fn new(partition_counts: &[i32], has_coordinator: bool) -> Self {
+    /// The topics that callers write to, and those of coordinators.
+    pub(crate) fn new(partition_counts: &[i32], internal: &[&str]) -> Self {
         let mut cluster = Self {
             topics: Vec::new(),
             callers_topics: partition_counts.len(),
@@ -61,8 +66,8 @@ impl Cluster {
         for (number, &partition_count) in partition_counts.iter().enumerate() {
             cluster.add_topic(TopicName::new(format!("topic-{number}")), partition_count);
         }
-        if has_coordinator {
-            cluster.add_topic(TopicName::new("__transaction_state".to_owned()), 1);
+        for name in internal {
+            cluster.add_topic(TopicName::new((*name).to_owned()), 1);
         }
         cluster
     }

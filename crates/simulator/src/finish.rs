@@ -87,6 +87,9 @@ impl World {
             self.check_producers();
         }
         if self.violations.is_empty() {
+            self.check_groups_log();
+        }
+        if self.violations.is_empty() {
             self.check_logs();
         }
         if self.violations.is_empty() {

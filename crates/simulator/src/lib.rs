@@ -1,8 +1,9 @@
 //! The real cores under a faked clock, network and disk: one seed, one run.
 //!
 //! What is real: the producer's accumulator, sender, idempotence and transactions, the consumer's
-//! reader (`client-core`), the partition log with its recovery and producer state and the
-//! transaction coordinator (`broker-core`), record batches and codecs (`protocol`). What is faked:
+//! reader (`client-core`), the partition log with its recovery and producer state, the transaction
+//! coordinator and the group coordinator (`broker-core`), record batches and codecs (`protocol`).
+//! What is faked:
 //! time, connections, disks, the controller, and the shells between.
 //!
 //! 1. All chance comes from the seed, and no map is iterated in an order of its own: the same seed
@@ -46,7 +47,8 @@ pub use compaction::{CompactionReport, run_compaction};
 pub use disk::CrashKind;
 pub use groups::{GroupReport, run_groups};
 pub use plan::{
-    DiskPlan, FaultPlan, NetworkPlan, Planted, ProducerPlan, RunPlan, TransactionPlan, UnknownBug,
+    DiskPlan, FaultPlan, NetworkPlan, Planted, ProcessingPlan, ProducerPlan, RunPlan,
+    TransactionPlan, UnknownBug,
 };
 pub use report::{Counters, Promise, Report, Violation};
 pub use world::World;

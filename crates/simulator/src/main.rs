@@ -13,7 +13,7 @@ Usage: simulate [--seed N] [--seeds M] [--plan NAME] [--trace] [--planted BUG] [
 
   --seed N       the first seed (default 0)
   --seeds M      how many seeds, one after the other (default 1)
-  --plan NAME    plain, transactions, compaction, or all of each seed (the default)
+  --plan NAME    plain, transactions, processing, compaction, or all of each seed (the default)
   --trace        print what happened, line by line
   --planted BUG  with a bug planted in one of the cores; `--planted list` names them
   --quiet        print only runs that are bad, and the sum
@@ -35,10 +35,11 @@ struct Arguments {
 enum Plan {
     Plain,
     Transactions,
+    Processing,
     Compaction,
 }
 
-const ALL: &[Plan] = &[Plan::Plain, Plan::Transactions, Plan::Compaction];
+const ALL: &[Plan] = &[Plan::Plain, Plan::Transactions, Plan::Processing, Plan::Compaction];
 
 enum Asked {
     Run(Arguments),
@@ -68,6 +69,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
                 arguments.plans = match value()?.as_str() {
                     "plain" => &[Plan::Plain],
                     "transactions" => &[Plan::Transactions],
+                    "processing" => &[Plan::Processing],
                     "compaction" => &[Plan::Compaction],
                     "all" => ALL,
                     other => return Err(format!("{other:?} is no plan")),
@@ -105,6 +107,7 @@ fn run_all(arguments: &Arguments) -> ExitCode {
         let run_plan = match plan {
             Plan::Plain => RunPlan::from_seed(seed),
             Plan::Transactions => RunPlan::transactional_from_seed(seed),
+            Plan::Processing => RunPlan::processing_from_seed(seed),
             Plan::Compaction => {
                 let report = run_compaction(seed, arguments.planted);
                 if !arguments.quiet || !report.is_good() {

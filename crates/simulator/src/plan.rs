@@ -156,6 +156,21 @@ pub struct TransactionPlan {
     pub records_max: u64,
     /// So many in a thousand are aborted on purpose.
     pub abort_per_mille: u64,
+    /// It consumes, processes and produces: each record is made of an input, and how far it has
+    /// come is an offset of its group, stored in the same transaction.
+    pub processing: Option<ProcessingPlan>,
+}
+
+/// How a producer that processes inputs is a member of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessingPlan {
+    /// The number of its group.
+    pub group: usize,
+    /// It has a `group.instance.id`, by which its next life takes its place at once. Without one
+    /// the group goes on to a generation that its last life is no member of.
+    pub is_static: bool,
+    /// Its next life takes a transactional id of its own: only the group fences the last one.
+    pub fresh_ids: bool,
 }
 
 /// The network.
@@ -198,6 +213,8 @@ pub struct FaultPlan {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Time in which a transaction with offsets can be over on the slowest disk there is.
+const OFFSETS_TIMEOUT_MIN: Duration = Duration::from_secs(2);
 
 impl RunPlan {
     /// A run in which nothing goes wrong, for scenarios to change.
@@ -293,6 +310,19 @@ impl RunPlan {
         plan
     }
 
+    /// The run of a seed in which producers consume, process and produce in transactions, with
+    /// everything that can go wrong with these and with their groups.
+    #[must_use]
+    pub fn processing_from_seed(seed: u64) -> Self {
+        let mut plan = Self::transactional_from_seed(seed);
+        let mut dice = Dice::new(seed ^ 0x7072_6f63_6573_7365);
+        for transaction in plan.producers.iter_mut().filter_map(|one| one.transaction.as_mut()) {
+            transaction.processing = Some(ProcessingPlan::from_dice(&mut dice, transaction.id));
+            transaction.timeout = transaction.timeout.max(OFFSETS_TIMEOUT_MIN);
+        }
+        plan
+    }
+
     /// A run of one transactional producer in which nothing goes wrong, for scenarios to change.
     #[must_use]
     pub fn calm_transactional(seed: u64, version: TransactionVersion) -> Self {
@@ -303,8 +333,27 @@ impl RunPlan {
         plan
     }
 
+    /// The same of one that processes inputs, and stores in each transaction how far it has come.
+    #[must_use]
+    pub fn calm_processing(
+        seed: u64,
+        version: TransactionVersion,
+        processing: ProcessingPlan,
+    ) -> Self {
+        let mut plan = Self::calm_transactional(seed, version);
+        for transaction in plan.producers.iter_mut().filter_map(|one| one.transaction.as_mut()) {
+            transaction.processing = Some(processing);
+        }
+        plan
+    }
+
     pub(crate) fn is_transactional(&self) -> bool {
         self.producers.iter().any(|producer| producer.transaction.is_some())
+    }
+
+    pub(crate) fn is_processing(&self) -> bool {
+        let mut transactions = self.producers.iter().filter_map(|one| one.transaction.as_ref());
+        transactions.any(|transaction| transaction.processing.is_some())
     }
 
     /// The same run with a bug.
@@ -379,6 +428,7 @@ impl TransactionPlan {
             transactions: 10,
             records_max: 8,
             abort_per_mille: 0,
+            processing: None,
         }
     }
 
@@ -390,7 +440,14 @@ impl TransactionPlan {
             transactions: u32::try_from(dice.between(5, 40)).unwrap_or(5),
             records_max: dice.pick(&[2, 8, 30]),
             abort_per_mille: dice.pick(&[0, 200, 500]),
+            processing: None,
         }
+    }
+}
+
+impl ProcessingPlan {
+    fn from_dice(dice: &mut Dice, group: usize) -> Self {
+        Self { group, is_static: dice.chance(500), fresh_ids: dice.chance(500) }
     }
 }
 

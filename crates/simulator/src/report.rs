@@ -48,6 +48,11 @@ pub enum Promise {
     /// A read-committed reader sees nothing of what was not committed, and all or nothing of what
     /// nobody knows the end of.
     UncommittedIsHidden,
+    /// Each input that a producer processes counts once for who reads committed, and the offset
+    /// that its group has stored is just behind the last one that counts.
+    InputsCountOnce,
+    /// A coordinator that replays its log is what the one that wrote it is.
+    LogSaysAll,
     /// No transaction hangs: once its producer is gone or its time is over, readers come past it.
     NothingHangs,
     /// An operation that the rules allow works in the end, and one that they don't is refused.
@@ -193,6 +198,20 @@ counters! {
     markers_doubled,
     /// Markers that came when their transaction was complete.
     markers_late,
+    /// Times that offsets were taken into a transaction.
+    offsets_sent,
+    /// Inputs that were held against the offset that their group has stored.
+    inputs_compared,
+    /// Offsets of groups that were looked at on the way.
+    offsets_seen,
+    /// Members that were told to wait, for a transaction was about to store an offset.
+    offsets_unstable,
+    /// Members that became one of their group.
+    members_joined,
+    /// Members that could not store an offset, for their group had moved on from them.
+    members_fenced,
+    /// Times that the groups' coordinator was loaded from its log.
+    group_loads,
     /// Questions to coordinators, or their answers, that were lost.
     answers_lost,
     /// Answers of coordinators that came when nobody waited for them any more.

@@ -321,6 +321,7 @@ impl World {
     pub(crate) fn consumer_turn(&mut self) {
         let slot = self.work_dice.place(self.cluster.callers_slots());
         self.read_committed_on(slot);
+        self.look_at_groups();
         let from = self.consumers[slot].next;
         let max_bytes = self.work_dice.pick(&[1, 700, 100_000]);
         match self.partitions[slot].read(from, max_bytes, ReadLimit::HighWatermark) {

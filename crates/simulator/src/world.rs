@@ -15,7 +15,7 @@ use streamledger_protocol::{LeaderEpoch, Offset, PartitionIndex};
 use crate::checks::{SentBatches, check_offsets};
 use crate::client::Client;
 use crate::clock::{InstantBase, SimTime};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::network::{Connection, Response};
 use crate::oracle::{Found, Ledger};
 use crate::partition::Partition;
@@ -172,7 +172,12 @@ impl World {
     #[must_use]
     pub fn new(plan: RunPlan) -> Self {
         let mut dice = Dice::new(plan.seed ^ 0x5eed_5eed_5eed_5eed);
-        let cluster = Cluster::new(&plan.topics, plan.is_transactional());
+        let internal: &[&str] = match (plan.is_transactional(), plan.is_processing()) {
+            (true, true) => &[TRANSACTIONS_TOPIC, OFFSETS_TOPIC],
+            (true, false) => &[TRANSACTIONS_TOPIC],
+            (false, _) => &[],
+        };
+        let cluster = Cluster::new(&plan.topics, internal);
         let transactions = plan.is_transactional().then(|| {
             let slot = cluster.callers_slots();
             Box::new(Transactions::new(slot, plan.planted))
@@ -236,7 +241,9 @@ impl World {
             }
         }
         self.cluster.stale_view = self.cluster.view();
-        self.coordinator_opens(self.cluster.callers_slots());
+        for slot in self.cluster.callers_slots()..self.partitions.len() {
+            self.coordinator_opens(slot);
+        }
         for client in 0..self.clients.len() {
             self.queue.push(SimTime(0), Happening::CallerTurn(client));
             self.tell(client, Event::Wake);

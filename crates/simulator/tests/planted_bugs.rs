@@ -55,3 +55,11 @@ found! { transactional_from_seed:
     a_commit_before_its_records_is_found: "commit-before-records";
     a_commit_without_a_failed_record_is_found: "commit-without-failed-record";
 }
+
+found! { processing_from_seed:
+    offsets_seen_before_their_commit_are_found: "offsets-before-commit";
+    offsets_that_stay_after_an_abort_are_found: "offsets-after-abort";
+    a_coordinator_that_forgets_pending_offsets_is_found: "forget-pending-offsets";
+    offsets_without_their_marker_are_found: "no-marker-for-offsets";
+    an_unstable_offset_taken_as_stable_is_found: "unstable-offsets-taken-as-stable";
+}

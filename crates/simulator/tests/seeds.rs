@@ -26,6 +26,16 @@ const ONLY_WITH_TRANSACTIONS: [&str; 19] = [
     "answers_lost",
     "answers_late",
 ];
+/// What only runs with inputs count.
+const ONLY_WITH_INPUTS: [&str; 7] = [
+    "offsets_sent",
+    "inputs_compared",
+    "offsets_seen",
+    "offsets_unstable",
+    "members_joined",
+    "members_fenced",
+    "group_loads",
+];
 /// What they don't: their producers' ids come from the coordinator, and their topics stay. The
 /// others are too rare to be counted on.
 const ONLY_WITHOUT: [&str; 5] =
@@ -53,7 +63,7 @@ fn check_coverage(sum: &Counters, leaving_out: &[&str]) {
 }
 
 fn check_transactions(sum: &Counters) {
-    check_coverage(sum, &ONLY_WITHOUT);
+    check_coverage(sum, &[&ONLY_WITHOUT[..], &ONLY_WITH_INPUTS].concat());
     assert!(sum.transactions_compared > 2000 && sum.read_committed > 10_000, "{sum:?}");
     assert!(sum.transactions_unknown > 20 && sum.transactions_timed_out > 20, "{sum:?}");
     assert!(sum.markers_resumed > 20 && sum.answers_late > 20, "{sum:?}");
@@ -61,7 +71,8 @@ fn check_transactions(sum: &Counters) {
 
 #[test]
 fn seeds_0_to_249_keep_every_promise() {
-    check_coverage(&run_seeds(0..250, RunPlan::from_seed), &ONLY_WITH_TRANSACTIONS);
+    let sum = run_seeds(0..250, RunPlan::from_seed);
+    check_coverage(&sum, &[&ONLY_WITH_TRANSACTIONS[..], &ONLY_WITH_INPUTS].concat());
 }
 
 #[test]
@@ -75,10 +86,22 @@ fn seeds_125_to_249_keep_every_promise_in_transactions() {
 }
 
 #[test]
+fn seeds_0_to_124_count_each_input_once() {
+    let sum = run_seeds(0..125, RunPlan::processing_from_seed);
+    check_coverage(&sum, &ONLY_WITHOUT);
+    assert!(sum.inputs_compared > 10_000 && sum.offsets_sent > 2000, "{sum:?}");
+    assert!(sum.offsets_unstable > 500 && sum.members_fenced > 20, "{sum:?}");
+}
+
+#[test]
 fn the_same_seed_does_the_same_and_another_one_does_not() {
     let mut hashes = Vec::new();
     for (seed, plan) in (1000..1010).flat_map(|seed| {
-        [(seed, RunPlan::from_seed(seed)), (seed, RunPlan::transactional_from_seed(seed))]
+        [
+            (seed, RunPlan::from_seed(seed)),
+            (seed, RunPlan::transactional_from_seed(seed)),
+            (seed, RunPlan::processing_from_seed(seed)),
+        ]
     }) {
         let (first, second) = (run(plan.clone()), run(plan));
         assert_eq!(first.trace_hash, second.trace_hash, "seed {seed}");
@@ -87,5 +110,5 @@ fn the_same_seed_does_the_same_and_another_one_does_not() {
     }
     hashes.sort_unstable();
     hashes.dedup();
-    assert_eq!(hashes.len(), 20);
+    assert_eq!(hashes.len(), 30);
 }

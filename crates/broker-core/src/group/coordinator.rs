@@ -50,7 +50,7 @@ impl GroupCoordinator {
     /// One that knows no group.
     #[must_use]
     pub fn new(config: GroupConfig) -> Self {
-        let offsets = GroupOffsets::new(config.offsets.clone());
+        let offsets = GroupOffsets::new(config.offsets.clone()).with_planted(config.planted);
         Self { config, offsets, ..Self::default() }
     }
 

@@ -9,6 +9,7 @@ use streamledger_protocol::{
 
 use super::record::OffsetRecord;
 use crate::key_partition::key_partition;
+use crate::planted_bugs::{Planted, PlantedBug};
 
 /// What offsets are stored by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +129,7 @@ pub struct GroupOffsets {
     stored: BTreeMap<GroupId, OfGroup>,
     pending: BTreeMap<PendingKey, BTreeMap<GroupId, OfGroup>>,
     stored_count: usize,
+    planted: Planted,
 }
 
 impl GroupOffsets {
@@ -135,6 +137,12 @@ impl GroupOffsets {
     #[must_use]
     pub fn new(config: GroupOffsetsConfig) -> Self {
         Self { config, ..Self::default() }
+    }
+
+    /// The same with a bug, for the simulator to find.
+    #[must_use]
+    pub fn with_planted(self, planted: Planted) -> Self {
+        Self { planted, ..self }
     }
 
     /// Takes the number of partitions that `__consumer_offsets` really has; before anything is
@@ -291,6 +299,10 @@ impl GroupOffsets {
                 self.store(group, topic_partition, Stored { committed, at });
             }
             (Some(committed), Some(producer)) => {
+                if self.planted.has(PlantedBug::OffsetsBeforeCommit) {
+                    let committed = committed.clone();
+                    self.store(group.clone(), topic_partition.clone(), Stored { committed, at });
+                }
                 let pending = self.pending.entry((partition, producer)).or_default();
                 let of_group = pending.entry(group).or_default();
                 of_group.insert(topic_partition, Stored { committed, at });
@@ -311,7 +323,7 @@ impl GroupOffsets {
         committed: bool,
     ) {
         let Some(pending) = self.pending.remove(&(partition, producer)) else { return };
-        if !committed {
+        if !committed && !self.planted.has(PlantedBug::OffsetsAfterAbort) {
             return;
         }
         for (group, offsets) in pending {
@@ -368,6 +380,8 @@ impl GroupOffsets {
         requires_stable: bool,
     ) -> Vec<FetchedOffset> {
         let stored = self.stored.get(group);
+        let requires_stable =
+            requires_stable && !self.planted.has(PlantedBug::UnstableOffsetsTakenAsStable);
         let fetch = |topic_partition: &TopicPartition| FetchedOffset {
             committed: stored
                 .and_then(|stored| stored.get(topic_partition))

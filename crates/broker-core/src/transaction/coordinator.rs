@@ -10,7 +10,7 @@ use super::record::TransactionRecord;
 use super::state::{ClientVersion, Transaction, TransactionState};
 use crate::key_partition::key_partition;
 use crate::log::MarkerEpoch;
-use crate::planted_bugs::Planted;
+use crate::planted_bugs::{Planted, PlantedBug};
 use crate::time::{MonotonicMs, Now};
 
 /// What a coordinator goes by.
@@ -172,6 +172,11 @@ impl TransactionCoordinator {
             let Some(entry) = self.entries.get(&transactional_id) else { continue };
             let transaction = &entry.transaction;
             let Some(committed) = transaction.state.decided() else { continue };
+            let mut partitions: Vec<TopicPartition> =
+                transaction.partitions.iter().cloned().collect();
+            if self.planted.has(PlantedBug::NoMarkerForOffsets) {
+                partitions.retain(|partition| partition.topic.as_str() != "__consumer_offsets");
+            }
             return Some(MarkerWrite {
                 coordinator_partition: self.partition_of(&transactional_id),
                 producer: transaction.producer,
@@ -180,7 +185,7 @@ impl TransactionCoordinator {
                     ClientVersion::V2 => MarkerEpoch::Raised,
                 },
                 committed,
-                partitions: transaction.partitions.iter().cloned().collect(),
+                partitions,
                 transactional_id,
             });
         }

@@ -13,9 +13,10 @@ use streamledger_client_core::transaction::{
 
 use super::TransactionHappening;
 use super::history::Fate;
+use super::processor::{Processor, Seek};
 use crate::client::Client;
 use crate::oracle::End;
-use crate::plan::{ProducerPlan, TransactionPlan};
+use crate::plan::{ProcessingPlan, ProducerPlan, TransactionPlan};
 use crate::records::RecordNumber;
 use crate::report::Promise;
 use crate::world::{Happening, World};
@@ -35,6 +36,8 @@ pub(crate) struct TransactionalCaller {
     pub(super) superseded: bool,
     /// The question that waits for its answer.
     pub(super) asked: Option<QuestionId>,
+    /// What it makes its records of, if it consumes.
+    pub(super) processor: Option<Processor>,
 }
 
 /// What the caller is at.
@@ -42,14 +45,20 @@ pub(crate) struct TransactionalCaller {
 enum Step {
     Start,
     Waiting(TransactionOperation),
+    /// It finds out where it is to begin.
+    Seeking,
     Ready,
-    Filling { records_left: u64, then: TransactionOperation },
+    Filling {
+        records_left: u64,
+        then: TransactionOperation,
+    },
     Over,
 }
 
 impl TransactionalCaller {
     pub(crate) fn new(plan: TransactionPlan) -> Self {
         Self {
+            processor: plan.processing.map(Processor::new),
             plan,
             desk: TransactionDesk::default(),
             step: Step::Start,
@@ -69,7 +78,7 @@ impl World {
     pub(crate) fn transactional_turn(&mut self, client: usize, extras: AppendExtras) {
         let Some(caller) = &self.clients[client].transactional else { return };
         match caller.step {
-            Step::Over => {}
+            Step::Over | Step::Seeking => {}
             Step::Start => self.ask_for(client, TransactionOperation::Init),
             Step::Waiting(operation) => {
                 let waker = Waker::noop();
@@ -83,7 +92,10 @@ impl World {
                 self.queue.push(self.plan.faults.until, Happening::CallerTurn(client));
             }
             Step::Ready => self.ask_for(client, TransactionOperation::Begin),
-            Step::Filling { records_left: 0, then } => self.ask_for(client, then),
+            Step::Filling { records_left: 0, then } => {
+                let next = self.after_records(client, then);
+                self.ask_for(client, next);
+            }
             Step::Filling { .. } => self.send_record(client, extras),
         }
     }
@@ -101,7 +113,10 @@ impl World {
         self.note(format_args!("client {client} asks for {operation:?}"));
         let Some(caller) = &mut self.clients[client].transactional else { return };
         caller.step = Step::Waiting(operation);
-        let answer = caller.desk.ask(TransactionCommand { operation, offsets: None });
+        let sends_offsets = operation == TransactionOperation::SendOffsets;
+        let processor = caller.processor.as_ref().filter(|_| sends_offsets);
+        let offsets = processor.map(|processor| Box::new(processor.offsets()));
+        let answer = caller.desk.ask(TransactionCommand { operation, offsets });
         let command = caller.desk.take_command();
         match (answer, command) {
             (Ok(DeskAnswer::Taken), Some(command)) => {
@@ -162,6 +177,7 @@ impl World {
             Ok(()) => self.operation_works(client, operation),
             Err(error) if error.is_fatal() => self.producer_is_over(client),
             Err(error) if error.must_abort() && operation != TransactionOperation::Abort => {
+                self.note_cause(client, &error);
                 self.end_transaction(client, Fate::Open);
                 self.ask_for(client, TransactionOperation::Abort);
             }
@@ -186,8 +202,11 @@ impl World {
 
     fn operation_works(&mut self, client: usize, operation: TransactionOperation) {
         match operation {
-            TransactionOperation::Init | TransactionOperation::SendOffsets => {
-                self.turn_again(client, Step::Ready);
+            TransactionOperation::Init if self.processes(client) => self.seek(client, Seek::Join),
+            TransactionOperation::Init => self.turn_again(client, Step::Ready),
+            TransactionOperation::SendOffsets => {
+                let then = self.after_offsets(client);
+                self.ask_for(client, then);
             }
             TransactionOperation::Begin => self.begin_transaction(client),
             TransactionOperation::Commit => {
@@ -214,6 +233,9 @@ impl World {
             true => TransactionOperation::Abort,
             false => TransactionOperation::Commit,
         };
+        if let Some(processor) = &mut caller.processor {
+            processor.begin();
+        }
         let records_left = self.work_dice.between(1, caller.plan.records_max);
         self.turn_again(client, Step::Filling { records_left, then });
     }
@@ -225,7 +247,38 @@ impl World {
         if committed || caller.plan.transactions > 1 {
             caller.plan.transactions -= 1;
         }
+        self.process_on(client, committed);
+    }
+
+    pub(super) fn processes(&self, client: usize) -> bool {
+        let caller = self.clients[client].transactional.as_ref();
+        caller.is_some_and(|caller| caller.processor.is_some())
+    }
+
+    pub(super) fn is_superseded(&self, client: usize) -> bool {
+        let caller = self.clients[client].transactional.as_ref();
+        caller.is_some_and(|caller| caller.superseded)
+    }
+
+    pub(super) fn caller_seeks(&mut self, client: usize) {
+        self.caller_step(client, Step::Seeking);
+    }
+
+    pub(super) fn caller_is_ready(&mut self, client: usize) {
         self.turn_again(client, Step::Ready);
+    }
+
+    pub(super) fn caller_is_over(&mut self, client: usize) {
+        self.note(format_args!("client {client} leaves the rest to another"));
+        self.caller_step(client, Step::Over);
+    }
+
+    /// The open transaction of a caller stores how far its group has come.
+    pub(super) fn current_consumes(&mut self, client: usize, group: usize, to: u64) {
+        let current = self.clients[client].transactional.as_ref().and_then(|caller| caller.current);
+        if let (Some(current), Some(transactions)) = (current, &mut self.transactions) {
+            transactions.history.consume(current, group, to);
+        }
     }
 
     fn end_transaction(&mut self, client: usize, fate: Fate) {
@@ -237,6 +290,7 @@ impl World {
 
     /// A record was sent, or given up before that.
     pub(crate) fn record_is_over(&mut self, client: usize, number: Option<RecordNumber>) {
+        let input = self.input_is_over(client, number);
         let Some(caller) = &mut self.clients[client].transactional else { return };
         if let Step::Filling { records_left, .. } = &mut caller.step {
             *records_left = records_left.saturating_sub(1);
@@ -244,7 +298,7 @@ impl World {
         if let (Some(current), Some(number), Some(transactions)) =
             (caller.current, number, &mut self.transactions)
         {
-            transactions.history.add(current, number);
+            transactions.history.add(current, number, input);
         }
     }
 
@@ -286,11 +340,19 @@ impl World {
     fn restart_producer(&mut self, client: usize) {
         let state = &mut self.clients[client];
         let mut plan = state.plan.clone();
-        let Some(caller) = &mut state.transactional else { return };
+        let (Some(caller), Some(transactions)) = (&mut state.transactional, &mut self.transactions)
+        else {
+            return;
+        };
         if std::mem::replace(&mut caller.superseded, true) {
             return;
         }
+        let id = match caller.plan.processing {
+            Some(ProcessingPlan { fresh_ids: true, .. }) => transactions.history.fresh_id(),
+            _ => caller.plan.id,
+        };
         plan.transaction = Some(TransactionPlan {
+            id,
             transactions: caller.plan.transactions.max(1),
             ..caller.plan.clone()
         });

@@ -1,7 +1,6 @@
 //! The coordinator at the broker that leads its log, run as the broker's shell runs it: decide,
 //! append, replay; answer and mark once that is flushed; load it again when its log is opened.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,9 +13,11 @@ use streamledger_broker_core::transaction::{
 use streamledger_client_core::transaction::{QuestionId, TransactionReply};
 use streamledger_protocol::compression::{CompressionScratch, Decompressor};
 use streamledger_protocol::record_batch::{BatchSeal, RecordBatchBuilder, batches};
-use streamledger_protocol::{ErrorCode, Offset, ProducerEpoch, ProducerIdentity};
+use streamledger_protocol::{ErrorCode, ProducerEpoch, ProducerIdentity};
 
 use super::TransactionHappening;
+use super::groups::GroupHappening;
+use super::seat::Seat;
 use crate::clock::SimTime;
 use crate::partition::Appended;
 use crate::plan::Planted as PlantedIn;
@@ -31,23 +32,9 @@ const DUE_AGAIN: Duration = Duration::from_millis(50);
 /// The coordinator.
 #[derive(Debug)]
 pub(super) struct Coordinator {
-    /// Of its log.
-    pub(super) slot: usize,
+    pub(super) seat: Seat<Then>,
     pub(super) core: TransactionCoordinator,
-    /// The life of the log that it was loaded from.
-    loaded: Option<u32>,
-    parked: VecDeque<Parked>,
-    timer: Option<SimTime>,
     planted: Planted,
-}
-
-/// What waits for a flush.
-#[derive(Debug)]
-struct Parked {
-    life: u32,
-    /// The log is to be flushed up to here.
-    end: Offset,
-    then: Then,
 }
 
 /// What happens after a flush.
@@ -64,8 +51,7 @@ pub(super) enum Then {
 impl Coordinator {
     pub(super) fn new(slot: usize, planted: Option<PlantedIn>) -> Self {
         let planted = planted.map(PlantedIn::in_broker).unwrap_or_default();
-        let core = Self::new_core(planted);
-        Self { slot, core, loaded: None, parked: VecDeque::new(), timer: None, planted }
+        Self { seat: Seat::new(slot), core: Self::new_core(planted), planted }
     }
 
     fn new_core(planted: Planted) -> TransactionCoordinator {
@@ -80,14 +66,19 @@ impl World {
         self.plan.planted == Some(PlantedIn::Broker(bug))
     }
 
-    /// The coordinator's log was opened, if it is that one: it is read after a while.
+    /// A coordinator's log was opened, if it is one: it is read after a while.
     pub(crate) fn coordinator_opens(&mut self, slot: usize) {
-        if self.transactions.as_ref().is_none_or(|t| t.coordinator.slot != slot) {
-            return;
-        }
+        let Some(transactions) = &self.transactions else { return };
         let life = self.partitions[slot].life;
+        let loads = if transactions.coordinator.seat.slot == slot {
+            TransactionHappening::CoordinatorLoads { life }
+        } else if transactions.groups.slot() == slot {
+            TransactionHappening::Group(GroupHappening::Loads { life })
+        } else {
+            return;
+        };
         let at = self.now + Duration::from_micros(self.disk_dice.between(50, 20_000));
-        self.push_transactional(at, TransactionHappening::CoordinatorLoads { life });
+        self.push_transactional(at, loads);
     }
 
     /// Who is the coordinator now, as a broker knows it.
@@ -95,29 +86,20 @@ impl World {
     /// # Errors
     /// What a broker answers that isn't, or isn't yet.
     pub(super) fn check_coordinator(&self, broker: usize) -> Result<(), ErrorCode> {
-        let Some(transactions) = &self.transactions else {
-            return Err(ErrorCode::NotCoordinator);
-        };
-        let Coordinator { slot, loaded, .. } = transactions.coordinator;
-        let partition = &self.partitions[slot];
-        if partition.host != broker || partition.log.is_none() {
-            Err(ErrorCode::NotCoordinator)
-        } else if loaded != Some(partition.life) {
-            Err(ErrorCode::CoordinatorLoadInProgress)
-        } else {
-            Ok(())
-        }
+        let transactions = self.transactions.as_ref().ok_or(ErrorCode::NotCoordinator)?;
+        let seat = &transactions.coordinator.seat;
+        seat.check(&self.partitions[seat.slot], broker)
     }
 
     /// Whether there is a coordinator that works.
     pub(super) fn coordinator_is_loaded(&self) -> bool {
-        let slot = self.transactions.as_ref().map(|t| t.coordinator.slot);
+        let slot = self.transactions.as_ref().map(|t| t.coordinator.seat.slot);
         slot.is_some_and(|slot| self.check_coordinator(self.partitions[slot].host).is_ok())
     }
 
     pub(super) fn load_coordinator(&mut self, life: u32) {
         let Some(transactions) = &mut self.transactions else { return };
-        let slot = transactions.coordinator.slot;
+        let slot = transactions.coordinator.seat.slot;
         if self.partitions[slot].life != life || self.partitions[slot].log.is_none() {
             return;
         }
@@ -133,9 +115,7 @@ impl World {
         let coordinator = &mut transactions.coordinator;
         coordinator.core = Coordinator::new_core(coordinator.planted);
         records.into_iter().for_each(|record| coordinator.core.replay(record, now));
-        coordinator.loaded = Some(life);
-        coordinator.parked.clear();
-        coordinator.timer = None;
+        coordinator.seat.take(life);
         self.counters.coordinator_loads += 1;
         self.note(format_args!("the coordinator is loaded from {count} records"));
         let forgets = self.has_broker_bug(PlantedBug::ForgetMarkersAtLoad);
@@ -163,7 +143,7 @@ impl World {
         let Decision { record, reply } = decision;
         let Some(record) = record else { return Ok(reply) };
         self.check_epoch_step(&record);
-        let Some(slot) = self.transactions.as_ref().map(|t| t.coordinator.slot) else {
+        let Some(slot) = self.transactions.as_ref().map(|t| t.coordinator.seat.slot) else {
             return Err(ErrorCode::CoordinatorNotAvailable);
         };
         let now = self.now.broker_now();
@@ -197,10 +177,8 @@ impl World {
     /// Lets something wait until all that was decided so far is flushed.
     pub(super) fn park(&mut self, then: Then) {
         let Some(transactions) = &mut self.transactions else { return };
-        let partition = &self.partitions[transactions.coordinator.slot];
-        let end = partition.log.as_ref().map_or(Offset::ZERO, |log| log.log_end_offset());
-        let parked = Parked { life: partition.life, end, then };
-        transactions.coordinator.parked.push_back(parked);
+        let seat = &mut transactions.coordinator.seat;
+        seat.park(&self.partitions[seat.slot], then);
         self.release_parked();
     }
 
@@ -217,18 +195,17 @@ impl World {
     }
 
     fn next_released(&mut self) -> Option<Then> {
-        let coordinator = &mut self.transactions.as_mut()?.coordinator;
-        let partition = &self.partitions[coordinator.slot];
-        let flushed = partition.flushed_offset();
-        coordinator.parked.retain(|parked| parked.life == partition.life);
-        let first = coordinator.parked.pop_front_if(|parked| parked.end <= flushed);
-        first.map(|parked| parked.then)
+        let seat = &mut self.transactions.as_mut()?.coordinator.seat;
+        seat.next_released(&self.partitions[seat.slot])
     }
 
     /// A log was flushed: what waited for that goes on.
     pub(crate) fn release_transactional(&mut self, slot: usize) {
-        if self.transactions.as_ref().is_some_and(|t| t.coordinator.slot == slot) {
+        if self.transactions.as_ref().is_some_and(|t| t.coordinator.seat.slot == slot) {
             self.release_parked();
+        }
+        if self.transactions.as_ref().is_some_and(|t| t.groups.slot() == slot) {
+            self.release_groups();
         }
         self.release_markers(slot);
     }
@@ -238,10 +215,9 @@ impl World {
         let coordinator = &mut transactions.coordinator;
         let Some(due) = coordinator.core.next_wakeup() else { return };
         let at = SimTime::from_monotonic(due).max(self.now);
-        if at > self.now + HORIZON || coordinator.timer.is_some_and(|timer| timer <= at) {
+        if at > self.now + HORIZON || !coordinator.seat.set_timer(at) {
             return;
         }
-        coordinator.timer = Some(at);
         self.push_transactional(at, TransactionHappening::CoordinatorTimer);
     }
 
@@ -249,8 +225,7 @@ impl World {
         let loaded = self.coordinator_is_loaded();
         let now = self.now.broker_now();
         let Some(transactions) = &mut self.transactions else { return };
-        // A timer that was moved to an earlier moment is over already.
-        if transactions.coordinator.timer.take_if(|timer| *timer <= self.now).is_none() || !loaded {
+        if !transactions.coordinator.seat.take_timer(self.now) || !loaded {
             return;
         }
         while let Some(due) =
@@ -259,7 +234,7 @@ impl World {
             if self.keep(due).is_err() {
                 let again = self.now + DUE_AGAIN;
                 if let Some(transactions) = &mut self.transactions {
-                    transactions.coordinator.timer = Some(again);
+                    let _ = transactions.coordinator.seat.set_timer(again);
                 }
                 return self.push_transactional(again, TransactionHappening::CoordinatorTimer);
             }

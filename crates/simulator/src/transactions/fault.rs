@@ -23,6 +23,8 @@ pub(super) struct Troubles {
     power_cut_at_marker: bool,
     /// The coordinator's broker loses power soon after its next decision.
     power_cut_at_decision: bool,
+    /// The groups' coordinator's broker loses power soon after it takes offsets.
+    power_cut_at_offsets: bool,
 }
 
 /// What can go wrong by chance, as often as it is listed.
@@ -45,6 +47,18 @@ const KINDS: [Trouble; 16] = [
     Trouble::PowerCutAtDecision,
 ];
 
+/// The same, of what only processing producers notice.
+const GROUP_KINDS: [Trouble; 5] = [
+    Trouble::PowerCutAtOffsets,
+    Trouble::PowerCutAtOffsets,
+    Trouble::GroupsCrash,
+    Trouble::GroupsMove,
+    Trouble::Rival,
+];
+
+/// In so many cases of a thousand what goes wrong is of that kind.
+const GROUP_KINDS_PER_MILLE: u64 = 300;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Kill,
@@ -58,6 +72,9 @@ enum Trouble {
     CoordinatorMove,
     PowerCutAtMarker,
     PowerCutAtDecision,
+    PowerCutAtOffsets,
+    GroupsCrash,
+    GroupsMove,
 }
 
 impl World {
@@ -68,7 +85,11 @@ impl World {
             return;
         }
         let client = self.fault_dice.pick(&living);
-        match self.fault_dice.pick(&KINDS) {
+        let kinds: &[Trouble] = match self.plan.is_processing() {
+            true if self.fault_dice.chance(GROUP_KINDS_PER_MILLE) => &GROUP_KINDS,
+            _ => &KINDS,
+        };
+        match self.fault_dice.pick(kinds) {
             Trouble::Kill => self.kill_producer(client),
             Trouble::Pause => {
                 let timeout = self.clients[client].plan.transaction.as_ref().map(|t| t.timeout);
@@ -83,17 +104,24 @@ impl World {
             Trouble::LoseAnswers => self.lose_answers(until),
             Trouble::PowerCutAtMarker => self.cut_power_at_marker(),
             Trouble::PowerCutAtDecision => self.cut_power_at_decision(),
-            Trouble::CoordinatorCrash => {
-                let kind = self.fault_dice.pick(&[CrashKind::Kill, CrashKind::PowerCut]);
-                let down_ms = self.fault_dice.between(1, 400);
-                self.crash(self.coordinator_broker(), kind, down_ms);
-            }
-            Trouble::CoordinatorMove => {
-                let to = self.fault_dice.place(self.brokers.len());
-                let lose_unflushed = self.fault_dice.chance(500);
-                self.move_leader(self.coordinator_slot(), to, lose_unflushed);
-            }
+            Trouble::PowerCutAtOffsets => self.cut_power_at_offsets(),
+            Trouble::CoordinatorCrash => self.crash_leader_of(self.coordinator_slot()),
+            Trouble::CoordinatorMove => self.move_to_any(self.coordinator_slot()),
+            Trouble::GroupsCrash => self.crash_leader_of(self.groups_slot()),
+            Trouble::GroupsMove => self.move_to_any(self.groups_slot()),
         }
+    }
+
+    fn crash_leader_of(&mut self, slot: usize) {
+        let kind = self.fault_dice.pick(&[CrashKind::Kill, CrashKind::PowerCut]);
+        let down_ms = self.fault_dice.between(1, 400);
+        self.crash(self.partitions[slot].host, kind, down_ms);
+    }
+
+    fn move_to_any(&mut self, slot: usize) {
+        let to = self.fault_dice.place(self.brokers.len());
+        let lose_unflushed = self.fault_dice.chance(500);
+        self.move_leader(slot, to, lose_unflushed);
     }
 
     pub(crate) fn repair_transactions(&mut self) {
@@ -139,6 +167,12 @@ impl World {
         let _ = self.troubles().map(|troubles| troubles.power_cut_at_decision = true);
     }
 
+    /// The groups' coordinator's broker loses power a few milliseconds after it next takes offsets
+    /// into a transaction.
+    pub fn cut_power_at_offsets(&mut self) {
+        let _ = self.troubles().map(|troubles| troubles.power_cut_at_offsets = true);
+    }
+
     /// A broker has appended a marker.
     pub(super) fn marker_is_taken(&mut self, broker: usize) {
         if self.troubles().is_some_and(|troubles| std::mem::take(&mut troubles.power_cut_at_marker))
@@ -152,6 +186,14 @@ impl World {
         let troubles = self.troubles();
         if troubles.is_some_and(|troubles| std::mem::take(&mut troubles.power_cut_at_decision)) {
             self.cut_power_soon(self.coordinator_broker());
+        }
+    }
+
+    /// The groups' coordinator has appended offsets of a transaction.
+    pub(super) fn offsets_are_taken(&mut self) {
+        let troubles = self.troubles();
+        if troubles.is_some_and(|troubles| std::mem::take(&mut troubles.power_cut_at_offsets)) {
+            self.cut_power_soon(self.leader(self.groups_slot()));
         }
     }
 
@@ -184,6 +226,12 @@ impl World {
     #[must_use]
     pub fn coordinator_slot(&self) -> usize {
         self.cluster.callers_slots()
+    }
+
+    /// The partition that is the log of the groups' coordinator.
+    #[must_use]
+    pub fn groups_slot(&self) -> usize {
+        self.cluster.callers_slots() + 1
     }
 
     /// The broker that leads the coordinator's log, or did last.

@@ -12,6 +12,7 @@ use streamledger_protocol::messages::fetch::AbortedTransaction;
 use streamledger_protocol::record_batch::RecordBatchHeader;
 use streamledger_protocol::{IsolationLevel, Offset};
 
+use super::inputs::Inputs;
 use crate::records::{Content, RecordNumber};
 use crate::report::Promise;
 use crate::world::World;
@@ -44,6 +45,7 @@ pub(super) struct History {
     of_record: BTreeMap<RecordNumber, usize>,
     /// By slot.
     readers: Vec<Reader>,
+    pub(super) inputs: Inputs,
 }
 
 /// Somebody who reads committed records of a partition while it is written.
@@ -56,7 +58,8 @@ struct Reader {
 impl History {
     pub(super) fn new(slots: usize) -> Self {
         let readers = vec![Reader::default(); slots];
-        Self { transactions: Vec::new(), of_record: BTreeMap::new(), readers }
+        let inputs = Inputs::default();
+        Self { transactions: Vec::new(), of_record: BTreeMap::new(), readers, inputs }
     }
 
     pub(super) fn begin(&mut self, id: usize) -> usize {
@@ -64,7 +67,14 @@ impl History {
         self.transactions.len() - 1
     }
 
-    pub(super) fn add(&mut self, transaction: usize, number: RecordNumber) {
+    /// A record was written in a transaction; of an input, if its producer consumes.
+    pub(super) fn add(
+        &mut self,
+        transaction: usize,
+        number: RecordNumber,
+        input: Option<(usize, u64)>,
+    ) {
+        let _ = input.map(|input| self.add_input(number, input));
         self.transactions[transaction].records.push(number);
         self.of_record.insert(number, transaction);
     }
@@ -94,6 +104,7 @@ impl World {
         let mut states = transactions.coordinator.core.transactions();
         transactions.starting == 0
             && self.coordinator_is_loaded()
+            && (!self.plan.is_processing() || self.groups_are_loaded())
             && states.all(|(_, transaction)| is_over(transaction.state))
             && self.partitions.iter().all(|partition| match &partition.log {
                 Some(log) => log.last_stable_offset() == log.log_end_offset(),
@@ -172,7 +183,9 @@ impl World {
 
     /// Holds what a read-committed reader sees in the end against what was promised.
     pub(crate) fn check_transactions(&mut self) {
-        let Some(slots) = self.transactions.as_ref().map(|t| t.coordinator.slot) else { return };
+        let Some(slots) = self.transactions.as_ref().map(|t| t.coordinator.seat.slot) else {
+            return;
+        };
         let mut seen = Vec::with_capacity(slots);
         for slot in 0..slots {
             let mut reader = Reader::default();
@@ -201,6 +214,7 @@ impl World {
         for (promise, text) in broken {
             self.violate(promise, text);
         }
+        self.check_inputs(&seen);
         if compared == 0 {
             self.violate(Promise::SomethingIsCompared, "no transaction was compared".to_owned());
         }

@@ -46,7 +46,7 @@ impl World {
     /// The decision is on disk: its markers leave.
     pub(super) fn begin_to_mark(&mut self, write: MarkerWrite) {
         let Some(transactions) = &mut self.transactions else { return };
-        let partition = &self.partitions[transactions.coordinator.slot];
+        let partition = &self.partitions[transactions.coordinator.seat.slot];
         let job = MarkerJob {
             left: write.partitions.iter().cloned().collect(),
             write,
@@ -62,7 +62,7 @@ impl World {
     pub(super) fn send_markers(&mut self, number: u64) {
         let Some(transactions) = &self.transactions else { return };
         let Some(job) = transactions.jobs.get(&number) else { return };
-        if job.life != self.partitions[transactions.coordinator.slot].life {
+        if job.life != self.partitions[transactions.coordinator.seat.slot].life {
             return;
         }
         let marker = TransactionMarker {
@@ -118,6 +118,7 @@ impl World {
         match self.partitions[slot].append(batch.into(), origin, now, free_bytes) {
             Appended::Written { last_offset, .. } => {
                 self.counters.markers += 1;
+                self.marker_takes_effect(slot, &marker);
                 let producer = marker.producer;
                 self.note(format_args!(
                     "{kind:?} of {producer} in {topic_partition}, {last_offset}"

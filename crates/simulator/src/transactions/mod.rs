@@ -7,17 +7,24 @@
 //!    stays from one transaction to the next, so nothing but the connection's order protects it
 //!    from such a request. By version 2 it arrives, and its epoch gives it away.
 //! 2. The coordinator answers, and markers leave, once its record is flushed.
+//! 3. Some producers consume: each of their records is made of an input, and how far they have come
+//!    is an offset of their group that is stored in the same transaction.
 //!
-//! Reading order: `coordinator`, `question`, `admission`, `marker` (the brokers' side), `caller`
-//! (the producers' side), `history` (what is promised), `fault`.
+//! Reading order: `seat`, `coordinator`, `question`, `admission`, `marker`, `groups` (the brokers'
+//! side), `caller`, `processor` (the producers' side), `history`, `inputs` (what is promised),
+//! `fault`.
 
 mod admission;
 mod caller;
 mod coordinator;
 mod fault;
+mod groups;
 mod history;
+mod inputs;
 mod marker;
+mod processor;
 mod question;
+mod seat;
 
 use std::collections::BTreeMap;
 
@@ -33,6 +40,7 @@ use crate::world::{Happening, World};
 use admission::Admission;
 use coordinator::Coordinator;
 use fault::Troubles;
+use groups::{GroupHappening, Groups};
 use history::History;
 use marker::{MarkerJob, MarkerOnItsWay, UnflushedMarker};
 
@@ -89,12 +97,15 @@ pub(crate) enum TransactionHappening {
     MarkersAgain {
         job: u64,
     },
+    /// Something about groups and their members.
+    Group(GroupHappening),
 }
 
 /// The coordinator and what belongs to it.
 #[derive(Debug)]
 pub(crate) struct Transactions {
     coordinator: Coordinator,
+    groups: Groups,
     admissions: BTreeMap<u64, Admission>,
     jobs: BTreeMap<u64, MarkerJob>,
     unflushed_markers: Vec<UnflushedMarker>,
@@ -108,10 +119,12 @@ pub(crate) struct Transactions {
 }
 
 impl Transactions {
-    /// With the coordinator's log in that slot, behind those that callers write to.
+    /// With the coordinator's log in that slot, behind those that callers write to, and the groups'
+    /// in the next.
     pub(crate) fn new(slot: usize, planted: Option<Planted>) -> Self {
         Self {
             coordinator: Coordinator::new(slot, planted),
+            groups: Groups::new(slot + 1, planted),
             admissions: BTreeMap::new(),
             jobs: BTreeMap::new(),
             unflushed_markers: Vec::new(),
@@ -155,6 +168,7 @@ impl World {
                 self.marker_answered(job, &topic_partition);
             }
             TransactionHappening::MarkersAgain { job } => self.send_markers(job),
+            TransactionHappening::Group(happening) => self.group_happens(happening),
         }
     }
 
@@ -187,7 +201,12 @@ impl World {
             Happening::Transactional(happening) => match happening.as_ref() {
                 TransactionHappening::AnswerArrives { client, .. }
                 | TransactionHappening::QuestionTimesOut { client, .. }
-                | TransactionHappening::CallerIsImpatient { client } => Some(*client),
+                | TransactionHappening::CallerIsImpatient { client }
+                | TransactionHappening::Group(
+                    GroupHappening::Answered { client, .. }
+                    | GroupHappening::TimesOut { client, .. }
+                    | GroupHappening::AsksAgain { client },
+                ) => Some(*client),
                 _ => None,
             },
             _ => None,

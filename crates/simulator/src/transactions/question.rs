@@ -15,6 +15,7 @@ use streamledger_protocol::{ErrorCode, ProducerIdentity, TopicPartition};
 
 use super::TransactionHappening;
 use super::coordinator::Then;
+use super::groups::{OffsetsOnTheirWay, offsets_partition};
 use crate::client::Client;
 use crate::cluster::{broker_id, broker_number};
 use crate::world::World;
@@ -78,17 +79,29 @@ impl World {
         }
         let now = self.now.broker_now();
         let reply = match question {
-            Question::FindCoordinator(CoordinatorKey::Transaction(_)) => {
-                let slot = self.transactions.as_ref().map_or(0, |t| t.coordinator.slot);
+            Question::FindCoordinator(key) => {
+                let slot = match key {
+                    CoordinatorKey::Transaction(_) => self.coordinator_slot(),
+                    CoordinatorKey::Group(_) => self.groups_slot(),
+                };
                 let leader = self.cluster.leaders[slot].broker.map(broker_id);
                 let reply =
                     TransactionReply::Coordinator(leader.ok_or(ErrorCode::CoordinatorNotAvailable));
                 return self.answer(client, broker, id, reply);
             }
-            // No simulated caller sends offsets.
-            Question::FindCoordinator(CoordinatorKey::Group(_))
-            | Question::AddOffsets { .. }
-            | Question::CommitOffsets { .. } => return,
+            Question::CommitOffsets { transactional_id, identity, offsets, version } => {
+                let (question, producer) = (id, identity);
+                let offsets = OffsetsOnTheirWay { client, broker, question, producer, offsets };
+                return self.admit_offsets(offsets, transactional_id, version);
+            }
+            Question::AddOffsets { transactional_id, identity, .. } => {
+                let joining = BTreeSet::from([offsets_partition()]);
+                let decided = self.decide(broker.0, |core| {
+                    let v1 = ClientVersion::V1;
+                    core.decide_add_partitions(&transactional_id, identity, &joining, v1, now)
+                });
+                TransactionReply::Group(decided.err().unwrap_or(ErrorCode::None))
+            }
             Question::InitProducerId { transactional_id, timeout, current } => {
                 let ask = Initialize {
                     transactional_id,
