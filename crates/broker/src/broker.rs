@@ -162,6 +162,7 @@ impl Broker {
         }
         let node = Arc::new(Node {
             fetched: ByteBudget::new(settings.network.queued_response_bytes_max),
+            authorizer: settings.authorizer.clone(),
             controller,
             store,
             faults: Faults::new(),
@@ -173,6 +174,7 @@ impl Broker {
         });
         node.reconcile_logs().map_err(|refusal| StartError::Topics(refusal.message))?;
         node.load_coordinators().map_err(|error| StartError::InternalTopic(error.to_string()))?;
+        warn_if_nobody_may_act(&node);
         let running = run(node, temporary)?;
         info!(
             addresses = running.bootstrap_servers(),
@@ -187,6 +189,16 @@ impl Broker {
     #[must_use]
     pub fn is_data_directory(path: &Path) -> bool {
         path.join(METADATA_LOG).is_file()
+    }
+}
+
+/// Where ACLs are on, somebody has to make the first.
+fn warn_if_nobody_may_act(node: &Node) {
+    let Some(authorizer) = &node.authorizer else { return };
+    let are_none = node.controller.read(|state| state.acls().count() == 0);
+    let is_closed = !authorizer.allows_what_no_acl_is_about;
+    if are_none && is_closed && authorizer.super_users.is_empty() {
+        warn!("there are no ACLs and no super.users: nobody may do anything, nor change that");
     }
 }
 

@@ -17,6 +17,8 @@ use streamledger_protocol::{
 };
 use tracing::{error, info};
 
+use streamledger_broker_core::authorizer::Authorizer;
+
 use crate::authentication::UnknownUsers;
 use crate::config::Settings;
 use crate::controller::Controller;
@@ -40,6 +42,8 @@ pub(crate) struct Endpoint {
 pub(crate) struct Node {
     pub(crate) settings: Settings,
     pub(crate) controller: Controller,
+    /// Who may do what, by the controller's ACLs; none lets everybody do everything.
+    pub(crate) authorizer: Option<Authorizer>,
     pub(crate) store: LogStore,
     pub(crate) faults: Faults,
     pub(crate) requests: RequestCounts,

@@ -15,6 +15,7 @@ mod java;
 mod kcat;
 mod kill;
 mod lab;
+mod our_acls;
 mod our_client;
 mod our_door;
 mod our_groups;
@@ -136,6 +137,7 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-settings", settings::are_kafkas),
     only("secured", Kind::Apache, secured::each_way_in),
     only("secured-ours", Kind::Ours, our_door::lets_stock_clients_in),
+    only("acls", Kind::Ours, our_acls::say_who_may_do_what),
     only("telemetry", Kind::Apache, telemetry::pushes_metrics),
     only("cluster-kills", Kind::Apache, cluster::survives_killed_leaders),
     only("cluster-txn-kills", Kind::Apache, cluster::survives_killed_coordinators),

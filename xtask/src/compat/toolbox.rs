@@ -10,7 +10,7 @@ use crate::process::{self, Group};
 
 /// Calls of tools that are made one after the other, and what each must say.
 #[derive(Default)]
-struct Calls {
+pub(super) struct Calls {
     /// What is called, and words that its output must have, of which one fails it: `!` in front
     /// says that it must not be there.
     calls: Vec<(Vec<String>, i32, Vec<String>)>,
@@ -18,7 +18,7 @@ struct Calls {
 
 impl Calls {
     /// A call of `org.apache.kafka.tools.CLASS` that must succeed and say all of `wanted`.
-    fn tool(&mut self, call: &str, wanted: &[&str]) {
+    pub(super) fn tool(&mut self, call: &str, wanted: &[&str]) {
         self.call(&format!("org.apache.kafka.tools.{call}"), 0, wanted);
     }
 
@@ -28,19 +28,34 @@ impl Calls {
     }
 
     /// A call by its full class name; words are separated by blanks.
-    fn call(&mut self, call: &str, status: i32, wanted: &[&str]) {
-        let words = call.split_whitespace().map(str::to_owned).collect();
+    pub(super) fn call(&mut self, call: &str, status: i32, wanted: &[&str]) {
+        self.words(call.split_whitespace(), status, wanted);
+    }
+
+    /// A call whose words may have blanks.
+    pub(super) fn words<'a>(
+        &mut self,
+        words: impl IntoIterator<Item = &'a str>,
+        status: i32,
+        wanted: &[&str],
+    ) {
+        let words = words.into_iter().map(str::to_owned).collect();
         self.calls.push((words, status, wanted.iter().map(|word| (*word).to_owned()).collect()));
     }
 
     /// Makes the calls, and holds what each says against what it must say.
     fn run(self, trial: &Trial) -> Outcome<usize> {
+        self.run_against(trial, &trial.bootstrap()?)
+    }
+
+    /// The same, where BROKERS are others than the scenario's.
+    pub(super) fn run_against(self, trial: &Trial, brokers: &str) -> Outcome<usize> {
         let mut input = String::new();
         for (words, ..) in &self.calls {
             writeln!(input, "{}", words.join("\t")).map_err(|e| Failure::new(e.to_string()))?;
         }
         let mut command = trial.tools().java("ToolBox")?;
-        command.arg(trial.bootstrap()?);
+        command.arg(brokers);
         let said = process::run_ok(&mut command, input.as_bytes(), LIMIT)?.text();
         trial.write("said.txt", &said)?;
         let mut answers = said.split("\n@@ ");

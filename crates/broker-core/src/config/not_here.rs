@@ -1,11 +1,8 @@
 //! Kafka's broker settings that are deliberately not here, and why.
 
-const NO_ACLS: &str = "there are no ACLs yet: who gets in may do everything";
-
 /// Kafka's settings, or groups of them (`*` at the end), that are deliberately not here.
 pub(super) const NOT_HERE: &[(&str, &str)] = &[
-    ("allow.everyone.if.no.acl.found", NO_ACLS),
-    ("authorizer.*", NO_ACLS),
+    ("authorizer.*", "the authorizer is authorizer.class.name"),
     ("broker.id", "the setting is called node.id"),
     ("controller.*", "the controller is inside the one node"),
     ("inter.broker.*", "there is one node"),
@@ -26,7 +23,6 @@ pub(super) const NOT_HERE: &[(&str, &str)] = &[
     ("ssl.*", "TLS is spoken by its own good choice, but for docs/broker-settings.md"),
     ("listener.name.*", "no such setting of a listener"),
     ("principal.builder.class", "a name becomes a user by ssl.principal.mapping.rules"),
-    ("super.users", NO_ACLS),
     ("transaction.abort.*", "a transaction is aborted at the moment its time is up"),
     ("transaction.partition.verification.enable", "batches are always verified"),
     ("transaction.remove.*", "an id is forgotten at the moment its time is up"),

@@ -15,11 +15,28 @@ macro_rules! security_config {
 /// The mechanisms of SASL that are spoken here.
 pub const SASL_MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
+/// The authorizer that this broker has, by the name of Kafka's class.
+pub const STANDARD_AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+
 const PREFIX: &str = "listener.name.";
 const JAAS: &str = "sasl.jaas.config";
 
 /// Every setting about security, in order of name.
 pub const SECURITY_CONFIGS: &[ConfigSpec] = &[
+    security_config!(
+        "allow.everyone.if.no.acl.found",
+        ConfigKind::Boolean,
+        Some("false"),
+        "Whether everybody may do what they like with a resource that no ACL is about.",
+        "Kafka's: what nobody allowed is denied. Needs authorizer.class.name."
+    ),
+    security_config!(
+        "authorizer.class.name",
+        ConfigKind::Choice(&[STANDARD_AUTHORIZER]),
+        None,
+        "Whether ACLs say who may do what: the one authorizer there is, by Kafka's name for it.",
+        "Unset in Kafka: who gets in may do everything."
+    ),
     security_config!(
         "connection.failed.authentication.delay.ms",
         ConfigKind::Int { min: 0, max: 60_000 },
@@ -147,6 +164,13 @@ pub const SECURITY_CONFIGS: &[ConfigSpec] = &[
         Some("10000"),
         "TLS must be agreed on, and then the login be done, each in this long, in ms.",
         "Both take milliseconds; who needs longer holds a place for nothing."
+    ),
+    security_config!(
+        "super.users",
+        ConfigKind::Text,
+        None,
+        "Who may do everything, whatever ACLs say: User:NAME, separated by semicolons.",
+        "None in Kafka either; somebody has to make the first ACLs. Needs authorizer.class.name."
     ),
 ];
 

@@ -5,6 +5,7 @@
 //! 3. replays them: [`ClusterState::replay`] alone changes the state. The reply goes out last.
 //! 4. A topic id and a producer id are never given twice, whatever dies when.
 
+mod acls;
 mod decide;
 mod journal;
 mod quotas;
@@ -12,6 +13,7 @@ mod record;
 mod scram;
 mod state;
 
+pub use acls::{decide_create_acls, decide_delete_acls};
 pub use decide::{
     AlterOperation, ConfigAlteration, CreatedTopic, Decision, NewPartitions, NewTopic,
     PRODUCER_ID_BLOCK, Placement, Refusal, decide_add_partitions, decide_alter_broker_configs,

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::quotas::{QuotaEntity, QuotaValue};
 use super::scram::{ScramCredential, ScramMechanism};
+use crate::authorizer::{Acl, Operation, PatternType, Permission, ResourceType};
 
 /// One decided fact. Replaying all of them in order gives the cluster's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +90,16 @@ pub enum MetadataRecord {
         /// What is kept of the password; `None` removes it.
         credential: Option<ScramCredential>,
     },
+    /// An ACL was made.
+    AclCreated {
+        /// The rule.
+        acl: Acl,
+    },
+    /// An ACL was deleted.
+    AclDeleted {
+        /// The rule.
+        acl: Acl,
+    },
 }
 
 /// Bytes that are no metadata record of this version.
@@ -118,6 +129,8 @@ impl MetadataRecord {
             Self::ProducerIdsReserved { .. } => 8,
             Self::ClientQuotaChanged { .. } => 9,
             Self::ScramCredentialChanged { .. } => 10,
+            Self::AclCreated { .. } => 22,
+            Self::AclDeleted { .. } => 23,
         }
     }
 
@@ -181,6 +194,7 @@ impl MetadataRecord {
                     put_bytes(out, &credential.server_key)?;
                 }
             }
+            Self::AclCreated { acl } | Self::AclDeleted { acl } => put_acl(out, acl)?,
         }
         Ok(())
     }
@@ -239,6 +253,8 @@ impl MetadataRecord {
                     })
                 })?,
             },
+            22 => Self::AclCreated { acl: take_acl(bytes)? },
+            23 => Self::AclDeleted { acl: take_acl(bytes)? },
             kind => return Err(RecordError::UnknownKind(kind)),
         };
         Ok(record)
@@ -278,6 +294,31 @@ fn put_assignments(out: &mut Vec<u8>, assignments: &[Vec<BrokerId>]) -> Result<(
         }
     }
     Ok(())
+}
+
+fn put_acl(out: &mut Vec<u8>, acl: &Acl) -> Result<(), RecordError> {
+    out.put_i8(acl.resource.code());
+    out.put_i8(acl.pattern.code());
+    out.put_i8(acl.operation.code());
+    out.put_i8(acl.permission.code());
+    put_text(out, &acl.name)?;
+    put_text(out, &acl.principal)?;
+    put_text(out, &acl.host)
+}
+
+fn take_acl(bytes: &mut Bytes) -> Result<Acl, RecordError> {
+    fn known<T>(bytes: &mut Bytes, of: fn(i8) -> Option<T>) -> Result<T, RecordError> {
+        of(take(bytes.try_get_i8())?).ok_or(RecordError::Malformed("a code of no ACL"))
+    }
+    Ok(Acl {
+        resource: known(bytes, ResourceType::from_code)?,
+        pattern: known(bytes, PatternType::from_code)?,
+        operation: known(bytes, Operation::from_code)?,
+        permission: known(bytes, Permission::from_code)?,
+        name: take_text(bytes)?,
+        principal: take_text(bytes)?,
+        host: take_text(bytes)?,
+    })
 }
 
 fn take<T, E>(read: Result<T, E>) -> Result<T, RecordError> {
@@ -396,6 +437,21 @@ pub(crate) mod tests {
                     }),
                 }
             ),
+            (text, text, any::<bool>()).prop_map(|(name, host, is_new)| {
+                let acl = Acl {
+                    resource: ResourceType::Group,
+                    pattern: PatternType::Prefixed,
+                    operation: Operation::Read,
+                    permission: Permission::Deny,
+                    principal: format!("User:{name}"),
+                    name,
+                    host,
+                };
+                match is_new {
+                    true => MetadataRecord::AclCreated { acl },
+                    false => MetadataRecord::AclDeleted { acl },
+                }
+            }),
         ]
     }
 

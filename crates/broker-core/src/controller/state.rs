@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::quotas::{QuotaEntity, QuotaValue};
 use super::record::MetadataRecord;
 use super::scram::{ScramCredential, ScramMechanism};
+use crate::authorizer::Acls;
 use crate::map::Map;
 
 /// Topics whose records are the broker's own (Kafka's `Topic.INTERNAL_TOPICS`).
@@ -84,6 +85,7 @@ pub struct ClusterState {
     next_producer_id: i64,
     quotas: BTreeMap<QuotaEntity, BTreeMap<String, QuotaValue>>,
     scram: BTreeMap<(String, ScramMechanism), ScramCredential>,
+    acls: Acls,
 }
 
 impl ClusterState {
@@ -156,6 +158,12 @@ impl ClusterState {
         self.scram.get(&(user.to_owned(), mechanism))
     }
 
+    /// Who may do what.
+    #[must_use]
+    pub fn acls(&self) -> &Acls {
+        &self.acls
+    }
+
     /// Applies one record, after it is on disk, or at load.
     ///
     /// # Errors
@@ -216,6 +224,16 @@ impl ClusterState {
                     None => self.scram.remove(&key),
                 };
             }
+            MetadataRecord::AclCreated { acl } => {
+                if !self.acls.insert(acl.clone()) {
+                    return Err(ReplayError("an ACL is made twice".to_owned()));
+                }
+            }
+            MetadataRecord::AclDeleted { acl } => {
+                if !self.acls.remove(acl) {
+                    return Err(ReplayError("an ACL is deleted that isn't there".to_owned()));
+                }
+            }
         }
         Ok(())
     }
@@ -250,6 +268,8 @@ impl ClusterState {
                 credential: Some(credential.clone()),
             }
         }));
+        let acls = self.acls.iter().cloned();
+        records.extend(acls.map(|acl| MetadataRecord::AclCreated { acl }));
         records.extend(self.topics.values().map(|topic| MetadataRecord::TopicCreated {
             topic_id: topic.id,
             name: topic.name.clone(),

@@ -5,15 +5,21 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::transaction::ClientVersion;
 use streamledger_protocol::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 use streamledger_protocol::{ErrorCode, ProducerIdentity};
 
+use super::access::Access;
 use super::{Answer, Api, Call, transactional};
 use crate::coordinator::{Groups, Transactions};
 
 impl Api for AddOffsetsToTxnRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=4;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Write, ResourceType::TransactionalId),
+        (Operation::Read, ResourceType::Group),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> AddOffsetsToTxnResponse {
         AddOffsetsToTxnResponse { error_code: error, ..Default::default() }
@@ -27,6 +33,8 @@ impl Api for AddOffsetsToTxnRequest {
 }
 
 async fn add(request: &AddOffsetsToTxnRequest, call: &Arc<Call>) -> Result<(), ErrorCode> {
+    call.check_transactional_id(Operation::Write, &request.transactional_id)?;
+    call.check_group(Operation::Read, &request.group_id)?;
     Groups::ensure(&call.node).await?;
     let partitions = BTreeSet::from([call.node.groups.partition_of(&request.group_id)]);
     let producer = ProducerIdentity { id: request.producer_id, epoch: request.producer_epoch };

@@ -6,23 +6,30 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::transaction::{ClientVersion, Verification};
 use streamledger_protocol::messages::add_partitions_to_txn::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResult, AddPartitionsToTxnTopic,
     AddPartitionsToTxnTopicResult, AddPartitionsToTxnTransaction,
 };
 use streamledger_protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
-use streamledger_protocol::{ApiVersion, ErrorCode, ProducerIdentity, TopicPartition};
+use streamledger_protocol::{ApiVersion, ErrorCode, ProducerIdentity, TopicId, TopicPartition};
 
+use super::access::Access;
 use super::{Answer, Api, Call, transactional};
 use crate::coordinator::Transactions;
-use crate::node::Node;
 
 /// The first version in the form for several transactions.
 const SEVERAL_FROM: ApiVersion = ApiVersion(4);
 
 impl Api for AddPartitionsToTxnRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=5;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Write, ResourceType::TransactionalId),
+        (Operation::Write, ResourceType::Topic),
+        // In the form of brokers among themselves.
+        (Operation::ClusterAction, ResourceType::Cluster),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> AddPartitionsToTxnResponse {
         // Only the form for several transactions has a place for an error of all.
@@ -43,12 +50,20 @@ impl Api for AddPartitionsToTxnRequest {
                 verify_only: false,
                 topics: self.v3_and_below_topics,
             };
-            let results_by_topic_v3_and_below = add(call, &transaction, ClientVersion::V1).await;
+            let id = &transaction.transactional_id;
+            let results_by_topic_v3_and_below =
+                match call.check_transactional_id(Operation::Write, id) {
+                    Ok(()) => add(call, &transaction, ClientVersion::V1).await,
+                    Err(error) => results(&transaction.topics, |_| error),
+                };
             return AddPartitionsToTxnResponse {
                 results_by_topic_v3_and_below,
                 ..Default::default()
             }
             .into();
+        }
+        if !call.allows_cluster(Operation::ClusterAction) {
+            return self.refused(ErrorCode::ClusterAuthorizationFailed).into();
         }
         let mut response = AddPartitionsToTxnResponse::default();
         for transaction in self.transactions {
@@ -84,10 +99,10 @@ async fn add(
 ) -> Vec<AddPartitionsToTxnTopicResult> {
     let topics = &transaction.topics;
     let partitions: BTreeSet<_> = partitions_of(topics).collect();
-    if partitions.iter().any(|partition| !exists(&call.node, partition)) {
-        return results(topics, |partition| match exists(&call.node, partition) {
-            true => ErrorCode::OperationNotAttempted,
-            false => ErrorCode::UnknownTopicOrPartition,
+    let check = |partition: &TopicPartition| can_be_added(call, partition, client);
+    if partitions.iter().any(|partition| check(partition).is_err()) {
+        return results(topics, |partition| {
+            check(partition).err().unwrap_or(ErrorCode::OperationNotAttempted)
         });
     }
     let producer = producer_of(transaction);
@@ -117,9 +132,20 @@ fn verify(
     })
 }
 
-fn exists(node: &Node, partition: &TopicPartition) -> bool {
-    let topic = node.topic(&partition.topic);
-    topic.is_some_and(|topic| topic.partition(partition.partition).is_some())
+/// That it is there, and that who calls may write to it; brokers may among themselves.
+fn can_be_added(
+    call: &Call,
+    partition: &TopicPartition,
+    client: ClientVersion,
+) -> Result<(), ErrorCode> {
+    let topic = match client {
+        ClientVersion::V1 => {
+            Some(call.topic_for(Operation::Write, &partition.topic, TopicId::ZERO)?)
+        }
+        ClientVersion::V2 => call.node.topic(&partition.topic),
+    };
+    let is_there = topic.is_some_and(|topic| topic.partition(partition.partition).is_some());
+    if is_there { Ok(()) } else { Err(ErrorCode::UnknownTopicOrPartition) }
 }
 
 fn results(

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_broker_core::controller::{
     QuotaChange, QuotaEntity, Refusal, decide_alter_quotas,
 };
@@ -10,11 +11,13 @@ use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::alter_client_quotas::{EntryData, EntryResult};
 use streamledger_protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 use crate::node::Node;
 
 impl Api for AlterClientQuotasRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=1;
+    const ACCESS: Access = Access::Cluster(&[Operation::AlterConfigs]);
 
     fn refused(&self, error: ErrorCode) -> AlterClientQuotasResponse {
         let entries = self.entries.iter().map(|entry| EntryResult {

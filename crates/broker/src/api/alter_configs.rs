@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::controller::{AlterOperation, ConfigAlteration, Refusal};
 use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::alter_configs::{
@@ -11,12 +12,17 @@ use streamledger_protocol::messages::alter_configs::{
 };
 use streamledger_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
+use super::access::Access;
 use super::resource::Resource;
 use super::{Answer, Api, Call};
 use crate::node::Node;
 
 impl Api for AlterConfigsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=2;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::AlterConfigs, ResourceType::Topic),
+        (Operation::AlterConfigs, ResourceType::Cluster),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> AlterConfigsResponse {
         let refuse = |resource| answer(resource, Err(Refusal::new(error, "")));
@@ -26,8 +32,9 @@ impl Api for AlterConfigsRequest {
 
     async fn handle(self, call: &Arc<Call>) -> Answer<AlterConfigsResponse> {
         let failed = self.refused(ErrorCode::UnknownServerError);
-        let altered = call.blocking(move |node| {
-            let alter = |resource| answer(resource, alter(node, resource, self.validate_only));
+        let asking = Arc::clone(call);
+        let altered = call.blocking(move |_| {
+            let alter = |resource| answer(resource, alter(&asking, resource, self.validate_only));
             let responses = self.resources.iter().map(alter).collect();
             AlterConfigsResponse { responses, ..Default::default() }
         });
@@ -36,7 +43,7 @@ impl Api for AlterConfigsRequest {
 }
 
 fn alter(
-    node: &Node,
+    call: &Call,
     resource: &AlterConfigsResource,
     only_validates: bool,
 ) -> Result<(), Refusal> {
@@ -49,7 +56,8 @@ fn alter(
         let (name, value) = (config.name.clone(), config.value.clone());
         changes.push(ConfigAlteration { name, operation: AlterOperation::Set, value });
     }
-    match Resource::parse(resource.resource_type, &resource.resource_name, node.id())? {
+    let (node, kind): (&Node, _) = (&call.node, resource.resource_type);
+    match Resource::parse(kind, &resource.resource_name, call, Operation::AlterConfigs)? {
         Resource::Broker => {
             let present = node.controller.broker_configs().dynamic;
             forget_others(&mut changes, present.keys());

@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_protocol::messages::alter_partition_reassignments::{
     ReassignablePartition, ReassignablePartitionResponse, ReassignableTopicResponse,
 };
@@ -12,11 +13,13 @@ use streamledger_protocol::messages::{
 };
 use streamledger_protocol::{ErrorCode, TopicName};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 use crate::node::Node;
 
 impl Api for AlterPartitionReassignmentsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=1;
+    const ACCESS: Access = Access::Cluster(&[Operation::Alter]);
 
     fn refused(&self, error: ErrorCode) -> AlterPartitionReassignmentsResponse {
         AlterPartitionReassignmentsResponse { error_code: error, ..Default::default() }

@@ -3,18 +3,21 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::alter_replica_log_dirs::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
 };
 use streamledger_protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse};
 
+use super::access::Access;
 use super::describe_log_dirs::absolute;
 use super::{Answer, Api, Call};
 use crate::node::Node;
 
 impl Api for AlterReplicaLogDirsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 1..=2;
+    const ACCESS: Access = Access::Cluster(&[Operation::Alter]);
 
     fn refused(&self, error: ErrorCode) -> AlterReplicaLogDirsResponse {
         answered(self, |_, _| error)

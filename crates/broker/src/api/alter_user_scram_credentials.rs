@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ring::{digest, hmac};
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_broker_core::controller::{
     ScramChange, ScramCredential, ScramMechanism, decide_alter_scram,
 };
@@ -17,10 +18,12 @@ use streamledger_protocol::messages::{
     AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse,
 };
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 
 impl Api for AlterUserScramCredentialsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access = Access::Cluster(&[Operation::Alter]);
 
     fn refused(&self, error: ErrorCode) -> AlterUserScramCredentialsResponse {
         let deleted = self.deletions.iter().map(|one| &one.name);

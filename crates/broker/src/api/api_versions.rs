@@ -9,6 +9,7 @@ use streamledger_protocol::messages::api_versions::{
 use streamledger_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use streamledger_protocol::{ApiVersion, ErrorCode};
 
+use super::access::Access;
 use super::{Answer, Api, Call, SERVED};
 
 /// A feature of the cluster (KIP-584), the least level that is supported, and the one it has.
@@ -34,6 +35,7 @@ const FEATURES_EPOCH: i64 = 0;
 
 impl Api for ApiVersionsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=4;
+    const ACCESS: Access = Access::Open("it is asked before the login");
 
     fn refused(&self, error: ErrorCode) -> ApiVersionsResponse {
         ApiVersionsResponse { error_code: error, ..Default::default() }

@@ -1,10 +1,11 @@
 //! ConsumerGroupDescribe (69): next-generation groups with their members and what each has and
 //! shall have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::group::{Assigned, DescribedConsumerMember};
 use streamledger_protocol::messages::consumer_group_describe::{
     Assignment, DescribedGroup, Member, TopicPartitions,
@@ -12,8 +13,9 @@ use streamledger_protocol::messages::consumer_group_describe::{
 use streamledger_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
 };
-use streamledger_protocol::{ErrorCode, GroupId, PartitionIndex, TopicId};
+use streamledger_protocol::{ErrorCode, GroupId, PartitionIndex, TopicId, TopicName};
 
+use super::access::Access;
 use super::{Answer, Api, Call, authorized};
 
 /// A member by the next-generation protocol.
@@ -21,26 +23,54 @@ const CONSUMER_MEMBER: i8 = 1;
 
 impl Api for ConsumerGroupDescribeRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=1;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Describe, ResourceType::Group),
+        (Operation::Describe, ResourceType::Topic),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> ConsumerGroupDescribeResponse {
-        let refused = |group: &GroupId| DescribedGroup {
-            error_code: error,
-            group_id: group.clone(),
-            ..Default::default()
-        };
-        let groups = self.group_ids.iter().map(refused).collect();
+        let groups = self.group_ids.iter().map(|group| refused(group, error)).collect();
         ConsumerGroupDescribeResponse { groups, ..Default::default() }
     }
 
     async fn handle(self, call: &Arc<Call>) -> Answer<ConsumerGroupDescribeResponse> {
-        let authorized_operations = match self.include_authorized_operations {
-            true => authorized::GROUP_OPERATIONS,
-            false => authorized::NOT_ASKED,
+        let with_operations = self.include_authorized_operations;
+        let described = |group: GroupId| {
+            if let Err(error) = call.check_group(Operation::Describe, &group) {
+                return refused(&group, error);
+            }
+            let authorized_operations = match with_operations {
+                true => authorized::group(call, &group),
+                false => authorized::NOT_ASKED,
+            };
+            let described = without_unseen_topics(call, describe(call, group));
+            DescribedGroup { authorized_operations, ..described }
         };
-        let described =
-            |group: GroupId| DescribedGroup { authorized_operations, ..describe(call, group) };
         let groups = self.group_ids.into_iter().map(described).collect();
         ConsumerGroupDescribeResponse { groups, ..Default::default() }.into()
+    }
+}
+
+fn refused(group: &GroupId, error_code: ErrorCode) -> DescribedGroup {
+    DescribedGroup { error_code, group_id: group.clone(), ..Default::default() }
+}
+
+/// A group with members at topics that who calls may not see is not described at all.
+fn without_unseen_topics(call: &Call, described: DescribedGroup) -> DescribedGroup {
+    let names = described.members.iter().flat_map(|member| {
+        let assigned = [&member.assignment, &member.target_assignment].into_iter();
+        let assigned = assigned.flat_map(|assigned| &assigned.topic_partitions);
+        let assigned = assigned.map(|topic| &topic.topic_name);
+        member.subscribed_topic_names.iter().chain(assigned)
+    });
+    let names: BTreeSet<&TopicName> = names.collect();
+    if names.into_iter().all(|name| call.allows_topic(Operation::Describe, name)) {
+        return described;
+    }
+    let message = "The group has described topic(s) that the client is not authorized to describe.";
+    DescribedGroup {
+        error_message: Some(message.to_owned()),
+        ..refused(&described.group_id, ErrorCode::TopicAuthorizationFailed)
     }
 }
 

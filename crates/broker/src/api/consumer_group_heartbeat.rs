@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
+use streamledger_broker_core::controller::ClusterState;
 use streamledger_broker_core::group::{Assigned, ConsumerHeartbeat, HeartbeatRefusal};
 use streamledger_protocol::messages::consumer_group_heartbeat::{Assignment, TopicPartitions};
 use streamledger_protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
 };
-use streamledger_protocol::{ApiVersion, ErrorCode, PartitionIndex, TopicId};
+use streamledger_protocol::{ApiVersion, ErrorCode, PartitionIndex, TopicId, TopicName};
 
+use super::access::Access;
 use super::group_member::{client_host, client_id, fresh_member_id};
 use super::{Answer, Api, Call};
 use crate::coordinator::Groups;
@@ -24,13 +27,17 @@ const OWN_IDS_FROM: ApiVersion = ApiVersion(1);
 
 impl Api for ConsumerGroupHeartbeatRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=1;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Read, ResourceType::Group),
+        (Operation::Describe, ResourceType::Topic),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> ConsumerGroupHeartbeatResponse {
         ConsumerGroupHeartbeatResponse { error_code: error, ..Default::default() }
     }
 
     async fn handle(mut self, call: &Arc<Call>) -> Answer<ConsumerGroupHeartbeatResponse> {
-        if let Err(error) = Groups::ensure(&call.node).await {
+        if let Err(error) = admit(&self, call).await {
             return self.refused(error).into();
         }
         let client_id = client_id(call);
@@ -39,9 +46,12 @@ impl Api for ConsumerGroupHeartbeatRequest {
             let prefix = self.instance_id.as_ref().unwrap_or(&client_id);
             self.member_id = fresh_member_id(prefix);
         }
+        let may_see = |state: &ClusterState, topic: &TopicName| {
+            call.allows_in(state, Operation::Describe, ResourceType::Topic, topic.as_str())
+        };
         let request = heartbeat(self, client_id, client_host(call));
         let member_id = request.member_id.clone();
-        match call.node.groups.consumer_heartbeat(&call.node, &request).await {
+        match call.node.groups.consumer_heartbeat(&call.node, &request, &may_see).await {
             Ok(reply) => ConsumerGroupHeartbeatResponse {
                 member_id: Some(member_id),
                 member_epoch: reply.member_epoch,
@@ -57,6 +67,16 @@ impl Api for ConsumerGroupHeartbeatRequest {
         }
         .into()
     }
+}
+
+/// That who calls may read in the group, and see the topics it names.
+async fn admit(request: &ConsumerGroupHeartbeatRequest, call: &Call) -> Result<(), ErrorCode> {
+    call.check_group(Operation::Read, &request.group_id)?;
+    let mut named = request.subscribed_topic_names.iter().flatten();
+    if !named.all(|topic| call.allows_topic(Operation::Describe, topic)) {
+        return Err(ErrorCode::TopicAuthorizationFailed);
+    }
+    Groups::ensure(&call.node).await
 }
 
 fn heartbeat(

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::controller::{NewPartitions, Refusal};
 use streamledger_protocol::messages::create_partitions::{
     CreatePartitionsTopic, CreatePartitionsTopicResult,
@@ -10,10 +11,12 @@ use streamledger_protocol::messages::create_partitions::{
 use streamledger_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use streamledger_protocol::{ErrorCode, TopicName};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 
 impl Api for CreatePartitionsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=3;
+    const ACCESS: Access = Access::Each(&[(Operation::Alter, ResourceType::Topic)]);
 
     fn refused(&self, error: ErrorCode) -> CreatePartitionsResponse {
         let refuse = |topic: &CreatePartitionsTopic| {
@@ -25,9 +28,14 @@ impl Api for CreatePartitionsRequest {
 
     async fn handle(self, call: &Arc<Call>) -> Answer<CreatePartitionsResponse> {
         let failed = self.refused(ErrorCode::UnknownServerError);
+        let asking = Arc::clone(call);
         let added = call.blocking(move |node| {
             let results = self.topics.into_iter().map(|topic| {
                 let name = topic.name.clone();
+                if !asking.allows_topic(Operation::Alter, &name) {
+                    let error = ErrorCode::TopicAuthorizationFailed;
+                    return answer(name, Err(Refusal::new(error, "")));
+                }
                 answer(name, node.add_partitions(&new_partitions(topic), self.validate_only))
             });
             CreatePartitionsResponse { results: results.collect(), ..Default::default() }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::config::{ConfigEntry, resolve_topic_configs};
 use streamledger_broker_core::controller::{CreatedTopic, NewTopic, Refusal};
 use streamledger_protocol::messages::create_topics::{
@@ -12,12 +13,20 @@ use streamledger_protocol::messages::create_topics::{
 use streamledger_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use streamledger_protocol::{ErrorCode, TopicId, TopicName};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 use crate::controller::random_topic_id;
 use crate::node::{Node, refuse_internal};
 
 impl Api for CreateTopicsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 2..=7;
+    const ACCESS: Access = Access::Each(&[
+        // One of these two.
+        (Operation::Create, ResourceType::Cluster),
+        (Operation::Create, ResourceType::Topic),
+        // Else the answer has no settings.
+        (Operation::DescribeConfigs, ResourceType::Topic),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> CreateTopicsResponse {
         let refuse = |topic: &CreatableTopic| refused(&topic.name, Refusal::new(error, ""));
@@ -29,7 +38,9 @@ impl Api for CreateTopicsRequest {
 
     async fn handle(self, call: &Arc<Call>) -> Answer<CreateTopicsResponse> {
         let failed = self.refused(ErrorCode::UnknownServerError);
+        let asking = Arc::clone(call);
         let created = call.blocking(move |node| {
+            let makes_all = asking.allows_cluster(Operation::Create);
             let mut times_asked: HashMap<TopicName, usize> = HashMap::new();
             for topic in &self.topics {
                 *times_asked.entry(topic.name.clone()).or_default() += 1;
@@ -40,11 +51,21 @@ impl Api for CreateTopicsRequest {
                     let message = "The topic is in the request more than once.";
                     return refused(&name, Refusal::new(ErrorCode::InvalidRequest, message));
                 }
+                if !makes_all && !asking.allows_topic(Operation::Create, &name) {
+                    let error = ErrorCode::TopicAuthorizationFailed;
+                    return refused(&name, Refusal::new(error, "Authorization failed."));
+                }
                 let new = new_topic(topic);
                 let created = refuse_internal(&name)
                     .and_then(|()| node.create_topic(&new, self.validate_only));
                 match created {
-                    Ok(created) => described(node, &name, &created, self.validate_only),
+                    Ok(created) => {
+                        let told = described(node, &name, &created, self.validate_only);
+                        match asking.allows_topic(Operation::DescribeConfigs, &name) {
+                            true => told,
+                            false => without_settings(told),
+                        }
+                    }
                     Err(refusal) => refused(&name, refusal),
                 }
             });
@@ -85,6 +106,17 @@ fn described(
             .first()
             .map_or(-1, |replicas| i16::try_from(replicas.len()).unwrap_or(i16::MAX)),
         configs: Some(configs.into_iter().map(config).collect()),
+    }
+}
+
+/// For who may make a topic, and not see its settings.
+fn without_settings(told: CreatableTopicResult) -> CreatableTopicResult {
+    CreatableTopicResult {
+        topic_config_error_code: ErrorCode::TopicAuthorizationFailed,
+        num_partitions: -1,
+        replication_factor: -1,
+        configs: None,
+        ..told
     }
 }
 

@@ -3,19 +3,21 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::controller::Topic;
 use streamledger_protocol::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsTopic,
     DeleteRecordsTopicResult,
 };
 use streamledger_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
-use streamledger_protocol::{ErrorCode, Offset};
+use streamledger_protocol::{ErrorCode, Offset, TopicId};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
-use crate::node::Node;
 
 impl Api for DeleteRecordsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=2;
+    const ACCESS: Access = Access::Each(&[(Operation::Delete, ResourceType::Topic)]);
 
     fn refused(&self, error: ErrorCode) -> DeleteRecordsResponse {
         answered(&self.topics, |_, _| Err(error))
@@ -23,8 +25,9 @@ impl Api for DeleteRecordsRequest {
 
     async fn handle(self, call: &Arc<Call>) -> Answer<DeleteRecordsResponse> {
         let failed = self.refused(ErrorCode::UnknownServerError);
-        let deleted = call.blocking(move |node| {
-            answered(&self.topics, |topic, partition| delete(node, topic, partition))
+        let asking = Arc::clone(call);
+        let deleted = call.blocking(move |_| {
+            answered(&self.topics, |topic, partition| delete(&asking, topic, partition))
         });
         deleted.await.unwrap_or(failed).into()
     }
@@ -49,15 +52,15 @@ fn answered(
 }
 
 fn delete(
-    node: &Node,
+    call: &Call,
     asked: &DeleteRecordsTopic,
     partition: &DeleteRecordsPartition,
 ) -> Result<Offset, ErrorCode> {
-    let topic = node.topic(&asked.name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let topic = call.topic_for(Operation::Delete, &asked.name, TopicId::ZERO)?;
     if Topic::is_internal(&topic) {
         return Err(ErrorCode::InvalidTopicException);
     }
-    let log = node.partition(&topic, partition.partition_index)?;
+    let log = call.node.partition(&topic, partition.partition_index)?;
     // What compaction keeps is not to be deleted by its place (Kafka's `ReplicaManager`).
     if !log.config().cleanup.deletes() {
         return Err(ErrorCode::PolicyViolation);

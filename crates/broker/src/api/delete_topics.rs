@@ -3,16 +3,21 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::controller::Refusal;
 use streamledger_protocol::messages::delete_topics::{DeletableTopicResult, DeleteTopicState};
 use streamledger_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use streamledger_protocol::{ErrorCode, TopicId, TopicName};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
-use crate::node::Node;
 
 impl Api for DeleteTopicsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 1..=6;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Delete, ResourceType::Topic),
+        (Operation::Describe, ResourceType::Topic),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> DeleteTopicsResponse {
         let refuse = |wanted: DeleteTopicState| refused(wanted, Refusal::new(error, ""));
@@ -22,8 +27,9 @@ impl Api for DeleteTopicsRequest {
 
     async fn handle(self, call: &Arc<Call>) -> Answer<DeleteTopicsResponse> {
         let failed = self.refused(ErrorCode::UnknownServerError);
-        let deleted = call.blocking(move |node| {
-            let delete = |wanted| delete(node, wanted);
+        let asking = Arc::clone(call);
+        let deleted = call.blocking(move |_| {
+            let delete = |wanted| delete(&asking, wanted);
             let responses = self.wanted().into_iter().map(delete).collect();
             DeleteTopicsResponse { responses, ..Default::default() }
         });
@@ -46,14 +52,23 @@ impl Wanted for DeleteTopicsRequest {
     }
 }
 
-fn delete(node: &Node, wanted: DeleteTopicState) -> DeletableTopicResult {
+fn delete(call: &Call, mut wanted: DeleteTopicState) -> DeletableTopicResult {
     // Either a name or an id, not both and not neither.
     if wanted.name.is_some() != wanted.topic_id.is_zero() {
         let message = "A topic is deleted by its name or by its id, not by both.";
         return refused(wanted, Refusal::new(ErrorCode::InvalidRequest, message));
     }
     let name = wanted.name.clone().unwrap_or_else(|| TopicName::new(""));
-    match node.delete_topic(&name, wanted.topic_id) {
+    if let Err(error) = call.topic_for(Operation::Delete, &name, wanted.topic_id)
+        && error == ErrorCode::TopicAuthorizationFailed
+    {
+        // Its name is told to who may see it.
+        if let Ok(seen) = call.topic_for(Operation::Describe, &name, wanted.topic_id) {
+            wanted.name = Some(seen.name.clone());
+        }
+        return refused(wanted, Refusal::new(error, ""));
+    }
+    match call.node.delete_topic(&name, wanted.topic_id) {
         Ok(topic) => DeletableTopicResult {
             name: Some(topic.name.clone()),
             topic_id: topic.id,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_broker_core::controller::{QuotaMatch, Refusal, find_quotas};
 use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::describe_client_quotas::{
@@ -11,10 +12,12 @@ use streamledger_protocol::messages::describe_client_quotas::{
 };
 use streamledger_protocol::messages::{DescribeClientQuotasRequest, DescribeClientQuotasResponse};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 
 impl Api for DescribeClientQuotasRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=1;
+    const ACCESS: Access = Access::Cluster(&[Operation::DescribeConfigs]);
 
     fn refused(&self, error: ErrorCode) -> DescribeClientQuotasResponse {
         DescribeClientQuotasResponse { error_code: error, ..Default::default() }

@@ -7,6 +7,7 @@ use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::describe_cluster::DescribeClusterBroker;
 use streamledger_protocol::messages::{DescribeClusterRequest, DescribeClusterResponse};
 
+use super::access::Access;
 use super::{Answer, Api, Call, authorized};
 
 /// The endpoint type of brokers (KIP-919); the other one is controllers.
@@ -15,6 +16,7 @@ const CONTROLLERS: i8 = 2;
 
 impl Api for DescribeClusterRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=2;
+    const ACCESS: Access = Access::Open("it says who the brokers are, as Metadata does");
 
     fn refused(&self, error: ErrorCode) -> DescribeClusterResponse {
         DescribeClusterResponse {
@@ -54,7 +56,7 @@ impl Api for DescribeClusterRequest {
             controller_id: node.id(),
             brokers: vec![broker],
             cluster_authorized_operations: if self.include_cluster_authorized_operations {
-                authorized::CLUSTER_OPERATIONS
+                node.controller.read(|state| authorized::cluster(call, state))
             } else {
                 authorized::NOT_ASKED
             },

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::config::{ConfigEntry, ConfigKind, resolve_topic_configs};
 use streamledger_broker_core::controller::Refusal;
 use streamledger_protocol::ErrorCode;
@@ -12,12 +13,17 @@ use streamledger_protocol::messages::describe_configs::{
 };
 use streamledger_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
+use super::access::Access;
 use super::resource::Resource;
 use super::{Answer, Api, Call};
 use crate::node::Node;
 
 impl Api for DescribeConfigsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 1..=4;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::DescribeConfigs, ResourceType::Topic),
+        (Operation::DescribeConfigs, ResourceType::Cluster),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> DescribeConfigsResponse {
         let refuse =
@@ -28,7 +34,7 @@ impl Api for DescribeConfigsRequest {
 
     async fn handle(self, call: &Arc<Call>) -> Answer<DescribeConfigsResponse> {
         let results = self.resources.iter().map(|resource| {
-            let described = entries(&call.node, resource).map(|entries| {
+            let described = entries(call, resource).map(|entries| {
                 let wanted = entries.into_iter().filter(|entry| is_wanted(resource, entry.name));
                 wanted.map(|entry| config(entry, &self)).collect()
             });
@@ -38,9 +44,11 @@ impl Api for DescribeConfigsRequest {
     }
 }
 
-fn entries(node: &Node, resource: &DescribeConfigsResource) -> Result<Vec<ConfigEntry>, Refusal> {
+fn entries(call: &Call, resource: &DescribeConfigsResource) -> Result<Vec<ConfigEntry>, Refusal> {
+    let node: &Node = &call.node;
     let configs = node.controller.broker_configs();
-    match Resource::parse(resource.resource_type, &resource.resource_name, node.id())? {
+    let (kind, name) = (resource.resource_type, &resource.resource_name);
+    match Resource::parse(kind, name, call, Operation::DescribeConfigs)? {
         Resource::Broker => Ok(configs.entries()),
         Resource::Topic(name) => match node.topic(&name) {
             Some(topic) => Ok(resolve_topic_configs(&topic.configs, &configs)),

@@ -4,11 +4,13 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::group::{DescribedMember, GroupState};
 use streamledger_protocol::messages::describe_groups::{DescribedGroup, DescribedGroupMember};
 use streamledger_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 use streamledger_protocol::{ApiVersion, ErrorCode, GroupId};
 
+use super::access::Access;
 use super::{Answer, Api, Call, authorized};
 
 /// The first version in which a group that is not there is an error.
@@ -16,27 +18,36 @@ const NOT_FOUND_FROM: ApiVersion = ApiVersion(6);
 
 impl Api for DescribeGroupsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=6;
+    const ACCESS: Access = Access::Each(&[(Operation::Describe, ResourceType::Group)]);
 
     fn refused(&self, error: ErrorCode) -> DescribeGroupsResponse {
-        let refused = |group: &GroupId| DescribedGroup {
-            error_code: error,
-            group_id: group.clone(),
-            authorized_operations: authorized::NOT_ASKED,
-            ..Default::default()
-        };
-        let groups = self.groups.iter().map(refused).collect();
+        let groups = self.groups.iter().map(|group| refused(group, error)).collect();
         DescribeGroupsResponse { groups, ..Default::default() }
     }
 
     async fn handle(self, call: &Arc<Call>) -> Answer<DescribeGroupsResponse> {
-        let authorized_operations = match self.include_authorized_operations {
-            true => authorized::GROUP_OPERATIONS,
-            false => authorized::NOT_ASKED,
+        let with_operations = self.include_authorized_operations;
+        let describe = |group: GroupId| {
+            if let Err(error) = call.check_group(Operation::Describe, &group) {
+                return refused(&group, error);
+            }
+            let authorized_operations = match with_operations {
+                true => authorized::group(call, &group),
+                false => authorized::NOT_ASKED,
+            };
+            DescribedGroup { authorized_operations, ..describe(call, group) }
         };
-        let describe =
-            |group: GroupId| DescribedGroup { authorized_operations, ..describe(call, group) };
         let groups = self.groups.into_iter().map(describe).collect();
         DescribeGroupsResponse { groups, ..Default::default() }.into()
+    }
+}
+
+fn refused(group: &GroupId, error_code: ErrorCode) -> DescribedGroup {
+    DescribedGroup {
+        error_code,
+        group_id: group.clone(),
+        authorized_operations: authorized::NOT_ASKED,
+        ..Default::default()
     }
 }
 

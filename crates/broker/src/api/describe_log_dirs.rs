@@ -5,17 +5,20 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_protocol::messages::describe_log_dirs::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use streamledger_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use streamledger_protocol::{ErrorCode, TopicName, TopicPartition};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 use crate::node::Node;
 
 impl Api for DescribeLogDirsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 1..=4;
+    const ACCESS: Access = Access::Cluster(&[Operation::Describe]);
 
     fn refused(&self, error: ErrorCode) -> DescribeLogDirsResponse {
         DescribeLogDirsResponse { error_code: error, ..Default::default() }

@@ -3,17 +3,19 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_protocol::messages::describe_producers::{
     PartitionResponse, ProducerState, TopicRequest, TopicResponse,
 };
 use streamledger_protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
-use streamledger_protocol::{ErrorCode, Offset, PartitionIndex};
+use streamledger_protocol::{ErrorCode, Offset, PartitionIndex, TopicId};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
-use crate::node::Node;
 
 impl Api for DescribeProducersRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access = Access::Each(&[(Operation::Read, ResourceType::Topic)]);
 
     fn refused(&self, error: ErrorCode) -> DescribeProducersResponse {
         answered(&self.topics, |_, index| refused(index, error))
@@ -22,8 +24,9 @@ impl Api for DescribeProducersRequest {
     async fn handle(self, call: &Arc<Call>) -> Answer<DescribeProducersResponse> {
         let failed = self.refused(ErrorCode::UnknownServerError);
         // A log that was put down is opened for it.
-        let described = call.blocking(move |node| {
-            answered(&self.topics, |topic, index| match describe(node, topic, index) {
+        let asking = Arc::clone(call);
+        let described = call.blocking(move |_| {
+            answered(&self.topics, |topic, index| match describe(&asking, topic, index) {
                 Ok(active_producers) => PartitionResponse {
                     partition_index: index,
                     error_code: ErrorCode::None,
@@ -49,12 +52,12 @@ fn answered(
 }
 
 fn describe(
-    node: &Node,
+    call: &Call,
     topic: &TopicRequest,
     index: PartitionIndex,
 ) -> Result<Vec<ProducerState>, ErrorCode> {
-    let topic = node.topic(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let log = node.partition(&topic, index)?;
+    let topic = call.topic_for(Operation::Read, &topic.name, TopicId::ZERO)?;
+    let log = call.node.partition(&topic, index)?;
     let producers = log.producers().map_err(|offline| offline.error_code())?;
     let described = producers.into_iter().map(|(producer_id, state)| ProducerState {
         producer_id,

@@ -3,12 +3,14 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_protocol::messages::describe_quorum::{
     Listener, Node as QuorumNode, PartitionData, PartitionQuery, ReplicaState, TopicData,
 };
 use streamledger_protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 use streamledger_protocol::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 
 /// The topic that Kafka's metadata log is.
@@ -16,6 +18,7 @@ const METADATA_TOPIC: &str = "__cluster_metadata";
 
 impl Api for DescribeQuorumRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=2;
+    const ACCESS: Access = Access::Cluster(&[Operation::Describe]);
 
     fn refused(&self, error: ErrorCode) -> DescribeQuorumResponse {
         DescribeQuorumResponse { error_code: error, ..Default::default() }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::controller::{ClusterState, Topic, is_internal_topic};
 use streamledger_protocol::messages::describe_topic_partitions::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
@@ -13,10 +14,12 @@ use streamledger_protocol::messages::{
 };
 use streamledger_protocol::{ErrorCode, PartitionIndex, TopicName};
 
+use super::access::Access;
 use super::{Answer, Api, Call, authorized};
 
 impl Api for DescribeTopicPartitionsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access = Access::Each(&[(Operation::Describe, ResourceType::Topic)]);
 
     fn refused(&self, error: ErrorCode) -> DescribeTopicPartitionsResponse {
         let topics = self.topics.iter().map(|topic| refused(&topic.name, error)).collect();
@@ -26,12 +29,13 @@ impl Api for DescribeTopicPartitionsRequest {
     async fn handle(self, call: &Arc<Call>) -> Answer<DescribeTopicPartitionsResponse> {
         let asked = usize::try_from(self.response_partition_limit).unwrap_or(0).max(1);
         let room = asked.min(call.node.settings.described_partitions_max);
-        call.node.controller.read(|state| page(state, &self, room)).into()
+        call.node.controller.read(|state| page(call, state, &self, room)).into()
     }
 }
 
 /// One page: from the cursor on, until there is no more room for partitions.
 fn page(
+    call: &Call,
     state: &ClusterState,
     request: &DescribeTopicPartitionsRequest,
     mut room: usize,
@@ -41,8 +45,12 @@ fn page(
         Some(cursor) => (cursor.topic_name.clone(), cursor.partition_index.0.max(0)),
         None => (TopicName::new(""), 0),
     };
+    let may_see = |name: &TopicName| {
+        call.allows_in(state, Operation::Describe, ResourceType::Topic, name.as_str())
+    };
     let names: BTreeSet<TopicName> = if request.topics.is_empty() {
-        state.topics_from(&first).map(|topic| topic.name.clone()).collect()
+        let seen = state.topics_from(&first).filter(|topic| may_see(&topic.name));
+        seen.map(|topic| topic.name.clone()).collect()
     } else {
         let asked = request.topics.iter().map(|topic| topic.name.clone());
         asked.filter(|name| *name >= first).collect()
@@ -50,6 +58,11 @@ fn page(
     for name in names {
         if name != first {
             first_partition = 0;
+        }
+        if !may_see(&name) {
+            let error = ErrorCode::TopicAuthorizationFailed;
+            response.topics.push(refused(&name, error));
+            continue;
         }
         let Some(topic) = state.topic(name.as_str()) else {
             response.topics.push(refused(&name, not_there(&name)));
@@ -62,7 +75,8 @@ fn page(
             break;
         }
         let given = left.min(room);
-        response.topics.push(described(topic, start, given));
+        let operations = authorized::topic(call, state, &topic.name);
+        response.topics.push(described(topic, start, given, operations));
         room -= given;
         if given < left {
             response.next_cursor = Some(cursor(&name, start + given));
@@ -87,7 +101,12 @@ fn not_there(name: &TopicName) -> ErrorCode {
     }
 }
 
-fn described(topic: &Topic, start: usize, count: usize) -> DescribeTopicPartitionsResponseTopic {
+fn described(
+    topic: &Topic,
+    start: usize,
+    count: usize,
+    topic_authorized_operations: i32,
+) -> DescribeTopicPartitionsResponseTopic {
     let states = topic.partitions.iter().enumerate().skip(start).take(count);
     let partitions = states.map(|(position, state)| DescribeTopicPartitionsResponsePartition {
         error_code: ErrorCode::None,
@@ -107,7 +126,7 @@ fn described(topic: &Topic, start: usize, count: usize) -> DescribeTopicPartitio
         topic_id: topic.id,
         is_internal: topic.is_internal(),
         partitions: partitions.collect(),
-        topic_authorized_operations: authorized::TOPIC_OPERATIONS,
+        topic_authorized_operations,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::transaction::Transaction;
 use streamledger_protocol::messages::describe_transactions::{TopicData, TransactionState};
 use streamledger_protocol::messages::{DescribeTransactionsRequest, DescribeTransactionsResponse};
@@ -11,10 +12,15 @@ use streamledger_protocol::{
     ErrorCode, PartitionIndex, ProducerEpoch, ProducerId, TimestampMs, TopicName, TransactionalId,
 };
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 
 impl Api for DescribeTransactionsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Describe, ResourceType::TransactionalId),
+        (Operation::Describe, ResourceType::Topic),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> DescribeTransactionsResponse {
         let ids = self.transactional_ids.iter();
@@ -27,8 +33,11 @@ impl Api for DescribeTransactionsRequest {
             if id.as_str().is_empty() {
                 return refused(id, ErrorCode::InvalidRequest);
             }
+            if let Err(error) = call.check_transactional_id(Operation::Describe, &id) {
+                return refused(id, error);
+            }
             match call.node.transactions.transaction(&id) {
-                Some(transaction) => described(id, &transaction),
+                Some(transaction) => described(call, id, &transaction),
                 None => refused(id, ErrorCode::TransactionalIdNotFound),
             }
         };
@@ -40,11 +49,12 @@ impl Api for DescribeTransactionsRequest {
     }
 }
 
-fn described(id: TransactionalId, transaction: &Transaction) -> TransactionState {
+fn described(call: &Call, id: TransactionalId, transaction: &Transaction) -> TransactionState {
     let mut topics: BTreeMap<TopicName, Vec<PartitionIndex>> = BTreeMap::new();
     for one in &transaction.partitions {
         topics.entry(one.topic.clone()).or_default().push(one.partition);
     }
+    topics.retain(|topic, _| call.allows_topic(Operation::Describe, topic));
     let topics = topics.into_iter().map(|(topic, partitions)| TopicData { topic, partitions });
     TransactionState {
         error_code: ErrorCode::None,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::describe_user_scram_credentials::{
     CredentialInfo, DescribeUserScramCredentialsResult,
@@ -12,10 +13,12 @@ use streamledger_protocol::messages::{
     DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
 };
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 
 impl Api for DescribeUserScramCredentialsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access = Access::Cluster(&[Operation::Describe]);
 
     fn refused(&self, error: ErrorCode) -> DescribeUserScramCredentialsResponse {
         DescribeUserScramCredentialsResponse { error_code: error, ..Default::default() }

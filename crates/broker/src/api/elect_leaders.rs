@@ -3,15 +3,18 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_protocol::messages::elect_leaders::{PartitionResult, ReplicaElectionResult};
 use streamledger_protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 use streamledger_protocol::{ErrorCode, PartitionIndex, TopicName};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 use crate::node::Node;
 
 impl Api for ElectLeadersRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=2;
+    const ACCESS: Access = Access::Cluster(&[Operation::Alter]);
 
     fn refused(&self, error: ErrorCode) -> ElectLeadersResponse {
         ElectLeadersResponse { error_code: error, ..Default::default() }

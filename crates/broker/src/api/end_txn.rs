@@ -4,10 +4,12 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::transaction::{ClientVersion, EndTransaction};
 use streamledger_protocol::messages::{EndTxnRequest, EndTxnResponse};
 use streamledger_protocol::{ApiVersion, ErrorCode, ProducerEpoch, ProducerId, ProducerIdentity};
 
+use super::access::Access;
 use super::{Answer, Api, Call, transactional};
 use crate::coordinator::Transactions;
 
@@ -16,6 +18,7 @@ const BUMPS_FROM: ApiVersion = ApiVersion(5);
 
 impl Api for EndTxnRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=5;
+    const ACCESS: Access = Access::Each(&[(Operation::Write, ResourceType::TransactionalId)]);
 
     fn refused(&self, error: ErrorCode) -> EndTxnResponse {
         EndTxnResponse {
@@ -27,6 +30,10 @@ impl Api for EndTxnRequest {
     }
 
     async fn handle(self, call: &Arc<Call>) -> Answer<EndTxnResponse> {
+        let id = &self.transactional_id;
+        if let Err(error) = call.check_transactional_id(Operation::Write, id) {
+            return self.refused(error).into();
+        }
         let client = match call.version >= BUMPS_FROM {
             true => ClientVersion::V2,
             false => ClientVersion::V1,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::log::ReadLimit;
 use streamledger_protocol::messages::fetch::{
     AbortedTransaction, EpochEndOffset, FetchPartition, FetchableTopicResponse, PartitionData,
@@ -19,6 +20,7 @@ use streamledger_protocol::{
 };
 use tokio::time::Instant;
 
+use super::access::Access;
 use super::{Answer, Api, Call, Held, leadership};
 use crate::server::BytePermit;
 use crate::storage::{Partition, ReadOutcome};
@@ -31,6 +33,7 @@ const GATHERING: Duration = Duration::from_millis(2);
 
 impl Api for FetchRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 4..=18;
+    const ACCESS: Access = Access::Each(&[(Operation::Read, ResourceType::Topic)]);
 
     fn refused(&self, error: ErrorCode) -> FetchResponse {
         let topics = self.topics.iter().map(|topic| {
@@ -95,7 +98,7 @@ impl LongPoll {
         let positive = |number: i32| usize::try_from(number).unwrap_or(0);
         let wait = Duration::from_millis(positive(request.max_wait_ms) as u64);
         let topics = request.topics.into_iter().map(|topic| {
-            let found = call.node.topic_named(&topic.topic, topic.topic_id);
+            let found = call.topic_for(Operation::Read, &topic.topic, topic.topic_id);
             let wanted = |ask: FetchPartition| {
                 let index = ask.partition;
                 let log = found.as_ref().map_err(|&error| error).and_then(|found| {

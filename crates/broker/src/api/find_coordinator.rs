@@ -4,10 +4,12 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_protocol::messages::find_coordinator::Coordinator;
 use streamledger_protocol::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
-use streamledger_protocol::{ApiVersion, BrokerId, ErrorCode};
+use streamledger_protocol::{ApiVersion, BrokerId, ErrorCode, GroupId, TransactionalId};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 use crate::coordinator::Transactions;
 
@@ -22,6 +24,10 @@ const UNKNOWN_TYPE: &str = "there is no coordinator of that type";
 
 impl Api for FindCoordinatorRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=6;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Describe, ResourceType::Group),
+        (Operation::Describe, ResourceType::TransactionalId),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> FindCoordinatorResponse {
         let refuse = |key: &String| not_found(key, error, None);
@@ -33,13 +39,19 @@ impl Api for FindCoordinatorRequest {
     }
 
     async fn handle(self, call: &Arc<Call>) -> Answer<FindCoordinatorResponse> {
+        let keys: &[String] = match self.coordinator_keys.is_empty() {
+            true => std::slice::from_ref(&self.key),
+            false => &self.coordinator_keys,
+        };
+        let is_allowed = |key: &String| allowed(call, self.key_type, key).is_ok();
         if self.key_type == TRANSACTION
+            && keys.iter().any(is_allowed)
             && let Err(error) = Transactions::ensure(&call.node).await
         {
             return self.refused(error).into();
         }
-        let find = |key: &String| match self.key_type {
-            GROUP | TRANSACTION => Coordinator {
+        let find = |key: &String| match allowed(call, self.key_type, key) {
+            Ok(()) => Coordinator {
                 key: key.clone(),
                 node_id: call.node.id(),
                 host: call.connection.endpoint.host.clone(),
@@ -47,7 +59,7 @@ impl Api for FindCoordinatorRequest {
                 error_code: ErrorCode::None,
                 error_message: None,
             },
-            _ => not_found(key, ErrorCode::InvalidRequest, Some(UNKNOWN_TYPE)),
+            Err((error, message)) => not_found(key, error, message),
         };
         if call.version < SEVERAL_KEYS_FROM {
             return alone(find(&self.key)).into();
@@ -55,6 +67,18 @@ impl Api for FindCoordinatorRequest {
         let coordinators = self.coordinator_keys.iter().map(find).collect();
         FindCoordinatorResponse { coordinators, ..Default::default() }.into()
     }
+}
+
+/// That there is a coordinator of that type, and who calls may know of the key.
+fn allowed(call: &Call, key_type: i8, key: &str) -> Result<(), (ErrorCode, Option<&'static str>)> {
+    let checked = match key_type {
+        GROUP => call.check_group(Operation::Describe, &GroupId::from(key)),
+        TRANSACTION => {
+            call.check_transactional_id(Operation::Describe, &TransactionalId::from(key))
+        }
+        _ => return Err((ErrorCode::InvalidRequest, Some(UNKNOWN_TYPE))),
+    };
+    checked.map_err(|error| (error, None))
 }
 
 fn not_found(key: &str, error_code: ErrorCode, message: Option<&str>) -> Coordinator {

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::controller::{AlterOperation, ConfigAlteration, Refusal};
 use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::incremental_alter_configs::{
@@ -12,12 +13,17 @@ use streamledger_protocol::messages::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
 };
 
+use super::access::Access;
 use super::resource::Resource;
 use super::{Answer, Api, Call};
 use crate::node::Node;
 
 impl Api for IncrementalAlterConfigsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=1;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::AlterConfigs, ResourceType::Topic),
+        (Operation::AlterConfigs, ResourceType::Cluster),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> IncrementalAlterConfigsResponse {
         let refuse = |resource| answer(resource, Err(Refusal::new(error, "")));
@@ -27,8 +33,9 @@ impl Api for IncrementalAlterConfigsRequest {
 
     async fn handle(self, call: &Arc<Call>) -> Answer<IncrementalAlterConfigsResponse> {
         let failed = self.refused(ErrorCode::UnknownServerError);
-        let altered = call.blocking(move |node| {
-            let alter = |resource| answer(resource, alter(node, resource, self.validate_only));
+        let asking = Arc::clone(call);
+        let altered = call.blocking(move |_| {
+            let alter = |resource| answer(resource, alter(&asking, resource, self.validate_only));
             let responses = self.resources.iter().map(alter).collect();
             IncrementalAlterConfigsResponse { responses, ..Default::default() }
         });
@@ -37,7 +44,7 @@ impl Api for IncrementalAlterConfigsRequest {
 }
 
 fn alter(
-    node: &Node,
+    call: &Call,
     resource: &AlterConfigsResource,
     only_validates: bool,
 ) -> Result<(), Refusal> {
@@ -54,7 +61,8 @@ fn alter(
         let (name, value) = (config.name.clone(), config.value.clone());
         changes.push(ConfigAlteration { name, operation, value });
     }
-    match Resource::parse(resource.resource_type, &resource.resource_name, node.id())? {
+    let (node, kind): (&Node, _) = (&call.node, resource.resource_type);
+    match Resource::parse(kind, &resource.resource_name, call, Operation::AlterConfigs)? {
         Resource::Broker => node.alter_broker(&changes, only_validates),
         Resource::Topic(name) => node.alter_topic(&name, &changes, only_validates),
     }

@@ -4,12 +4,14 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::transaction::Initialize;
 use streamledger_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use streamledger_protocol::{
     ApiVersion, ErrorCode, ProducerEpoch, ProducerId, ProducerIdentity, TransactionalId,
 };
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 use crate::coordinator::Transactions;
 
@@ -18,6 +20,12 @@ const FENCED_FROM: ApiVersion = ApiVersion(4);
 
 impl Api for InitProducerIdRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=5;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Write, ResourceType::TransactionalId),
+        // Without a transactional id one of these two.
+        (Operation::IdempotentWrite, ResourceType::Cluster),
+        (Operation::Write, ResourceType::Topic),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> InitProducerIdResponse {
         InitProducerIdResponse {
@@ -55,6 +63,7 @@ async fn take_id(
     transactional_id: TransactionalId,
     request: &InitProducerIdRequest,
 ) -> Result<ProducerIdentity, ErrorCode> {
+    call.check_transactional_id(Operation::Write, &transactional_id)?;
     if transactional_id.as_str().is_empty() {
         return Err(ErrorCode::InvalidRequest);
     }
@@ -71,6 +80,11 @@ async fn take_id(
 }
 
 async fn new_identity(call: &Arc<Call>) -> Result<ProducerIdentity, ErrorCode> {
+    let may_write = call.allows_cluster(Operation::IdempotentWrite)
+        || call.allows_any(Operation::Write, ResourceType::Topic);
+    if !may_write {
+        return Err(ErrorCode::ClusterAuthorizationFailed);
+    }
     let id = match call.node.controller.take_producer_id() {
         Some(id) => id,
         None => call

@@ -5,12 +5,14 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::group::{JoinReply, JoinRequest, Protocol};
 use streamledger_protocol::messages::join_group::JoinGroupResponseMember;
 use streamledger_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use streamledger_protocol::{ApiVersion, ErrorCode};
 use tracing::debug;
 
+use super::access::Access;
 use super::group_member::{client_host, client_id, fresh_member_id};
 use super::{Answer, Api, Call, Held};
 use crate::coordinator::Groups;
@@ -24,13 +26,19 @@ const NULL_PROTOCOL_FROM: ApiVersion = ApiVersion(7);
 
 impl Api for JoinGroupRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=9;
+    const ACCESS: Access = Access::Each(&[(Operation::Read, ResourceType::Group)]);
 
     fn refused(&self, error: ErrorCode) -> JoinGroupResponse {
         told(JoinReply::refused(error, &self.member_id), ApiVersion(0))
     }
 
     async fn handle(self, call: &Arc<Call>) -> Answer<JoinGroupResponse> {
-        if let Err(error) = Groups::ensure(&call.node).await {
+        let allowed = call.check_group(Operation::Read, &self.group_id);
+        let ready = match allowed {
+            Ok(()) => Groups::ensure(&call.node).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ready {
             let reply = JoinReply::refused(error, &self.member_id);
             return told(reply, call.version).into();
         }

@@ -3,15 +3,18 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_protocol::messages::list_config_resources::ConfigResource;
 use streamledger_protocol::messages::{ListConfigResourcesRequest, ListConfigResourcesResponse};
 use streamledger_protocol::{ApiVersion, ErrorCode};
 
+use super::access::Access;
 use super::resource::{BROKER_TYPE, TOPIC_TYPE};
 use super::{Answer, Api, Call};
 
 impl Api for ListConfigResourcesRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=1;
+    const ACCESS: Access = Access::Cluster(&[Operation::DescribeConfigs]);
 
     fn refused(&self, error: ErrorCode) -> ListConfigResourcesResponse {
         ListConfigResourcesResponse { error_code: error, ..Default::default() }

@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::controller::Topic;
 use streamledger_broker_core::log::ReadLimit;
 use streamledger_protocol::messages::list_offsets::{
@@ -12,8 +13,10 @@ use streamledger_protocol::messages::list_offsets::{
 use streamledger_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use streamledger_protocol::{
     ApiVersion, ErrorCode, IsolationLevel, LeaderEpoch, Offset, PartitionIndex, TimestampMs,
+    TopicId,
 };
 
+use super::access::Access;
 use super::{Answer, Api, Call, leadership};
 
 /// Timestamps with a meaning of their own (Kafka's `ListOffsetsRequest`).
@@ -48,6 +51,7 @@ impl Found {
 
 impl Api for ListOffsetsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 1..=11;
+    const ACCESS: Access = Access::Each(&[(Operation::Describe, ResourceType::Topic)]);
 
     fn refused(&self, error: ErrorCode) -> ListOffsetsResponse {
         let topics = self.topics.iter().map(|topic| ListOffsetsTopicResponse {
@@ -71,11 +75,11 @@ impl Api for ListOffsetsRequest {
         // A lookup by time reads from the disk.
         let answered = call.blocking(move |_| {
             let topics = self.topics.into_iter().map(|topic| {
-                let found = asking.node.topic(&topic.name);
+                let found = asking.topic_for(Operation::Describe, &topic.name, TopicId::ZERO);
                 let look_up = |ask: &ListOffsetsPartition| {
                     let looked_up = match &found {
-                        Some(found) => look_up(&asking, found, ask, limit),
-                        None => Err(ErrorCode::UnknownTopicOrPartition),
+                        Ok(found) => look_up(&asking, found, ask, limit),
+                        Err(error) => Err(*error),
                     };
                     answer(ask.partition_index, looked_up)
                 };

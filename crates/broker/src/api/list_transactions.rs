@@ -5,11 +5,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use regex::Regex;
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::transaction::{self, Transaction};
 use streamledger_protocol::messages::list_transactions::TransactionState;
 use streamledger_protocol::messages::{ListTransactionsRequest, ListTransactionsResponse};
 use streamledger_protocol::{ErrorCode, TimestampMs, TransactionalId};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 
 /// A compiled pattern is memory that a client makes.
@@ -17,6 +19,7 @@ const PATTERN_BYTES_MAX: usize = 256 << 10;
 
 impl Api for ListTransactionsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=2;
+    const ACCESS: Access = Access::Each(&[(Operation::Describe, ResourceType::TransactionalId)]);
 
     fn refused(&self, error: ErrorCode) -> ListTransactionsResponse {
         ListTransactionsResponse { error_code: error, ..Default::default() }
@@ -46,6 +49,8 @@ impl Api for ListTransactionsRequest {
         };
         let transaction_states = call.node.transactions.read(|all| {
             let wanted = all.transactions().filter(|(id, one)| is_wanted(id, one));
+            let wanted = wanted
+                .filter(|(id, _)| call.check_transactional_id(Operation::Describe, id).is_ok());
             let listed = wanted.map(|(id, one)| TransactionState {
                 transactional_id: id.clone(),
                 producer_id: one.producer.id,

@@ -5,7 +5,10 @@
 //!    requests take effect in the order they came. What must be waited for after that (a flush,
 //!    a long poll) is [`Answer::Later`]; answers still leave in order.
 //! 3. A handler never fails: what is wrong goes into its answer, per topic and partition.
+//! 4. Each API names what it asks of who calls it: [`Api::ACCESS`].
 
+mod access;
+mod acl;
 mod add_offsets_to_txn;
 mod add_partitions_to_txn;
 mod alter_client_quotas;
@@ -102,6 +105,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::access::Access;
 use crate::authentication::Session;
 use crate::faults::Fault;
 use crate::node::{Endpoint, Node};
@@ -171,6 +175,9 @@ pub(crate) trait Api: Request + Send + 'static {
     const SERVED_VERSIONS: RangeInclusive<i16>;
     /// The least version that is advertised; below the served ones only for PROTOCOL.md's trap 1.
     const ADVERTISED_FROM: i16 = *Self::SERVED_VERSIONS.start();
+
+    /// What is asked of who calls it.
+    const ACCESS: Access;
 
     /// The answer that refuses all of it with one error.
     fn refused(&self, error: ErrorCode) -> Self::Response;
@@ -273,6 +280,8 @@ pub(crate) struct Call {
     pub(crate) version: ApiVersion,
     /// How the client calls itself, if it does.
     pub(crate) client_id: Option<String>,
+    /// What its API asks of who calls it.
+    access: Access,
     correlation_id: CorrelationId,
 }
 
@@ -303,6 +312,7 @@ pub(crate) struct ServedApi {
     pub(crate) key: ApiKey,
     pub(crate) versions: RangeInclusive<i16>,
     pub(crate) advertised_from: i16,
+    access: Access,
     serve: fn(Arc<Call>, Reader) -> ServeFuture,
 }
 
@@ -312,6 +322,7 @@ impl ServedApi {
             key: R::API_KEY,
             versions: R::SERVED_VERSIONS,
             advertised_from: R::ADVERTISED_FROM,
+            access: R::ACCESS,
             serve: |call, body| Box::pin(serve::<R>(call, body)),
         }
     }
@@ -337,6 +348,7 @@ pub(crate) async fn dispatch(
         connection: Arc::clone(connection),
         version: header.api_version,
         client_id: header.client_id,
+        access: served.access,
         correlation_id: header.correlation_id,
     };
     if served.versions.contains(&header.api_version.0) {
@@ -379,6 +391,12 @@ async fn serve<R: Api>(call: Arc<Call>, body: Reader) -> Result<Reply, CloseReas
             return Ok(Reply::Ready(call.outgoing(Held { response, permit: None })?));
         }
         Some(Fault::DropResponse | Fault::DelayResponse(_)) | None => {}
+    }
+    if let Access::Cluster(operations) = R::ACCESS
+        && !operations.iter().any(|operation| call.allows_cluster(*operation))
+    {
+        let response = request.refused(ErrorCode::ClusterAuthorizationFailed);
+        return Ok(Reply::Ready(call.outgoing(Held { response, permit: None })?));
     }
     let reply = match request.handle(&call).await {
         Answer::Now(response) => Reply::Ready(call.outgoing(Held { response, permit: None })?),

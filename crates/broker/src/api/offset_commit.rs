@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::group::{CommitRequest, Committer, NewOffset};
 use streamledger_protocol::messages::offset_commit::{
     OffsetCommitRequestTopic, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
@@ -12,6 +13,7 @@ use streamledger_protocol::messages::offset_commit::{
 use streamledger_protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use streamledger_protocol::{ApiVersion, ErrorCode, TopicId, TopicName, TopicPartition};
 
+use super::access::Access;
 use super::{Answer, Api, Call, stored_offsets};
 use crate::coordinator::Groups;
 
@@ -20,13 +22,22 @@ const IDS_FROM: ApiVersion = ApiVersion(10);
 
 impl Api for OffsetCommitRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 2..=10;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Read, ResourceType::Group),
+        (Operation::Read, ResourceType::Topic),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> OffsetCommitResponse {
         answered(self, |topic| Some(topic.name.clone()), |_| error)
     }
 
     async fn handle(self, call: &Arc<Call>) -> Answer<OffsetCommitResponse> {
-        if let Err(error) = Groups::ensure(&call.node).await {
+        let allowed = call.check_group(Operation::Read, &self.group_id);
+        let ready = match allowed {
+            Ok(()) => Groups::ensure(&call.node).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ready {
             return self.refused(error).into();
         }
         let names = names(&self, call);
@@ -44,7 +55,7 @@ impl Api for OffsetCommitRequest {
                 metadata: partition.committed_metadata.clone(),
             }));
         }
-        let (unknown, offsets) = stored_offsets::split_unknown(&call.node, offsets);
+        let (refused, offsets) = stored_offsets::split_refused(call, offsets);
         let request = CommitRequest {
             group: self.group_id.clone(),
             committer: Committer {
@@ -56,7 +67,7 @@ impl Api for OffsetCommitRequest {
             offsets,
         };
         let reply = call.node.groups.commit(&call.node, &request, None).await;
-        let answers = stored_offsets::Answers::new(&request, &reply, &unknown);
+        let answers = stored_offsets::Answers::new(&request, &reply, &refused);
         answered(&self, name, |partition| answers.of(partition)).into()
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::group::FetchedOffset;
 use streamledger_protocol::messages::offset_fetch::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponseGroup,
@@ -18,6 +19,7 @@ use streamledger_protocol::{
     TopicPartition,
 };
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 
 /// The first version for several groups (KIP-709).
@@ -27,6 +29,10 @@ const IDS_FROM: ApiVersion = ApiVersion(10);
 
 impl Api for OffsetFetchRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 1..=10;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Describe, ResourceType::Group),
+        (Operation::Describe, ResourceType::Topic),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> OffsetFetchResponse {
         let refuse = |group: &OffsetFetchRequestGroup| OffsetFetchResponseGroup {
@@ -100,9 +106,12 @@ async fn fetch_group(
     };
     let asks = member_id.as_deref();
     let groups = &call.node.groups;
-    if let Err(error) = groups.read(|all| all.check_fetch(&group_id, asks, member_epoch)) {
+    let allowed = call.check_group(Operation::Describe, &group_id);
+    let check = |()| groups.read(|all| all.check_fetch(&group_id, asks, member_epoch));
+    if let Err(error) = allowed.and_then(check) {
         return refused(group_id, error);
     }
+    let asks_all = topics.is_none();
     let (asked, unknown) = match topics {
         None => (None, Vec::new()),
         Some(topics) => {
@@ -115,13 +124,17 @@ async fn fetch_group(
         Err(error) => refused(group_id, error),
         Ok(fetched) => {
             let mut topics = by_topic(call, fetched);
+            if asks_all {
+                topics.retain(|topic| call.allows_topic(Operation::Describe, &topic.name));
+            }
             topics.extend(unknown);
             OffsetFetchResponseGroup { group_id, topics, error_code: ErrorCode::None }
         }
     }
 }
 
-/// The partitions asked for, by name; and what is answered for topics whose ids nobody has.
+/// The partitions asked for, by name; and what is answered for topics whose ids nobody has, or that
+/// who calls may not see.
 fn named(
     call: &Call,
     topics: Vec<OffsetFetchRequestTopics>,
@@ -137,6 +150,14 @@ fn named(
         };
         let indexes = topic.partition_indexes.into_iter();
         match name {
+            Some(name) if !call.allows_topic(Operation::Describe, &name) => {
+                let error = ErrorCode::TopicAuthorizationFailed;
+                unknown.push(OffsetFetchResponseTopics {
+                    topic_id: topic.topic_id,
+                    partitions: indexes.map(|index| nothing(index, error)).collect(),
+                    name,
+                });
+            }
             Some(name) => {
                 asked.extend(indexes.map(|index| TopicPartition::new(name.clone(), index)));
             }

@@ -4,18 +4,21 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::controller::Topic;
 use streamledger_protocol::messages::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderPartition, OffsetForLeaderTopicResult,
 };
 use streamledger_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
-use streamledger_protocol::{ErrorCode, PartitionIndex};
+use streamledger_protocol::{ErrorCode, PartitionIndex, TopicId};
 
+use super::access::Access;
 use super::{Answer, Api, Call, leadership};
 use crate::node::Node;
 
 impl Api for OffsetForLeaderEpochRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 2..=4;
+    const ACCESS: Access = Access::Each(&[(Operation::Describe, ResourceType::Topic)]);
 
     fn refused(&self, error: ErrorCode) -> OffsetForLeaderEpochResponse {
         let topics = self.topics.iter().map(|topic| OffsetForLeaderTopicResult {
@@ -27,11 +30,11 @@ impl Api for OffsetForLeaderEpochRequest {
 
     async fn handle(self, call: &Arc<Call>) -> Answer<OffsetForLeaderEpochResponse> {
         let topics = self.topics.into_iter().map(|topic| {
-            let found = call.node.topic(&topic.topic);
+            let found = call.topic_for(Operation::Describe, &topic.topic, TopicId::ZERO);
             let answer = |ask: &OffsetForLeaderPartition| match &found {
-                Some(found) => end_of_epoch(&call.node, found, ask)
+                Ok(found) => end_of_epoch(&call.node, found, ask)
                     .unwrap_or_else(|error| refused(ask.partition, error)),
-                None => refused(ask.partition, ErrorCode::UnknownTopicOrPartition),
+                Err(error) => refused(ask.partition, *error),
             };
             OffsetForLeaderTopicResult {
                 partitions: topic.partitions.iter().map(answer).collect(),

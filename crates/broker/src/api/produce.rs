@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::controller::Topic;
 use streamledger_broker_core::log::{AppendOrigin, AppendOutcome};
 use streamledger_protocol::messages::produce::{
@@ -23,6 +24,7 @@ use streamledger_protocol::{Acks, ApiVersion, Codec, ErrorCode, Offset, Partitio
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use super::access::Access;
 use super::{Answer, Api, Call, CloseReason, Held};
 use crate::coordinator::admit;
 use crate::node::Node;
@@ -35,6 +37,10 @@ impl Api for ProduceRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 3..=13;
     // librdkafka drops gzip, snappy and lz4 without a word where 0 is missing (KAFKA-18659).
     const ADVERTISED_FROM: i16 = 0;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Write, ResourceType::Topic),
+        (Operation::Write, ResourceType::TransactionalId),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> ProduceResponse {
         let refuse = |data: &PartitionProduceData| Refusal::of(error).answer(data.index);
@@ -46,13 +52,22 @@ impl Api for ProduceRequest {
         ProduceResponse { responses: responses.collect(), ..Default::default() }
     }
 
-    async fn handle(self, call: &Arc<Call>) -> Answer<ProduceResponse> {
+    async fn handle(mut self, call: &Arc<Call>) -> Answer<ProduceResponse> {
         let Some(acks) = Acks::from_code(self.acks) else {
             return self.refused(ErrorCode::InvalidRequiredAcks).into();
         };
+        let refused = match check_transaction(call, &self) {
+            Err(error) => Some(self.refused(error)),
+            Ok(()) => None,
+        };
+        if let Some(refused) = refused {
+            return if acks == Acks::None { without_answer(&refused) } else { refused.into() };
+        }
+        // Before the gate, which makes partitions join the transaction.
+        let mut response =
+            ProduceResponse { responses: take_denied(call, &mut self), ..Default::default() };
         let gates = admit(&call.node, call.version, &self).await;
-        let mut response = ProduceResponse::default();
-        let mut unflushed = Vec::new();
+        let (mut allowed, mut unflushed) = (Vec::new(), Vec::new());
         for (topic_position, data) in self.topic_data.into_iter().enumerate() {
             let topic = call.node.topic_named(&data.name, data.topic_id);
             let mut partition_responses = Vec::with_capacity(data.partition_data.len());
@@ -80,14 +95,55 @@ impl Api for ProduceRequest {
                 });
             }
             let (name, topic_id) = (data.name, data.topic_id);
-            response.responses.push(TopicProduceResponse { name, topic_id, partition_responses });
+            allowed.push(TopicProduceResponse { name, topic_id, partition_responses });
         }
+        // Those that were let in have their places by which they are found.
+        response.responses.splice(0..0, allowed);
         if acks == Acks::None {
             return without_answer(&response);
         }
         let timeout = Duration::from_millis(u64::try_from(self.timeout_ms).unwrap_or(0));
         Answer::Later(Box::pin(once_flushed(response, unflushed, timeout)))
     }
+}
+
+/// That who calls may write transactional batches by that id, if there are any.
+fn check_transaction(call: &Call, request: &ProduceRequest) -> Result<(), ErrorCode> {
+    let Some(id) = &request.transactional_id else { return Ok(()) };
+    let batches = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let mut batches = batches.filter_map(|data| data.records.as_deref());
+    let is_transactional = batches.any(|records| {
+        let header = RecordBatchHeader::parse(records);
+        header.is_ok_and(|header| header.attributes.is_transactional())
+    });
+    match is_transactional {
+        true => call.check_transactional_id(Operation::Write, id),
+        false => Ok(()),
+    }
+}
+
+/// Takes topics out that who calls may not write to, and gives their answers.
+fn take_denied(call: &Call, request: &mut ProduceRequest) -> Vec<TopicProduceResponse> {
+    let mut denied = Vec::new();
+    if call.node.authorizer.is_none() {
+        return denied;
+    }
+    request.topic_data.retain(|topic| {
+        let found = call.topic_for(Operation::Write, &topic.name, topic.topic_id);
+        let is_denied = found.err() == Some(ErrorCode::TopicAuthorizationFailed);
+        if is_denied {
+            let refusal = |data: &PartitionProduceData| {
+                Refusal::of(ErrorCode::TopicAuthorizationFailed).answer(data.index)
+            };
+            denied.push(TopicProduceResponse {
+                name: topic.name.clone(),
+                topic_id: topic.topic_id,
+                partition_responses: topic.partition_data.iter().map(refusal).collect(),
+            });
+        }
+        !is_denied
+    });
+    denied
 }
 
 /// An append whose flush is to be waited for, and where in the response its answer is.

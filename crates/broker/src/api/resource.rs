@@ -1,7 +1,10 @@
 //! What settings can belong to (Kafka's `ConfigResource.Type`): here topics and the broker.
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_broker_core::controller::Refusal;
-use streamledger_protocol::{BrokerId, ErrorCode, TopicName};
+use streamledger_protocol::{ErrorCode, TopicName};
+
+use super::Call;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -20,11 +23,22 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    /// Reads a resource; one that cannot be here is refused with a sentence.
-    pub(super) fn parse(kind: i8, name: &str, own: BrokerId) -> Result<Self, Refusal> {
+    /// Reads a resource, for who may do that with it; one that cannot be here is refused with a
+    /// sentence.
+    pub(super) fn parse(
+        kind: i8,
+        name: &str,
+        call: &Call,
+        operation: Operation,
+    ) -> Result<Self, Refusal> {
+        let own = call.node.id();
+        let denied = |error| Err(Refusal::new(error, "Authorization failed."));
         match kind {
             TOPIC => {
                 let topic = TopicName::new(name);
+                if !call.allows_topic(operation, &topic) {
+                    return denied(ErrorCode::TopicAuthorizationFailed);
+                }
                 match topic.validate() {
                     Ok(()) => Ok(Self::Topic(topic)),
                     Err(invalid) => {
@@ -33,6 +47,8 @@ impl Resource {
                     }
                 }
             }
+            // All other settings are the cluster's.
+            _ if !call.allows_cluster(operation) => denied(ErrorCode::ClusterAuthorizationFailed),
             BROKER if name.is_empty() || name.parse() == Ok(own.0) => Ok(Self::Broker),
             BROKER => {
                 let message = format!("There is no broker {name:.20}; this is broker {own}.");

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 
+use super::access::Access;
 use super::{Answer, Api, Call, Held};
 
 impl Api for SaslAuthenticateRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=2;
+    const ACCESS: Access = Access::Open("it is the login");
 
     fn refused(&self, error: ErrorCode) -> SaslAuthenticateResponse {
         SaslAuthenticateResponse { error_code: error, ..Default::default() }

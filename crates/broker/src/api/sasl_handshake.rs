@@ -7,10 +7,12 @@ use std::sync::Arc;
 use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::{SaslHandshakeRequest, SaslHandshakeResponse};
 
+use super::access::Access;
 use super::{Answer, Api, Call};
 
 impl Api for SaslHandshakeRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=1;
+    const ACCESS: Access = Access::Open("it is the login");
 
     fn refused(&self, error: ErrorCode) -> SaslHandshakeResponse {
         SaslHandshakeResponse { error_code: error, mechanisms: Vec::new() }

@@ -3,10 +3,12 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::group::{MemberOfGeneration, SyncReply, SyncRequest};
 use streamledger_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 use streamledger_protocol::{ApiVersion, ErrorCode};
 
+use super::access::Access;
 use super::{Answer, Api, Call, Held};
 
 /// The first version that must name the protocol (KIP-559).
@@ -14,12 +16,16 @@ const NAMES_PROTOCOL_FROM: ApiVersion = ApiVersion(5);
 
 impl Api for SyncGroupRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=5;
+    const ACCESS: Access = Access::Each(&[(Operation::Read, ResourceType::Group)]);
 
     fn refused(&self, error: ErrorCode) -> SyncGroupResponse {
         told(SyncReply::refused(error))
     }
 
     async fn handle(self, call: &Arc<Call>) -> Answer<SyncGroupResponse> {
+        if let Err(error) = call.check_group(Operation::Read, &self.group_id) {
+            return self.refused(error).into();
+        }
         let is_named = self.protocol_type.is_some() && self.protocol_name.is_some();
         if call.version >= NAMES_PROTOCOL_FROM && !is_named {
             return self.refused(ErrorCode::InconsistentGroupProtocol).into();

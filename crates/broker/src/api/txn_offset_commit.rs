@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::group::{CommitRequest, Committer, NewOffset};
 use streamledger_broker_core::transaction::{ClientVersion, Verification};
 use streamledger_protocol::messages::txn_offset_commit::{
@@ -14,6 +15,7 @@ use streamledger_protocol::messages::txn_offset_commit::{
 use streamledger_protocol::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 use streamledger_protocol::{ApiVersion, ErrorCode, ProducerIdentity, TopicPartition};
 
+use super::access::Access;
 use super::{Answer, Api, Call, stored_offsets};
 use crate::coordinator::{Groups, Transactions};
 use crate::storage::TransactionGuard;
@@ -25,6 +27,11 @@ const ABORTABLE_FROM: ApiVersion = ApiVersion(4);
 
 impl Api for TxnOffsetCommitRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=5;
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Write, ResourceType::TransactionalId),
+        (Operation::Read, ResourceType::Group),
+        (Operation::Read, ResourceType::Topic),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> TxnOffsetCommitResponse {
         self.answered(|_| error)
@@ -36,7 +43,7 @@ impl Api for TxnOffsetCommitRequest {
             Err(error) => return self.refused(error).into(),
         };
         let producer = producer_of(&self);
-        let (unknown, offsets) = stored_offsets::split_unknown(&call.node, self.offsets());
+        let (refused, offsets) = stored_offsets::split_refused(call, self.offsets());
         let request = CommitRequest {
             group: self.group_id.clone(),
             committer: Committer {
@@ -49,7 +56,7 @@ impl Api for TxnOffsetCommitRequest {
         };
         let groups = &call.node.groups;
         let reply = groups.commit(&call.node, &request, Some((producer, guard))).await;
-        let answers = stored_offsets::Answers::new(&request, &reply, &unknown);
+        let answers = stored_offsets::Answers::new(&request, &reply, &refused);
         self.answered(|partition| answers.of(partition)).into()
     }
 }
@@ -104,6 +111,8 @@ async fn admit(
     if request.group_id.as_str().is_empty() {
         return Err(ErrorCode::InvalidGroupId);
     }
+    call.check_transactional_id(Operation::Write, &request.transactional_id)?;
+    call.check_group(Operation::Read, &request.group_id)?;
     Groups::ensure(node).await?;
     let producer = producer_of(request);
     let guard = node.groups.guard(node, &request.group_id, producer)?;

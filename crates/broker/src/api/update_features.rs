@@ -4,15 +4,18 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::update_features::{FeatureUpdateKey, UpdatableFeatureResult};
 use streamledger_protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 
+use super::access::Access;
 use super::api_versions::finalized_level;
 use super::{Answer, Api, Call};
 
 impl Api for UpdateFeaturesRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=2;
+    const ACCESS: Access = Access::Cluster(&[Operation::Alter]);
 
     fn refused(&self, error: ErrorCode) -> UpdateFeaturesResponse {
         UpdateFeaturesResponse { error_code: error, ..Default::default() }

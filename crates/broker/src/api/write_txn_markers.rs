@@ -5,6 +5,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use streamledger_broker_core::authorizer::Operation;
 use streamledger_broker_core::log::{MarkerEpoch, TransactionMarker};
 use streamledger_protocol::messages::write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult,
@@ -13,12 +14,14 @@ use streamledger_protocol::messages::write_txn_markers::{
 use streamledger_protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
 use streamledger_protocol::{ErrorCode, Offset, ProducerIdentity, TopicPartition};
 
+use super::access::Access;
 use super::{Answer, Api, Call, Held};
 use crate::coordinator::{MarkerRefusal, write_marker};
 use crate::storage::Partition;
 
 impl Api for WriteTxnMarkersRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 1..=2;
+    const ACCESS: Access = Access::Cluster(&[Operation::Alter, Operation::ClusterAction]);
 
     fn refused(&self, error: ErrorCode) -> WriteTxnMarkersResponse {
         let markers = self.markers.iter().map(|marker| result(marker, |_| error));

@@ -1,9 +1,11 @@
 //! The broker's settings, parsed once.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use streamledger_broker_core::config::{BrokerConfigs, ConfigError};
+use streamledger_broker_core::authorizer::{Authorizer, Principal};
+use streamledger_broker_core::config::{BrokerConfigs, ConfigError, STANDARD_AUTHORIZER};
 use streamledger_broker_core::group::GroupConfig;
 use streamledger_protocol::BrokerId;
 
@@ -47,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) cleaner: CleanerConfig,
     /// streamledger.shutdown.timeout.ms.
     pub(crate) shutdown_timeout: Duration,
+    /// authorizer.class.name, super.users, allow.everyone.if.no.acl.found.
+    pub(crate) authorizer: Option<Authorizer>,
     /// What connections may use.
     pub(crate) network: NetworkSettings,
     /// What the coordinators of groups and transactions go by.
@@ -123,6 +127,7 @@ impl Settings {
             })?;
         }
         settings.listeners = ListenerSettings::parse_all(configs)?;
+        settings.authorizer = authorizer(configs)?;
         settings.check(configs)?;
         Ok(settings)
     }
@@ -176,6 +181,7 @@ impl Settings {
             retention_check_interval: ms("log.retention.check.interval.ms"),
             cleaner: cleaner(configs),
             shutdown_timeout: ms("streamledger.shutdown.timeout.ms"),
+            authorizer: None,
             network: NetworkSettings {
                 backlog: int("socket.listen.backlog.size").unsigned_abs(),
                 connections_max: count("max.connections"),
@@ -208,6 +214,32 @@ impl Settings {
             },
         }
     }
+}
+
+/// What is set about ACLs; a setting that would be without effect is refused.
+fn authorizer(configs: &BrokerConfigs) -> Result<Option<Authorizer>, ConfigError> {
+    if configs.value("authorizer.class.name").is_none() {
+        let given = |name: &&str| configs.at_start.contains_key(*name);
+        let without_effect = ["super.users", "allow.everyone.if.no.acl.found"];
+        return match without_effect.iter().find(|name| given(name)) {
+            None => Ok(None),
+            Some(name) => Err(ConfigError::Contradiction(format!(
+                "{name} has no effect without authorizer.class.name={STANDARD_AUTHORIZER}"
+            ))),
+        };
+    }
+    let text = configs.value("super.users").unwrap_or_default();
+    let mut super_users = BTreeSet::new();
+    for user in text.split(';').map(str::trim).filter(|user| !user.is_empty()) {
+        let principal = Principal::parse(user).ok_or_else(|| ConfigError::Malformed {
+            name: "super.users",
+            value: user.to_owned(),
+            expected: "User:NAME, separated by semicolons".to_owned(),
+        })?;
+        super_users.insert(principal);
+    }
+    let allows_what_no_acl_is_about = configs.is_true("allow.everyone.if.no.acl.found");
+    Ok(Some(Authorizer { super_users, allows_what_no_acl_is_about }))
 }
 
 fn cleaner(configs: &BrokerConfigs) -> CleanerConfig {

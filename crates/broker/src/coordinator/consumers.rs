@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use regex::RegexBuilder;
+use streamledger_broker_core::controller::ClusterState;
 use streamledger_broker_core::group::{
     ConsumerHeartbeat, ConsumerHeartbeatReply, HeartbeatRefusal, TopicsView,
 };
@@ -15,14 +16,19 @@ use crate::node::Node;
 /// in time that grows with their length only.
 const PATTERN_BYTES_MAX: usize = 1 << 16;
 
+/// Whether a member may see a topic: a pattern finds no other.
+pub(crate) type MaySee<'a> = dyn Fn(&ClusterState, &TopicName) -> bool + Sync + 'a;
+
 impl Groups {
-    /// ConsumerGroupHeartbeat; told once what it changed is flushed.
+    /// ConsumerGroupHeartbeat of a member that may see these topics; told once what it changed is
+    /// flushed.
     pub(crate) async fn consumer_heartbeat(
         &self,
         node: &Node,
         request: &ConsumerHeartbeat,
+        may_see: &MaySee<'_>,
     ) -> Result<ConsumerHeartbeatReply, HeartbeatRefusal> {
-        let topics = NodeTopics { node, version: node.controller.record_count() };
+        let topics = NodeTopics { node, may_see, version: node.controller.record_count() };
         let (reply, kept) =
             self.step(node, |groups, now| groups.consumer_heartbeat(now, request, &topics));
         let reply = reply?;
@@ -38,6 +44,7 @@ impl Groups {
 /// The node's topics; the version is taken before them, so that no change is missed.
 struct NodeTopics<'a> {
     node: &'a Node,
+    may_see: &'a MaySee<'a>,
     version: u64,
 }
 
@@ -56,6 +63,7 @@ impl TopicsView for NodeTopics<'_> {
         let matched = self.node.controller.read(|state| {
             let names = state.topics().filter(|topic| !topic.is_internal());
             let matched = names.filter(|topic| whole.is_match(topic.name.as_str()));
+            let matched = matched.filter(|topic| (self.may_see)(state, &topic.name));
             matched.map(|topic| topic.name.clone()).collect()
         });
         Some(matched)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use streamledger_broker::{Broker, BrokerConfig, RunningBroker};
+use streamledger_broker_core::config::STANDARD_AUTHORIZER;
 use streamledger_protocol::compression::{Compression, CompressionScratch, Decompressor};
 use streamledger_protocol::frame::{decode_response, encode_request};
 use streamledger_protocol::message::{Request, Response};
@@ -19,7 +20,7 @@ use streamledger_protocol::messages::produce::{
 };
 use streamledger_protocol::messages::{
     CreateTopicsRequest, FetchRequest, FetchResponse, InitProducerIdRequest, ProduceRequest,
-    ProduceResponse,
+    ProduceResponse, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
 use streamledger_protocol::record_batch::{BatchSeal, RecordBatchBuilder, batches};
 use streamledger_protocol::{
@@ -36,6 +37,24 @@ pub(crate) fn broker_with(settings: &[(&str, &str)]) -> RunningBroker {
     Broker::start(config).unwrap()
 }
 
+/// A broker whose ACLs say who may do what: `admin` may everything, `alice` and `bob` what they are
+/// allowed. Each has its name for a password.
+pub(crate) fn broker_with_acls(settings: &[(&str, &str)]) -> RunningBroker {
+    let own = [
+        ("listeners", "SASL_PLAINTEXT://127.0.0.1:0"),
+        ("sasl.enabled.mechanisms", "PLAIN"),
+        (
+            "sasl.jaas.config",
+            "PlainLoginModule required user_admin=admin user_alice=alice user_bob=bob;",
+        ),
+        ("authorizer.class.name", STANDARD_AUTHORIZER),
+        ("super.users", "User:admin"),
+        ("transaction.state.log.num.partitions", "3"),
+        ("offsets.topic.num.partitions", "3"),
+    ];
+    broker_with(&[&own[..], settings].concat())
+}
+
 pub(crate) struct RawClient {
     pub(crate) stream: TcpStream,
     next_id: i32,
@@ -48,6 +67,17 @@ impl RawClient {
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, next_id: 0 }
+    }
+
+    /// Connects and logs in, with the user's name for a password.
+    pub(crate) fn logged_in(broker: &RunningBroker, user: &str) -> Self {
+        let mut client = Self::connect(broker);
+        let handshake = SaslHandshakeRequest { mechanism: "PLAIN".to_owned() };
+        assert_eq!(client.call(1, &handshake).error_code, ErrorCode::None);
+        let auth_bytes = Bytes::from(format!("\0{user}\0{user}"));
+        let answer = client.call(2, &SaslAuthenticateRequest { auth_bytes });
+        assert_eq!(answer.error_code, ErrorCode::None);
+        client
     }
 
     pub(crate) fn send<R: Request>(&mut self, version: i16, request: &R) -> CorrelationId {
