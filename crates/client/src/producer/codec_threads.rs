@@ -4,6 +4,8 @@
 //! 2. At most as many threads as cores, and no more than [`THREADS_MAX`]; none before the first
 //!    batch whose compression takes longer than handing it over.
 //! 3. A batch that can't be handed over is compressed by whoever wanted to.
+//! 4. While the threads sleep, the I/O thread takes a short one itself: it woke up for it, and two
+//!    more wake-ups, there and back, cost nearly as much as the codec does.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,6 +24,10 @@ const THREADS_MAX: usize = 4;
 /// Waking a thread and taking its result back costs some 20 µs of two cores' time; what takes less
 /// than twice that to compress stays where it is.
 const WORTH_A_THREAD_NS: usize = 40_000;
+
+/// What the I/O thread compresses itself while the threads sleep. Answers wait as long, so it is
+/// little: some 64 KB for the fast codecs.
+const SHORT_NS: usize = 100_000;
 
 /// What a codec takes for a byte at its usual level, thousandths of a nanosecond, rounded down.
 const fn picoseconds_per_byte(codec: Codec) -> usize {
@@ -56,6 +62,8 @@ pub(super) struct CodecThreads {
     queue: Arc<Queue>,
     started: usize,
     thread_count: usize,
+    /// Batches that were handed over and not taken back.
+    outstanding: usize,
 }
 
 /// What the threads and the I/O thread share.
@@ -78,15 +86,27 @@ impl CodecThreads {
     pub(super) fn new(shared: Arc<Shared>, thread_count: usize) -> Self {
         let (jobs, wanted, done) = (Mutex::default(), Condvar::new(), Mutex::default());
         let queue = Arc::new(Queue { shared, jobs, wanted, done });
-        Self { queue, started: 0, thread_count }
+        Self { queue, started: 0, thread_count, outstanding: 0 }
     }
 
-    /// Hands a batch over, or gives it back if it is better compressed here and now.
-    pub(super) fn hand_over(&mut self, job: CompressJob) -> Result<(), CompressJob> {
-        let cost_ns = job.uncompressed_bytes() * picoseconds_per_byte(job.codec()) / 1000;
-        if cost_ns < WORTH_A_THREAD_NS || self.thread_count == 0 {
-            return Err(job);
+    /// Hands the batches over, but for those that are better compressed here and now.
+    pub(super) fn hand_over(&mut self, jobs: &mut Vec<CompressJob>) {
+        let mut may_keep = self.outstanding == 0;
+        let offered = std::mem::take(jobs);
+        for job in offered {
+            let cost_ns = job.uncompressed_bytes() * picoseconds_per_byte(job.codec()) / 1000;
+            let is_kept = may_keep && cost_ns < SHORT_NS;
+            if cost_ns < WORTH_A_THREAD_NS || self.thread_count == 0 || is_kept {
+                // The first, which is wanted first; of the others' threads some are awake now.
+                may_keep &= !is_kept;
+                jobs.push(job);
+            } else if let Err(job) = self.queue_up(job) {
+                jobs.push(job);
+            }
         }
+    }
+
+    fn queue_up(&mut self, job: CompressJob) -> Result<(), CompressJob> {
         let mut jobs = self.queue.jobs.lock();
         if jobs.idle_threads <= jobs.waiting.len() && self.started < self.thread_count {
             let queue = Arc::clone(&self.queue);
@@ -101,14 +121,17 @@ impl CodecThreads {
         }
         jobs.waiting.push_back(job);
         drop(jobs);
+        self.outstanding += 1;
         self.queue.wanted.notify_one();
         Ok(())
     }
 
     /// Moves what is done to `into`.
-    pub(super) fn take_done(&self, into: &mut Vec<CompressedBatch>) {
-        if self.started > 0 {
-            into.append(&mut self.queue.done.lock());
+    pub(super) fn take_done(&mut self, into: &mut Vec<CompressedBatch>) {
+        if self.outstanding > 0 {
+            let mut done = self.queue.done.lock();
+            self.outstanding -= done.len();
+            into.append(&mut done);
         }
     }
 }

@@ -71,6 +71,7 @@ pub(super) struct IoLoop {
     links: Rc<RefCell<HashMap<BrokerId, Link>>>,
     codec_threads: CodecThreads,
     compressed: Vec<CompressedBatch>,
+    to_compress: Vec<CompressJob>,
     scratch: CompressionScratch,
     request_timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -103,6 +104,7 @@ impl IoLoop {
             links: Rc::default(),
             codec_threads,
             compressed: Vec::new(),
+            to_compress: Vec::new(),
             scratch: CompressionScratch::default(),
             request_timeout,
             timer: None,
@@ -163,6 +165,24 @@ impl IoLoop {
     }
 
     fn perform_effects(&mut self, now: Instant) {
+        self.perform_ready(now);
+        if !self.to_compress.is_empty() {
+            self.compress(now);
+            self.perform_ready(now);
+        }
+        if !self.to_compress.is_empty() {
+            // In the next round: what was compressed in this one is to be written first.
+            self.shared.wake.notify_one();
+        }
+        if let (Some(transactions), Some(progress)) =
+            (&self.shared.transactions, self.sender.transaction_progress())
+        {
+            transactions.desk.note_progress(progress);
+        }
+    }
+
+    /// All that the sender wants at the moment; what is to be compressed is left for after it.
+    fn perform_ready(&mut self, now: Instant) {
         while let Some(effect) = self.sender.poll(now) {
             match effect {
                 Effect::Connect(broker) => self.connect(broker),
@@ -182,14 +202,9 @@ impl IoLoop {
                 Effect::ForgetTopics(topics) => {
                     self.refresher.retain_topics(|topic| !topics.contains(topic));
                 }
-                Effect::Compress(job) => self.compress(now, job),
+                Effect::Compress(job) => self.to_compress.push(job),
                 Effect::Complete(batch) => self.complete(batch),
             }
-        }
-        if let (Some(transactions), Some(progress)) =
-            (&self.shared.transactions, self.sender.transaction_progress())
-        {
-            transactions.desk.note_progress(progress);
         }
     }
 
@@ -199,8 +214,9 @@ impl IoLoop {
         self.shared.accumulator.unsettled_batches() == 0 && !open
     }
 
-    fn compress(&mut self, now: Instant, job: CompressJob) {
-        if let Err(job) = self.codec_threads.hand_over(job) {
+    fn compress(&mut self, now: Instant) {
+        self.codec_threads.hand_over(&mut self.to_compress);
+        for job in self.to_compress.drain(..) {
             let compressed = job.run(&mut self.scratch);
             self.sender.handle(now, Event::Compressed(compressed));
         }
