@@ -13,5 +13,6 @@ pub mod key_partition;
 pub mod log;
 pub mod map;
 pub mod planted_bugs;
+pub mod quota;
 pub mod time;
 pub mod transaction;

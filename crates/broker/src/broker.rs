@@ -23,6 +23,7 @@ use crate::coordinator::{Groups, Transactions, keep_group_time, keep_time};
 use crate::faults::Faults;
 use crate::metrics::{BrokerMetrics, RequestCounts};
 use crate::node::Node;
+use crate::quotas::Quotas;
 use crate::server::{BoundListener, ByteBudget, Serving, Tls};
 use crate::storage::{LogStore, LogStoreConfig, StorageError};
 
@@ -166,6 +167,7 @@ impl Broker {
             controller,
             store,
             faults: Faults::new(),
+            quotas: Quotas::new(settings.quota_window),
             requests: RequestCounts::new(),
             transactions: Transactions::new(&settings),
             groups: Groups::new(&settings),

@@ -23,6 +23,7 @@ pub mod dump;
 mod faults;
 mod metrics;
 mod node;
+mod quotas;
 mod server;
 pub mod storage;
 

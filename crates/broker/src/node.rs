@@ -25,6 +25,7 @@ use crate::controller::Controller;
 use crate::coordinator::{Groups, InternalTopicError, Transactions};
 use crate::faults::Faults;
 use crate::metrics::RequestCounts;
+use crate::quotas::Quotas;
 use crate::server::ByteBudget;
 use crate::storage::{LogStore, Partition};
 
@@ -46,6 +47,7 @@ pub(crate) struct Node {
     pub(crate) authorizer: Option<Authorizer>,
     pub(crate) store: LogStore,
     pub(crate) faults: Faults,
+    pub(crate) quotas: Quotas,
     pub(crate) requests: RequestCounts,
     pub(crate) transactions: Transactions,
     pub(crate) groups: Groups,

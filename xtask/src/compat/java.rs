@@ -141,6 +141,28 @@ pub(crate) fn producer_performance(trial: &Trial) -> Outcome<String> {
     Ok(summary.split(',').nth(1).unwrap_or_default().trim().to_owned())
 }
 
+/// kafka-configs sets a quota, and kafka-producer-perf-test is told to wait for it.
+pub(crate) fn obeys_a_quota(trial: &Trial) -> Outcome<String> {
+    let topic = trial.topic("load");
+    trial.create_topics(std::slice::from_ref(&topic), 1, &[])?;
+    let mut config = trial.tools().java("kafka.admin.ConfigCommand")?;
+    config.args(["--bootstrap-server", &trial.bootstrap()?, "--alter", "--entity-type", "clients"]);
+    config.args(["--entity-name", &topic, "--add-config", "producer_byte_rate=30000"]);
+    process::run_ok(&mut config, b"", LIMIT)?;
+    // In the ten seconds of a rate's window there is room for 300 of the 400 KB.
+    let size = ["--topic", &topic, "--num-records", "400", "--record-size", "1000"];
+    let client_id = format!("client.id={topic}");
+    let load = ["--throughput", "-1", "--print-metrics", "--command-property", &client_id];
+    let said = trial.run_kafka_tool("ProducerPerformance", &[&size[..], &load].concat(), "")?;
+    let said = said.text();
+    ensure!(said.contains("400 records sent"), "not all was sent: {said}");
+    let metric = said.lines().find(|line| line.contains("produce-throttle-time-max"));
+    let value = metric.and_then(|line| line.rsplit(':').next()?.trim().parse::<f64>().ok());
+    let waited_ms = value.ok_or_else(|| Failure::new(format!("no such metric: {said}")))?;
+    ensure!(waited_ms as u64 > 0, "it was never told to wait: {said}");
+    Ok(format!("all was sent, with waits of up to {waited_ms:.0} ms"))
+}
+
 /// kafka-get-offsets: earliest, latest, by timestamp, of the newest timestamp.
 pub(crate) fn offsets(trial: &Trial) -> Outcome<String> {
     let topic = trial.topic("times");

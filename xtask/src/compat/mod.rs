@@ -160,6 +160,7 @@ const SCENARIOS: &[Scenario] = &[
     stock("java-console", "java", java::console),
     stock("java-topics", "java", java::topics),
     stock("java-perf-test", "java", java::producer_performance),
+    stock("java-quota", "java", java::obeys_a_quota),
     stock("java-get-offsets", "java", java::offsets),
     stock("java-compacted", "java", compacted::by_all),
     stock("java-tools", "java", toolbox::administers),

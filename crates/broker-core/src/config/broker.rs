@@ -408,6 +408,20 @@ const GENERAL: &[ConfigSpec] = &[
         "32 MiB keeps the broker small; Kafka has no limit."
     ),
     row!(
+        "quota.window.num",
+        ConfigKind::Int { min: 1, max: 1000 },
+        Some("11"),
+        "Samples over which the rates of client quotas are taken.",
+        "Kafka's: ten whole ones and the present one."
+    ),
+    row!(
+        "quota.window.size.seconds",
+        ConfigKind::Int { min: 1, max: 3600 },
+        Some("1"),
+        "How long each of the samples of quota.window.num is, in seconds.",
+        "Kafka's."
+    ),
+    row!(
         "replica.alter.log.dirs.io.max.bytes.per.second",
         ConfigKind::long_from(0),
         Some("9223372036854775807"),

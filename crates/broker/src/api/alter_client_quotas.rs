@@ -1,4 +1,5 @@
-//! AlterClientQuotas (49): sets and removes quotas; they are kept, and not enforced yet.
+//! AlterClientQuotas (49): sets and removes quotas. Those of bytes and of request time act;
+//! controller_mutation_rate and connection_creation_rate are only kept.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

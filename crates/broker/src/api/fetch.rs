@@ -124,7 +124,9 @@ impl LongPoll {
                 .unwrap_or(IsolationLevel::ReadUncommitted),
             deadline: Instant::now() + wait,
             bytes_min: positive(request.min_bytes),
-            bytes_max: positive(request.max_bytes).min(call.node.settings.fetch_bytes_max),
+            bytes_max: positive(request.max_bytes)
+                .min(call.node.settings.fetch_bytes_max)
+                .min(call.fetch_bytes_of_quota().unwrap_or(usize::MAX)),
             call,
         }
     }

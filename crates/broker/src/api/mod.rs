@@ -65,6 +65,7 @@ mod sasl_authenticate;
 mod sasl_handshake;
 mod stored_offsets;
 mod sync_group;
+mod throttled;
 mod transactional;
 mod txn_offset_commit;
 mod update_features;
@@ -79,6 +80,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use streamledger_broker_core::quota::QuotaKind;
 use streamledger_protocol::frame::{decode_request, decode_request_header, encode_response};
 use streamledger_protocol::message::{Request, Response};
 use streamledger_protocol::messages::{
@@ -106,9 +108,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::access::Access;
+use self::throttled::Throttled;
 use crate::authentication::Session;
 use crate::faults::Fault;
 use crate::node::{Endpoint, Node};
+use crate::quotas::ClientQuotas;
 use crate::server::BytePermit;
 
 /// Every API the broker serves, in order of key.
@@ -170,7 +174,7 @@ pub(crate) static SERVED: &[ServedApi] = &[
 ];
 
 /// A request the broker serves.
-pub(crate) trait Api: Request + Send + 'static {
+pub(crate) trait Api: Request<Response: Throttled> + Send + 'static {
     /// The versions that are served.
     const SERVED_VERSIONS: RangeInclusive<i16>;
     /// The least version that is advertised; below the served ones only for PROTOCOL.md's trap 1.
@@ -255,6 +259,8 @@ pub(crate) struct Connection {
     pub(crate) endpoint: Endpoint,
     /// Who is at its other end.
     pub(crate) session: Session,
+    /// What its client is limited to.
+    pub(crate) quotas: ClientQuotas,
     /// Turns true when waiting on is pointless: the client is gone, or the broker is stopping.
     pub(crate) closing: watch::Receiver<bool>,
 }
@@ -283,6 +289,8 @@ pub(crate) struct Call {
     /// What its API asks of who calls it.
     access: Access,
     correlation_id: CorrelationId,
+    /// The request's size, its length prefix left out.
+    request_bytes: usize,
 }
 
 impl Call {
@@ -293,6 +301,62 @@ impl Call {
     fn outgoing<R: Response>(&self, held: Held<R>) -> Result<Outgoing, CloseReason> {
         let frame = self.encode(&held)?;
         Ok(Outgoing { frame, _charged: held.permit })
+    }
+
+    /// The answer that says for how long its client shall send nothing.
+    fn throttled<R: Throttled>(
+        &self,
+        mut held: Held<R>,
+        throttle: Duration,
+    ) -> Result<Outgoing, CloseReason> {
+        if throttle > Duration::ZERO {
+            let ms = i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX);
+            held.response.say_throttle_time(ms);
+        }
+        self.outgoing(held)
+    }
+
+    /// Counts a request and the time of a thread that it took; for how long its client shall send
+    /// nothing. From now on nothing is let in for so long.
+    fn charge_request(&self, api: ApiKey, busy: Duration) -> Duration {
+        let is_exempt = !self.connection.session.is_known()
+            || matches!(
+                api,
+                ApiKey::SaslHandshake | ApiKey::SaslAuthenticate | ApiKey::WriteTxnMarkers
+            );
+        if is_exempt {
+            return Duration::ZERO;
+        }
+        let mut throttle = self.charge(QuotaKind::Request, busy.as_secs_f64() * 100.0);
+        if api == ApiKey::Produce {
+            throttle = throttle.max(self.charge(QuotaKind::Produce, self.request_bytes as f64));
+        }
+        self.connection.quotas.mute(throttle);
+        throttle
+    }
+
+    /// The same of what is read by Fetch, once it is there.
+    fn charge_response<R: Response>(&self, held: &Held<R>) -> Result<Duration, CloseReason> {
+        if R::API_KEY != ApiKey::Fetch || self.fetch_bytes_of_quota().is_none() {
+            return Ok(Duration::ZERO);
+        }
+        let bytes = self.encode(held)?.len();
+        let throttle = self.charge(QuotaKind::Fetch, bytes as f64);
+        self.connection.quotas.mute(throttle);
+        Ok(throttle)
+    }
+
+    /// The most bytes of a Fetch that its client's quota leaves; none without a quota.
+    pub(crate) fn fetch_bytes_of_quota(&self) -> Option<usize> {
+        let principal = self.connection.session.principal();
+        let names = (&*principal.name, self.client_id.as_deref().unwrap_or_default());
+        self.connection.quotas.fetch_bytes_max(&self.node, names)
+    }
+
+    fn charge(&self, kind: QuotaKind, value: f64) -> Duration {
+        let principal = self.connection.session.principal();
+        let names = (&*principal.name, self.client_id.as_deref().unwrap_or_default());
+        self.connection.quotas.charge(&self.node, names, kind, value)
     }
 
     /// Runs what blocks on the disk outside of the threads that serve connections.
@@ -337,6 +401,7 @@ pub(crate) async fn dispatch(
     if connection.session.expects_raw_token() {
         return raw_token(node, connection, &frame);
     }
+    let request_bytes = frame.len();
     let (header, body) = decode_request_header(frame)?;
     let place = SERVED.iter().position(|served| served.key.code() == header.api_key);
     let place = place.ok_or(CloseReason::UnknownApi(header.api_key))?;
@@ -350,6 +415,7 @@ pub(crate) async fn dispatch(
         client_id: header.client_id,
         access: served.access,
         correlation_id: header.correlation_id,
+        request_bytes,
     };
     if served.versions.contains(&header.api_version.0) {
         return (served.serve)(Arc::new(call), body).await;
@@ -398,11 +464,17 @@ async fn serve<R: Api>(call: Arc<Call>, body: Reader) -> Result<Reply, CloseReas
         let response = request.refused(ErrorCode::ClusterAuthorizationFailed);
         return Ok(Reply::Ready(call.outgoing(Held { response, permit: None })?));
     }
-    let reply = match request.handle(&call).await {
-        Answer::Now(response) => Reply::Ready(call.outgoing(Held { response, permit: None })?),
-        Answer::Later(response) => {
-            Reply::Later(Box::pin(async move { call.outgoing(response.await) }))
+    let (answer, busy) = timed(request.handle(&call)).await;
+    let throttle = call.charge_request(R::API_KEY, busy);
+    let reply = match answer {
+        Answer::Now(response) => {
+            Reply::Ready(call.throttled(Held { response, permit: None }, throttle)?)
         }
+        Answer::Later(response) => Reply::Later(Box::pin(async move {
+            let held = response.await;
+            let throttle = throttle.max(call.charge_response(&held)?);
+            call.throttled(held, throttle)
+        })),
         Answer::Nothing => Reply::Nothing,
         Answer::Close(reason) => return Err(reason),
     };
@@ -411,6 +483,20 @@ async fn serve<R: Api>(call: Arc<Call>, body: Reader) -> Result<Reply, CloseReas
         Some(Fault::DelayResponse(delay)) => Ok(delayed(reply, delay)),
         _ => Ok(reply),
     }
+}
+
+/// What a future gives, and how long a thread was busy with it.
+async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
+    let mut future = std::pin::pin!(future);
+    let mut busy = Duration::ZERO;
+    let output = std::future::poll_fn(|context| {
+        let begun = std::time::Instant::now();
+        let polled = future.as_mut().poll(context);
+        busy += begun.elapsed();
+        polled
+    });
+    let output = output.await;
+    (output, busy)
 }
 
 fn delayed(reply: Reply, delay: Duration) -> Reply {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use streamledger_broker_core::authorizer::{Authorizer, Principal};
 use streamledger_broker_core::config::{BrokerConfigs, ConfigError, STANDARD_AUTHORIZER};
 use streamledger_broker_core::group::GroupConfig;
+use streamledger_broker_core::quota::QuotaWindow;
 use streamledger_protocol::BrokerId;
 
 use super::listener::ListenerSettings;
@@ -51,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) shutdown_timeout: Duration,
     /// authorizer.class.name, super.users, allow.everyone.if.no.acl.found.
     pub(crate) authorizer: Option<Authorizer>,
+    /// quota.window.num, quota.window.size.seconds.
+    pub(crate) quota_window: QuotaWindow,
     /// What connections may use.
     pub(crate) network: NetworkSettings,
     /// What the coordinators of groups and transactions go by.
@@ -182,6 +185,10 @@ impl Settings {
             cleaner: cleaner(configs),
             shutdown_timeout: ms("streamledger.shutdown.timeout.ms"),
             authorizer: None,
+            quota_window: QuotaWindow {
+                sample_count: configs.number("quota.window.num").unsigned_abs(),
+                sample_ms: configs.number("quota.window.size.seconds").unsigned_abs() * 1000,
+            },
             network: NetworkSettings {
                 backlog: int("socket.listen.backlog.size").unsigned_abs(),
                 connections_max: count("max.connections"),

@@ -26,7 +26,9 @@ use super::response_writer::{WriteFailure, write_responses};
 use super::tls::HandshakeFailure;
 use crate::api::{CloseReason, Connection, Reply, dispatch};
 use crate::authentication::Session;
+use crate::config::Settings;
 use crate::node::{Endpoint, Node};
+use crate::quotas::ClientQuotas;
 
 /// Why a connection ended.
 #[derive(Debug, Error)]
@@ -111,7 +113,9 @@ async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
     let reader = FrameReader::new(reader, &network, serving.budgets);
     let (queue, answers) = mpsc::channel(network.requests_in_flight_max);
     let (closing, closing_seen) = watch::channel(false);
-    let connection = Arc::new(Connection { peer, endpoint, session, closing: closing_seen });
+    let quotas = ClientQuotas::default();
+    let connection = Connection { peer, endpoint, session, quotas, closing: closing_seen };
+    let connection = Arc::new(connection);
     let reading = std::pin::pin!(async {
         let end = read_requests(node, &connection, reader, queue, serving.stopping).await;
         // Nobody waits for long polls any more: they answer with what they have.
@@ -145,6 +149,10 @@ async fn read_requests<R: AsyncRead + Unpin>(
     let session = &connection.session;
     let login_deadline = Instant::now() + node.settings.network.handshake_timeout;
     loop {
+        // What a client sends in that time waits in its socket, not in our memory.
+        if let Some(end) = wait_while_muted(connection, &node.settings, &mut stopping).await {
+            return end;
+        }
         reader.restrict(session.request_bytes_max());
         let frame = tokio::select! {
             biased;
@@ -156,6 +164,10 @@ async fn read_requests<R: AsyncRead + Unpin>(
                 Err(failure) => return failure.into(),
             },
         };
+        // Read ahead of an answer that told its client to wait.
+        if let Some(end) = wait_while_muted(connection, &node.settings, &mut stopping).await {
+            return end;
+        }
         let reply = match dispatch(node, connection, frame.bytes).await {
             Ok(reply) => reply,
             Err(reason) => return reason.into(),
@@ -172,6 +184,26 @@ async fn read_requests<R: AsyncRead + Unpin>(
             return End::FailedLogin;
         }
     }
+}
+
+/// Waits until the client's quotas let more in; gives the end of the connection if that is first.
+async fn wait_while_muted(
+    connection: &Connection,
+    settings: &Settings,
+    stopping: &mut watch::Receiver<bool>,
+) -> Option<End> {
+    let idle_at = Instant::now() + settings.network.idle_max;
+    while let Some(until) = connection.quotas.muted_until() {
+        tokio::select! {
+            biased;
+            _ = stopping.wait_for(|&stopping| stopping) => return Some(End::Stopping),
+            () = sleep_until(until.min(idle_at)) => {}
+        }
+        if Instant::now() >= idle_at {
+            return Some(ReadFailure::Idle.into());
+        }
+    }
+    None
 }
 
 /// Says why a connection ended, loudly only where somebody did something wrong, and not too often.
