@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::broker::Broker;
 use super::lab::{LIMIT, Trial};
+use super::our_client;
 use super::record::{Record, lines_of};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process::{self, Group};
@@ -295,6 +296,68 @@ pub(crate) fn java_next_generation(trial: &Trial) -> Outcome<String> {
     let shared = stage.play(program, &ways, &[NEXT])?;
     let grown = follow_pattern(&stage).map_err(|failure| failure.while_doing("by pattern"))?;
     Ok(format!("{shared}, {grown}"))
+}
+
+/// Members move one by one from the classic protocol to the next generation and back (KIP-848):
+/// somebody always reads, and each record is read once.
+pub(crate) fn java_moves(trial: &Trial) -> Outcome<String> {
+    const QUICK: &str = "heartbeat.interval.ms=100";
+    const NEXT: &str = "group.protocol=consumer";
+    let stage = Stage::new(trial)?;
+    let mut program = trial.tools().java("GroupPeer")?;
+    program.arg(stage.broker.bootstrap());
+    let mut members = Members::start(program)?;
+    for assignor in ["Range", "CooperativeSticky"] {
+        let assignor_class = format!(
+            "partition.assignment.strategy=org.apache.kafka.clients.consumer.{assignor}Assignor"
+        );
+        let topic = trial.topic(assignor);
+        let classic = [QUICK, &assignor_class];
+        move_there_and_back(&stage, &mut members, &topic, &classic, &[NEXT])
+            .map_err(|failure| failure.while_doing(format!("moving from {assignor}")))?;
+    }
+    Ok(format!("{} records once each, there and back by two assignors", 6 * RECORDS))
+}
+
+fn move_there_and_back(
+    stage: &Stage<'_>,
+    members: &mut Members,
+    topic: &str,
+    classic: &[&str],
+    next: &[&str],
+) -> Outcome<()> {
+    stage.create(topic)?;
+    members.read.clear();
+    members.join("a", topic, topic, classic)?;
+    members.join("b", topic, topic, classic)?;
+    members.until_shared(&["a", "b"])?;
+    stage.fill(topic)?;
+    members.until_read(RECORDS)?;
+    for (way, [first, second], [third, fourth], turned) in
+        [(next, ["a", "b"], ["c", "d"], "consumer"), (classic, ["c", "d"], ["e", "f"], "classic")]
+    {
+        members.join(third, topic, topic, way)?;
+        members.until_shared(&[first, second, third])?;
+        members.stop(first)?;
+        members.join(fourth, topic, topic, way)?;
+        members.until_shared(&[second, third, fourth])?;
+        stage.fill(topic)?;
+        let read = members.read.len();
+        members.until_read(read + RECORDS)?;
+        members.stop(second)?;
+        members.until_shared(&[third, fourth])?;
+        let listed = our_client::admin(&stage.broker.bootstrap())?.list_groups()?;
+        let listed = listed.into_iter().find(|group| group.group_id.as_str() == topic);
+        let is = listed.and_then(|group| group.group_type).unwrap_or_default();
+        // Kafka's names of types begin with a capital letter in some answers.
+        ensure!(is.eq_ignore_ascii_case(turned), "it is {is:?} when all have moved");
+    }
+    members.stop("e")?;
+    members.stop("f")?;
+    let once: BTreeSet<&String> = members.read.iter().collect();
+    let (read, different) = (members.read.len(), once.len());
+    ensure!(read == 3 * RECORDS && different == read, "{read} read, {different} different");
+    Ok(())
 }
 
 /// A member that subscribes by pattern gets the partitions of a topic that is made later.

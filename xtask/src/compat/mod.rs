@@ -178,6 +178,7 @@ const SCENARIOS: &[Scenario] = &[
     stock("java-group", "java", groups::java_classic),
     stock("python-group", "python", groups::python_classic),
     stock("java-next-group", "java", groups::java_next_generation),
+    stock("java-moving-group", "java", groups::java_moves),
     stock("python-next-group", "python", groups::python_next_generation),
     stock("franz-go-group", "franz-go", groups::franz_go),
     stock("java-groups-tool", "java", groups::tool),

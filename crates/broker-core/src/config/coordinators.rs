@@ -35,6 +35,14 @@ pub(super) const COORDINATORS: &[ConfigSpec] = &[
         "Each is memory and three records; Kafka has no limit."
     ),
     row!(
+        "group.consumer.migration.policy",
+        ConfigKind::Choice(&["bidirectional", "disabled", "downgrade", "upgrade"]),
+        Some("bidirectional"),
+        "Which way a group with members may change its protocol: to the next generation when its \
+         first member of that comes, back to the classic one when the last goes, both, or neither.",
+        "Kafka's: consumers are moved one by one, and moved back if need be."
+    ),
+    row!(
         "group.consumer.min.heartbeat.interval.ms",
         ConfigKind::int_from(1),
         Some("5000"),

@@ -1,5 +1,6 @@
 //! What groups go by.
 
+use super::migration::MigrationPolicy;
 use super::offsets::GroupOffsetsConfig;
 use crate::planted_bugs::Planted;
 
@@ -24,6 +25,8 @@ pub struct GroupConfig {
     pub groups_max: usize,
     /// streamledger.group.members.max: members of all groups together.
     pub members_max: usize,
+    /// group.consumer.migration.policy.
+    pub migration: MigrationPolicy,
     /// offsets.retention.minutes, in ms.
     pub offsets_retention_ms: u64,
     /// A bug planted on purpose.
@@ -43,6 +46,7 @@ impl Default for GroupConfig {
             consumer_session_timeout_ms: 45_000,
             groups_max: 10_000,
             members_max: 100_000,
+            migration: MigrationPolicy::default(),
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
             planted: Planted::default(),
         }

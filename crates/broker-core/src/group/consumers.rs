@@ -4,6 +4,7 @@ use streamledger_protocol::{ErrorCode, GroupId};
 
 use super::classic::{ClassicGroup, GroupState};
 use super::coordinator::GroupCoordinator;
+use super::desk::Desk;
 use super::log_record::GroupRecord;
 use super::next_gen::{
     ConsumerHeartbeat, ConsumerHeartbeatReply, ConsumerRecord, DescribedConsumerGroup, Draft,
@@ -33,18 +34,28 @@ impl GroupCoordinator {
             self.start_consumer_session(now, id, &request.member_id);
             return Ok(ConsumerHeartbeatReply { member_epoch, assigned: None });
         }
-        let mut draft = Draft::new(group, self.config.planted);
+        let mut draft = self.draft(id, topics).ok_or_else(|| not_a_consumer_group(id))?;
         let reply = draft.heartbeat(request, topics)?;
         if draft.records.is_empty()
             && let Some(group) = self.consumers.get_mut(id)
         {
             group.has_seen(topics);
         }
-        if self.groups.contains_key(id) {
-            // It is empty: its successor takes its place, and its offsets.
+        if let Some(group) = self.groups.get_mut(id) {
+            // Its successor takes its place, its members, and its offsets.
+            group.refuse_parked(&mut Desk {
+                group: id,
+                now,
+                config: &self.config,
+                timers: &mut self.timers,
+                outbox: &mut self.outbox,
+            });
             self.outbox.records.push(GroupRecord::Classic { group: id.clone(), kept: None });
         }
-        self.push(id, draft.records);
+        match request.member_epoch >= 0 {
+            true => self.push(id, draft.records),
+            false => self.append_draft(now, id, draft, topics),
+        }
         if request.member_epoch >= 0 {
             self.start_consumer_session(now, id, &request.member_id);
         }
@@ -56,11 +67,11 @@ impl GroupCoordinator {
         let id = &request.group;
         let joins = request.member_epoch == 0;
         let is_other = |group: &ClassicGroup| {
-            !joins || group.state() != GroupState::Empty || group.is_awaited()
+            let is_empty = group.state() == GroupState::Empty && !group.is_awaited();
+            !joins || !(is_empty || self.may_be_upgraded(group))
         };
         if self.groups.get(id).is_some_and(is_other) {
-            let message = format!("Group {id} is not a consumer group.");
-            return Err(HeartbeatRefusal::new(ErrorCode::GroupIdNotFound, message));
+            return Err(not_a_consumer_group(id));
         }
         let group = self.consumers.get(id);
         if group.is_none() && !joins {
@@ -82,31 +93,42 @@ impl GroupCoordinator {
         Ok(())
     }
 
-    fn push(&mut self, id: &GroupId, records: Vec<ConsumerRecord>) {
+    pub(super) fn push(&mut self, id: &GroupId, records: Vec<ConsumerRecord>) {
         let of_group = |record| GroupRecord::Consumer { group: id.clone(), record };
         self.outbox.records.extend(records.into_iter().map(of_group));
     }
 
     fn start_consumer_session(&mut self, now: Now, id: &GroupId, member_id: &str) {
-        let due = now.monotonic.plus(self.config.consumer_session_timeout_ms);
+        let classic = self.consumers.get(id).and_then(|all| all.classic_session_ms(member_id));
+        let session_ms = classic.unwrap_or(self.config.consumer_session_timeout_ms);
+        let due = now.monotonic.plus(session_ms);
         self.timers.start(id, TimerKind::Session(member_id.to_owned()), due);
     }
 
     /// A member's time is up: it is out.
-    pub(super) fn on_consumer_timer(&mut self, id: &GroupId, kind: &TimerKind) {
+    pub(super) fn on_consumer_timer(
+        &mut self,
+        now: Now,
+        id: &GroupId,
+        kind: &TimerKind,
+        topics: &dyn TopicsView,
+    ) {
         let Some(group) = self.consumers.get(id) else { return };
         let member_id = match kind {
             TimerKind::Session(member_id) => member_id,
             TimerKind::Revocation(member_id)
-                if group.revocation_timeout_ms(member_id).is_some() =>
+                if group.revocation_timeout_ms(member_id).is_some()
+                    || group.is_to_join_again(member_id) =>
             {
                 member_id
             }
-            TimerKind::Revocation(_) | TimerKind::Join | TimerKind::Sync => return,
+            TimerKind::Revocation(_) | TimerKind::Join | TimerKind::Sync | TimerKind::Turned => {
+                return;
+            }
         };
         let mut draft = Draft::new(Some(group), self.config.planted);
         draft.fence(member_id);
-        self.push(id, draft.records);
+        self.append_draft(now, id, draft, topics);
     }
 
     /// A record is in the log. Timers begin by it, at load too.
@@ -184,4 +206,9 @@ impl GroupCoordinator {
             self.push(id, tombstones);
         }
     }
+}
+
+fn not_a_consumer_group(id: &GroupId) -> HeartbeatRefusal {
+    let message = format!("Group {id} is not a consumer group.");
+    HeartbeatRefusal::new(ErrorCode::GroupIdNotFound, message)
 }

@@ -11,8 +11,8 @@ use super::classic::{
 use super::config::GroupConfig;
 use super::desk::{Desk, Outbox, ParkedAnswer, Token};
 use super::log_record::GroupRecord;
-use super::next_gen::ConsumerGroup;
-use super::offsets::{CommitRequest, GroupOffsets};
+use super::next_gen::{ConsumerGroup, TopicsView};
+use super::offsets::{CommitRequest, CommitWay, GroupOffsets};
 use super::timers::{TimerKind, Timers};
 use crate::planted_bugs::PlantedBug;
 use crate::time::{MonotonicMs, Now};
@@ -67,14 +67,20 @@ impl GroupCoordinator {
     }
 
     /// A member asks to join a group (JoinGroup); answered by a [`ParkedAnswer::Joined`].
-    pub fn join(&mut self, now: Now, token: Token, request: &JoinRequest) {
-        if let Err(error) = self.try_join(now, token, request) {
+    pub fn join(&mut self, now: Now, token: Token, request: &JoinRequest, topics: &dyn TopicsView) {
+        if let Err(error) = self.try_join(now, token, request, topics) {
             let answer = ParkedAnswer::Joined(JoinReply::refused(error, &request.member_id));
             self.outbox.answers.push((request.group.clone(), token, answer));
         }
     }
 
-    fn try_join(&mut self, now: Now, token: Token, request: &JoinRequest) -> Result<(), ErrorCode> {
+    fn try_join(
+        &mut self,
+        now: Now,
+        token: Token,
+        request: &JoinRequest,
+        topics: &dyn TopicsView,
+    ) -> Result<(), ErrorCode> {
         if request.group.as_str().is_empty() {
             return Err(ErrorCode::InvalidGroupId);
         }
@@ -82,6 +88,9 @@ impl GroupCoordinator {
             self.config;
         if !(min..=max).contains(&request.session_timeout_ms) {
             return Err(ErrorCode::InvalidSessionTimeout);
+        }
+        if let Some(joined) = self.join_consumers(now, token, request, topics) {
+            return joined;
         }
         let is_full = self.group_count() >= self.config.groups_max;
         let has_room = self.member_count() < self.config.members_max;
@@ -104,7 +113,10 @@ impl GroupCoordinator {
     }
 
     /// A member asks for its assignment (SyncGroup); answered by a [`ParkedAnswer::Synced`].
-    pub fn sync(&mut self, now: Now, token: Token, request: &SyncRequest) {
+    pub fn sync(&mut self, now: Now, token: Token, request: &SyncRequest, topics: &dyn TopicsView) {
+        if self.sync_consumers(now, token, request, topics) {
+            return;
+        }
         let mut desk = desk!(self, &request.group, now);
         match self.groups.get_mut(&request.group) {
             Some(group) => group.sync(&mut desk, token, request),
@@ -122,6 +134,9 @@ impl GroupCoordinator {
         group_id: &GroupId,
         from: &MemberOfGeneration,
     ) -> ErrorCode {
+        if let Some(answer) = self.heartbeat_consumers(now, group_id, from) {
+            return answer;
+        }
         let mut desk = desk!(self, group_id, now);
         match self.groups.get(group_id) {
             Some(group) => group.heartbeat(&mut desk, from),
@@ -138,7 +153,11 @@ impl GroupCoordinator {
         now: Now,
         group_id: &GroupId,
         leaving: &[LeavingMember],
+        topics: &dyn TopicsView,
     ) -> Result<Vec<ErrorCode>, ErrorCode> {
+        if let Some(answers) = self.leave_consumers(now, group_id, leaving, topics) {
+            return Ok(answers);
+        }
         let mut desk = desk!(self, group_id, now);
         let group = self.groups.get_mut(group_id).ok_or_else(|| unknown_group(group_id))?;
         let answers = group.leave(&mut desk, leaving);
@@ -149,30 +168,21 @@ impl GroupCoordinator {
     /// Stores offsets (OffsetCommit), or prepares to (TxnOffsetCommit: the records then go into a
     /// transactional batch of the producer). The records are for
     /// [`replay`](Self::replay); one answer for each offset.
-    pub fn decide_commit(
-        &mut self,
-        now: Now,
-        request: &CommitRequest,
-        is_transactional: bool,
-    ) -> super::OffsetsDecision {
-        let refusal = self.check_commit(now, request, is_transactional).err();
+    pub fn decide_commit(&mut self, now: Now, request: &CommitRequest) -> super::OffsetsDecision {
+        let refusal = self.check_commit(now, request).err();
         self.offsets.decide_commit(request, refusal, now.wall)
     }
 
-    fn check_commit(
-        &mut self,
-        now: Now,
-        request: &CommitRequest,
-        is_transactional: bool,
-    ) -> Result<(), ErrorCode> {
+    fn check_commit(&mut self, now: Now, request: &CommitRequest) -> Result<(), ErrorCode> {
         if request.group.as_str().is_empty() {
             return Err(ErrorCode::InvalidGroupId);
         }
         let by = &request.committer;
         if let Some(group) = self.consumers.get(&request.group) {
             let is_blind = self.config.planted.has(PlantedBug::CommitOfOldGeneration);
-            return group.check_commit(&by.member_id, by.generation, is_blind);
+            return group.check_commit(by, request.way, is_blind);
         }
+        let is_transactional = request.way == CommitWay::Transactional;
         let mut desk = desk!(self, &request.group, now);
         match self.groups.get(&request.group) {
             Some(group) => group.check_commit(&mut desk, by, is_transactional),
@@ -249,10 +259,10 @@ impl GroupCoordinator {
     /// Does the next thing that is due; false if there is none. To be called again after its
     /// records and answers were taken.
     #[must_use]
-    pub fn do_next_due(&mut self, now: Now) -> bool {
+    pub fn do_next_due(&mut self, now: Now, topics: &dyn TopicsView) -> bool {
         let Some((group_id, kind)) = self.timers.pop_due(now.monotonic) else { return false };
         if self.consumers.contains_key(&group_id) {
-            self.on_consumer_timer(&group_id, &kind);
+            self.on_consumer_timer(now, &group_id, &kind, topics);
             return true;
         }
         let mut desk = desk!(self, &group_id, now);
@@ -261,6 +271,7 @@ impl GroupCoordinator {
             TimerKind::Session(member_id) => group.on_session_timer(&mut desk, &member_id),
             TimerKind::Join => group.on_join_timer(&mut desk),
             TimerKind::Sync => group.on_sync_timer(&mut desk),
+            TimerKind::Turned => group.on_turned(&mut desk),
             TimerKind::Revocation(_) => {}
         }
         self.drop_if_nothing(&group_id);

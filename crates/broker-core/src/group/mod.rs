@@ -14,12 +14,14 @@
 mod admin;
 mod classic;
 mod config;
+mod consumer_protocol;
 mod consumers;
 mod coordinator;
 mod desk;
 mod expiry;
 mod hard_state;
 mod log_record;
+mod migration;
 mod next_gen;
 mod offsets;
 mod record;
@@ -29,6 +31,8 @@ mod timers;
 mod admin_tests;
 #[cfg(test)]
 mod classic_tests;
+#[cfg(test)]
+mod migration_tests;
 #[cfg(test)]
 mod next_gen_tests;
 #[cfg(test)]
@@ -45,12 +49,13 @@ pub use config::GroupConfig;
 pub use coordinator::GroupCoordinator;
 pub use desk::{ParkedAnswer, Token};
 pub use log_record::GroupRecord;
+pub use migration::MigrationPolicy;
 pub use next_gen::{
     Assigned, ConsumerHeartbeat, ConsumerHeartbeatReply, ConsumerRecord, DescribedConsumerGroup,
-    DescribedConsumerMember, HeartbeatRefusal, TopicsView,
+    DescribedConsumerMember, HeartbeatRefusal, NoTopics, TopicsView,
 };
 pub use offsets::{
-    CommitRequest, CommittedOffset, Committer, FetchedOffset, GroupOffsets, GroupOffsetsConfig,
-    NewOffset, OffsetsDecision,
+    CommitRequest, CommitWay, CommittedOffset, Committer, FetchedOffset, GroupOffsets,
+    GroupOffsetsConfig, NewOffset, OffsetsDecision,
 };
 pub use record::{GroupRecordError, OffsetRecord};

@@ -76,6 +76,17 @@ impl Committer {
     }
 }
 
+/// By which request offsets are to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitWay {
+    /// OffsetCommit before version 9, in which members of the next generation may not.
+    BeforeEpochs,
+    /// OffsetCommit.
+    Plain,
+    /// TxnOffsetCommit: the offsets are stored if the producer's transaction is committed.
+    Transactional,
+}
+
 /// Offsets to be stored for a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitRequest {
@@ -83,6 +94,8 @@ pub struct CommitRequest {
     pub group: GroupId,
     /// Who asks.
     pub committer: Committer,
+    /// By which request.
+    pub way: CommitWay,
     /// How long to keep them, in ms; `None` for as long as others.
     pub retention_ms: Option<u64>,
     /// What to store.

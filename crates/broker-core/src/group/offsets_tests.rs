@@ -28,6 +28,7 @@ fn request(offsets: &[(i32, i64)]) -> CommitRequest {
         metadata: None,
     };
     CommitRequest {
+        way: CommitWay::Plain,
         group: group(),
         committer: Committer::outside(),
         retention_ms: None,

@@ -1,16 +1,17 @@
 //! A coordinator under test: its clock, its log, and who waits for answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use streamledger_protocol::{
-    ErrorCode, GroupId, LeaderEpoch, Offset, PartitionIndex, TimestampMs, TopicPartition,
+    ErrorCode, GroupId, LeaderEpoch, Offset, PartitionIndex, TimestampMs, TopicId, TopicName,
+    TopicPartition,
 };
 
 use super::{
-    CommitRequest, Committer, GroupConfig, GroupCoordinator, GroupRecord, GroupState, JoinReply,
-    JoinRequest, LeavingMember, MemberOfGeneration, NewOffset, ParkedAnswer, Protocol, SyncReply,
-    SyncRequest, Token,
+    CommitRequest, CommitWay, Committer, GroupConfig, GroupCoordinator, GroupRecord, GroupState,
+    JoinReply, JoinRequest, LeavingMember, MemberOfGeneration, NewOffset, ParkedAnswer, Protocol,
+    SyncReply, SyncRequest, Token, TopicsView,
 };
 use crate::time::{MonotonicMs, Now};
 
@@ -20,6 +21,23 @@ pub(super) const SESSION_MS: i32 = 10_000;
 
 pub(super) fn group() -> GroupId {
     GroupId::from("readers")
+}
+
+/// One topic, `clicks`, with so many partitions.
+pub(super) struct Clicks(pub(super) i32);
+
+impl TopicsView for Clicks {
+    fn version(&self) -> u64 {
+        self.0.unsigned_abs().into()
+    }
+
+    fn topic(&self, name: &TopicName) -> Option<(TopicId, i32)> {
+        (name.as_str() == "clicks").then_some((TopicId([1; 16]), self.0))
+    }
+
+    fn matching(&self, pattern: &str) -> Option<BTreeSet<TopicName>> {
+        (pattern != "(").then(|| ["clicks".into()].into())
+    }
 }
 
 /// A coordinator with a log that never fails, unless told to.
@@ -73,7 +91,7 @@ impl Rig {
         let end = self.now.monotonic.plus(ms);
         while let Some(due) = self.core.next_wakeup().filter(|due| *due <= end) {
             self.now.monotonic = due.max(self.now.monotonic);
-            while self.core.do_next_due(self.now) {
+            while self.core.do_next_due(self.now, &Clicks(4)) {
                 self.settle();
             }
         }
@@ -97,7 +115,7 @@ impl Rig {
             fresh_member_id: format!("m{}", self.asked),
         };
         change(&mut request);
-        self.core.join(self.now, Token(self.asked), &request);
+        self.core.join(self.now, Token(self.asked), &request, &Clicks(4));
         self.settle();
         self.asked
     }
@@ -128,7 +146,7 @@ impl Rig {
             protocol: Some("range".to_owned()),
             assignments: assigned.iter().map(|&(id, a)| (id.to_owned(), bytes(a))).collect(),
         };
-        self.core.sync(self.now, Token(self.asked), &request);
+        self.core.sync(self.now, Token(self.asked), &request, &Clicks(4));
         self.settle();
         self.asked
     }
@@ -154,7 +172,7 @@ impl Rig {
                 instance_id: instance.map(str::to_owned),
             })
             .collect();
-        let answers = self.core.leave(self.now, &group(), &leaving).unwrap();
+        let answers = self.core.leave(self.now, &group(), &leaving, &Clicks(4)).unwrap();
         self.settle();
         answers
     }
@@ -163,15 +181,12 @@ impl Rig {
         self.decide_commit(by, is_transactional).0
     }
 
-    /// The answer for offset 5 of `clicks`, and the records.
-    pub(super) fn decide_commit(
-        &mut self,
-        committer: Committer,
-        is_transactional: bool,
-    ) -> (ErrorCode, Vec<GroupRecord>) {
-        let request = CommitRequest {
+    /// Offset 5 of `clicks`.
+    pub(super) fn commit_request(&self, committer: Committer) -> CommitRequest {
+        CommitRequest {
             group: group(),
             committer,
+            way: CommitWay::Plain,
             retention_ms: None,
             offsets: vec![NewOffset {
                 topic_partition: TopicPartition::new("clicks", PARTITION),
@@ -179,8 +194,20 @@ impl Rig {
                 leader_epoch: LeaderEpoch::NONE,
                 metadata: None,
             }],
-        };
-        let decision = self.core.decide_commit(self.now, &request, is_transactional);
+        }
+    }
+
+    /// The answer for offset 5 of `clicks`, and the records.
+    pub(super) fn decide_commit(
+        &mut self,
+        committer: Committer,
+        is_transactional: bool,
+    ) -> (ErrorCode, Vec<GroupRecord>) {
+        let mut request = self.commit_request(committer);
+        if is_transactional {
+            request.way = CommitWay::Transactional;
+        }
+        let decision = self.core.decide_commit(self.now, &request);
         let records = decision.records.into_iter().map(GroupRecord::Offset).collect();
         (decision.reply[0], records)
     }

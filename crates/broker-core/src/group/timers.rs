@@ -17,6 +17,8 @@ pub(super) enum TimerKind {
     Join,
     /// The members must have asked for their assignment by then.
     Sync,
+    /// The group has just become a classic one: its members are to share out anew.
+    Turned,
 }
 
 /// A timer of a group.
@@ -37,6 +39,18 @@ impl Timers {
             self.order.remove(&(before, key.clone()));
         }
         self.order.insert((due, key));
+    }
+
+    /// Starts a timer that doesn't run yet.
+    pub(super) fn start_unless_running(
+        &mut self,
+        group: &GroupId,
+        kind: TimerKind,
+        due: MonotonicMs,
+    ) {
+        if !self.at.contains_key(&(group.clone(), kind.clone())) {
+            self.start(group, kind, due);
+        }
     }
 
     /// Ends a timer, if it runs.

@@ -18,6 +18,8 @@ use streamledger_protocol::{ErrorCode, GroupId, PartitionIndex, TopicId, TopicNa
 use super::access::Access;
 use super::{Answer, Api, Call, authorized};
 
+/// A member by the classic protocol, while a group is upgraded or downgraded.
+const CLASSIC_MEMBER: i8 = 0;
 /// A member by the next-generation protocol.
 const CONSUMER_MEMBER: i8 = 1;
 
@@ -106,7 +108,7 @@ fn member(call: &Call, member: DescribedConsumerMember) -> Member {
         subscribed_topic_regex: member.topic_regex,
         assignment: assignment(call, &member.assigned),
         target_assignment: assignment(call, &member.target),
-        member_type: CONSUMER_MEMBER,
+        member_type: if member.is_classic { CLASSIC_MEMBER } else { CONSUMER_MEMBER },
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use streamledger_broker_core::authorizer::{Operation, ResourceType};
-use streamledger_broker_core::group::{CommitRequest, Committer, NewOffset};
+use streamledger_broker_core::group::{CommitRequest, CommitWay, Committer, NewOffset};
 use streamledger_protocol::messages::offset_commit::{
     OffsetCommitRequestTopic, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
@@ -17,6 +17,8 @@ use super::access::Access;
 use super::{Answer, Api, Call, stored_offsets};
 use crate::coordinator::Groups;
 
+/// The first version that members of next-generation groups may use.
+const EPOCHS_FROM: ApiVersion = ApiVersion(9);
 /// The first version that names topics by id.
 const IDS_FROM: ApiVersion = ApiVersion(10);
 
@@ -62,6 +64,10 @@ impl Api for OffsetCommitRequest {
                 member_id: self.member_id.clone(),
                 instance_id: self.group_instance_id.clone(),
                 generation: self.generation_id_or_member_epoch,
+            },
+            way: match call.version < EPOCHS_FROM {
+                true => CommitWay::BeforeEpochs,
+                false => CommitWay::Plain,
             },
             retention_ms: u64::try_from(self.retention_time_ms).ok(),
             offsets,

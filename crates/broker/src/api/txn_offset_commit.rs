@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use streamledger_broker_core::authorizer::{Operation, ResourceType};
-use streamledger_broker_core::group::{CommitRequest, Committer, NewOffset};
+use streamledger_broker_core::group::{CommitRequest, CommitWay, Committer, NewOffset};
 use streamledger_broker_core::transaction::{ClientVersion, Verification};
 use streamledger_protocol::messages::txn_offset_commit::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
@@ -51,6 +51,7 @@ impl Api for TxnOffsetCommitRequest {
                 instance_id: self.group_instance_id.clone(),
                 generation: self.generation_id,
             },
+            way: CommitWay::Transactional,
             retention_ms: None,
             offsets,
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use streamledger_broker_core::authorizer::{Authorizer, Principal};
 use streamledger_broker_core::config::{BrokerConfigs, ConfigError, STANDARD_AUTHORIZER};
-use streamledger_broker_core::group::GroupConfig;
+use streamledger_broker_core::group::{GroupConfig, MigrationPolicy};
 use streamledger_broker_core::quota::QuotaWindow;
 use streamledger_protocol::BrokerId;
 
@@ -263,11 +263,17 @@ fn cleaner(configs: &BrokerConfigs) -> CleanerConfig {
     }
 }
 
+fn migration_policy(configs: &BrokerConfigs) -> MigrationPolicy {
+    let name = configs.value("group.consumer.migration.policy").unwrap_or_default();
+    MigrationPolicy::from_name(&name.to_ascii_lowercase()).unwrap_or_default()
+}
+
 fn group_config(configs: &BrokerConfigs) -> GroupConfig {
     let count = |name| usize::try_from(configs.number(name)).unwrap_or(0);
     let int = |name| i32::try_from(configs.number(name)).unwrap_or(i32::MAX);
     GroupConfig {
         consumer_group_size_max: count("group.consumer.max.size"),
+        migration: migration_policy(configs),
         consumer_session_timeout_ms: configs
             .number("group.consumer.session.timeout.ms")
             .unsigned_abs(),

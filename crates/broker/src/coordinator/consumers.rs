@@ -28,7 +28,7 @@ impl Groups {
         request: &ConsumerHeartbeat,
         may_see: &MaySee<'_>,
     ) -> Result<ConsumerHeartbeatReply, HeartbeatRefusal> {
-        let topics = NodeTopics { node, may_see, version: node.controller.record_count() };
+        let topics = NodeTopics { may_see: Some(may_see), ..NodeTopics::of(node) };
         let (reply, kept) =
             self.step(node, |groups, now| groups.consumer_heartbeat(now, request, &topics));
         let reply = reply?;
@@ -42,10 +42,19 @@ impl Groups {
 }
 
 /// The node's topics; the version is taken before them, so that no change is missed.
-struct NodeTopics<'a> {
+pub(super) struct NodeTopics<'a> {
     node: &'a Node,
-    may_see: &'a MaySee<'a>,
+    /// Where nobody's patterns are asked about there is none.
+    may_see: Option<&'a MaySee<'a>>,
     version: u64,
+}
+
+impl<'a> NodeTopics<'a> {
+    /// As members by the classic protocol see them, who name their topics: patterns of others stay
+    /// as they are.
+    pub(super) fn of(node: &'a Node) -> Self {
+        Self { node, may_see: None, version: node.controller.record_count() }
+    }
 }
 
 impl TopicsView for NodeTopics<'_> {
@@ -58,12 +67,13 @@ impl TopicsView for NodeTopics<'_> {
     }
 
     fn matching(&self, pattern: &str) -> Option<BTreeSet<TopicName>> {
+        let may_see = self.may_see?;
         let mut whole = RegexBuilder::new(&format!("^(?:{pattern})$"));
         let whole = whole.size_limit(PATTERN_BYTES_MAX).build().ok()?;
         let matched = self.node.controller.read(|state| {
             let names = state.topics().filter(|topic| !topic.is_internal());
             let matched = names.filter(|topic| whole.is_match(topic.name.as_str()));
-            let matched = matched.filter(|topic| (self.may_see)(state, &topic.name));
+            let matched = matched.filter(|topic| may_see(state, &topic.name));
             matched.map(|topic| topic.name.clone()).collect()
         });
         Some(matched)

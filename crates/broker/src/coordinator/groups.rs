@@ -17,6 +17,7 @@ use streamledger_protocol::{ErrorCode, GroupId, Offset, PartitionIndex, TopicPar
 use tokio::sync::{Notify, oneshot, watch};
 use tracing::warn;
 
+use super::consumers::NodeTopics;
 use super::internal_topic::{InternalTopic, InternalTopicError, KeyValue, Loaded};
 use crate::config::Settings;
 use crate::node::Node;
@@ -238,6 +239,11 @@ pub(super) async fn until_flushed(
     log.wait_flushed(last).await.map_err(|_| ErrorCode::CoordinatorNotAvailable)
 }
 
+fn do_next_due(node: &Node) -> bool {
+    let topics = NodeTopics::of(node);
+    node.groups.step(node, |groups, now| groups.do_next_due(now, &topics)).0
+}
+
 /// A broker's life with its groups' clock, until it stops.
 pub(crate) async fn keep_group_time(node: Arc<Node>, mut stopping: watch::Receiver<bool>) {
     let groups = &node.groups;
@@ -253,7 +259,7 @@ pub(crate) async fn keep_group_time(node: Arc<Node>, mut stopping: watch::Receiv
             }
         };
         tokio::select! {
-            () = due => while groups.step(&node, GroupCoordinator::do_next_due).0 {},
+            () = due => while do_next_due(&node) {},
             () = groups.sooner.notified() => {}
             _ = expiry.tick() => {
                 let ((), _) = groups.step(&node, |groups, now| groups.expire_offsets(now.wall));

@@ -9,6 +9,7 @@ use streamledger_broker_core::group::{
 use streamledger_protocol::{ErrorCode, GroupId};
 use tokio::sync::oneshot;
 
+use super::consumers::NodeTopics;
 use super::groups::{Groups, Told, until_flushed};
 use crate::api::Connection;
 use crate::node::Node;
@@ -21,7 +22,8 @@ impl Groups {
         connection: &Arc<Connection>,
         request: JoinRequest,
     ) -> BoxFuture<'static, JoinReply> {
-        let told = self.park(node, |groups, now, token| groups.join(now, token, &request));
+        let topics = NodeTopics::of(node);
+        let told = self.park(node, |groups, now, token| groups.join(now, token, &request, &topics));
         let connection = Arc::clone(connection);
         Box::pin(async move {
             match parked(told, &connection).await {
@@ -41,7 +43,8 @@ impl Groups {
         connection: &Arc<Connection>,
         request: &SyncRequest,
     ) -> BoxFuture<'static, SyncReply> {
-        let told = self.park(node, |groups, now, token| groups.sync(now, token, request));
+        let topics = NodeTopics::of(node);
+        let told = self.park(node, |groups, now, token| groups.sync(now, token, request, &topics));
         let connection = Arc::clone(connection);
         Box::pin(async move {
             match parked(told, &connection).await {
@@ -69,7 +72,9 @@ impl Groups {
         group: &GroupId,
         leaving: &[LeavingMember],
     ) -> Result<Vec<ErrorCode>, ErrorCode> {
-        let (left, kept) = self.step(node, |groups, now| groups.leave(now, group, leaving));
+        let topics = NodeTopics::of(node);
+        let (left, kept) =
+            self.step(node, |groups, now| groups.leave(now, group, leaving, &topics));
         kept?;
         self.flushed(node, group).await?;
         left

@@ -54,7 +54,7 @@ impl Groups {
     ) -> (Vec<ErrorCode>, Result<Option<Appended>, ErrorCode>) {
         let groups = &mut self.lock().coordinator;
         let now = node.store.now();
-        let decision = groups.decide_commit(now, request, producer.is_some());
+        let decision = groups.decide_commit(now, request);
         let index = groups.offsets().partition_of(&request.group);
         let records = decision.records.into_iter().map(GroupRecord::Offset).collect();
         let kept = self.keep_offsets(node, groups, index, records, producer);

@@ -102,7 +102,7 @@ impl ClassicMember {
             can_skip_assignment: true,
             fresh_member_id: format!("{}-{}", self.name, token.0),
         };
-        world.core.join(world.now, token, &request);
+        world.core.join(world.now, token, &request, &world.topics);
         world.settle();
         self.waits_for = Some(token);
     }
@@ -119,7 +119,7 @@ impl ClassicMember {
             protocol: None,
             assignments: leads.map(|(n, member)| (member.clone(), share(n))).collect(),
         };
-        world.core.sync(world.now, token, &request);
+        world.core.sync(world.now, token, &request, &world.topics);
         world.settle();
         self.waits_for = Some(token);
     }
@@ -197,7 +197,7 @@ impl ClassicMember {
             member_id: self.member_id.clone(),
             instance_id: self.instance_id.clone(),
         };
-        let _ = world.core.leave(world.now, &group(), &[leaving]);
+        let _ = world.core.leave(world.now, &group(), &[leaving], &world.topics);
         world.settle();
         self.member_id = String::new();
         self.forget();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use streamledger_broker_core::group::{
-    CommitRequest, Committer, GroupConfig, GroupCoordinator, GroupRecord, NewOffset, ParkedAnswer,
-    Token,
+    CommitRequest, CommitWay, Committer, GroupConfig, GroupCoordinator, GroupRecord, NewOffset,
+    ParkedAnswer, Token,
 };
 use streamledger_broker_core::time::{MonotonicMs, Now};
 use streamledger_protocol::{
@@ -129,7 +129,7 @@ impl World {
             self.now.monotonic = due.max(self.now.monotonic);
             // A failed append is tried again by the members, not by time alone.
             self.log_fails = false;
-            while self.core.do_next_due(self.now) {
+            while self.core.do_next_due(self.now, &self.topics) {
                 self.settle();
             }
         }
@@ -167,6 +167,7 @@ impl World {
         let request = CommitRequest {
             group: group.clone(),
             committer: by.clone(),
+            way: CommitWay::Plain,
             retention_ms: None,
             offsets: vec![NewOffset {
                 topic_partition: TopicPartition::new("clicks", PARTITION),
@@ -175,7 +176,7 @@ impl World {
                 metadata: None,
             }],
         };
-        let decision = self.core.decide_commit(self.now, &request, false);
+        let decision = self.core.decide_commit(self.now, &request);
         let error = decision.reply[0];
         if error == ErrorCode::None {
             self.report.commits += 1;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use streamledger_broker_core::group::{
-    CommitRequest, Committer, GroupConfig, GroupCoordinator, GroupRecord, JoinRequest, NewOffset,
-    ParkedAnswer, SyncRequest, Token,
+    CommitRequest, CommitWay, Committer, GroupConfig, GroupCoordinator, GroupRecord, JoinRequest,
+    NewOffset, NoTopics, ParkedAnswer, SyncRequest, Token,
 };
 use streamledger_broker_core::log::{AppendOrigin, TransactionGuard, TransactionMarker};
 use streamledger_broker_core::planted_bugs::{Planted, PlantedBug};
@@ -230,12 +230,12 @@ impl World {
         match ask {
             GroupAsk::Join(request) => {
                 groups.waiting.insert(token, client);
-                groups.core.join(now, token, &request);
+                groups.core.join(now, token, &request, &NoTopics);
                 self.settle_groups();
             }
             GroupAsk::Sync(request) => {
                 groups.waiting.insert(token, client);
-                groups.core.sync(now, token, &request);
+                groups.core.sync(now, token, &request, &NoTopics);
                 self.settle_groups();
             }
             GroupAsk::Position { group } => {
@@ -311,7 +311,7 @@ impl World {
         let now = self.now.broker_now();
         let Some(transactions) = &mut self.transactions else { return };
         let request = request_of(&offsets);
-        let decision = transactions.groups.core.decide_commit(now, &request, true);
+        let decision = transactions.groups.core.decide_commit(now, &request);
         let records: Vec<GroupRecord> =
             decision.records.into_iter().map(GroupRecord::Offset).collect();
         let kept = match records.is_empty() {
@@ -421,7 +421,8 @@ impl World {
         if !transactions.groups.seat.take_timer(self.now) || !loaded {
             return;
         }
-        while self.transactions.as_mut().is_some_and(|t| t.groups.core.do_next_due(now)) {
+        while self.transactions.as_mut().is_some_and(|t| t.groups.core.do_next_due(now, &NoTopics))
+        {
             self.settle_groups();
         }
         self.set_group_timer();
@@ -474,6 +475,7 @@ fn request_of(offsets: &GroupOffsets) -> CommitRequest {
             instance_id: offsets.group.group_instance_id.clone(),
             generation: offsets.group.generation_id,
         },
+        way: CommitWay::Transactional,
         retention_ms: None,
         offsets: offsets.offsets.iter().map(new).collect(),
     }

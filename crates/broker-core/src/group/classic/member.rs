@@ -81,8 +81,8 @@ impl Member {
             instance_id: self.instance_id.clone(),
             client_id: self.client_id.clone(),
             client_host: self.client_host.clone(),
-            rebalance_timeout_ms: i32::try_from(self.rebalance_timeout_ms).unwrap_or(i32::MAX),
-            session_timeout_ms: i32::try_from(self.session_timeout_ms).unwrap_or(i32::MAX),
+            rebalance_timeout_ms: self.rebalance_timeout_ms(),
+            session_timeout_ms: self.session_timeout_ms(),
             subscription: self.metadata(protocol),
             assignment,
         }
@@ -94,6 +94,20 @@ impl Member {
             instance_id: self.instance_id.clone(),
             metadata: self.metadata(protocol),
         }
+    }
+
+    pub(in crate::group) fn protocols(&self) -> &[Protocol] {
+        &self.protocols
+    }
+
+    /// As its client said it.
+    pub(in crate::group) fn session_timeout_ms(&self) -> i32 {
+        i32::try_from(self.session_timeout_ms).unwrap_or(i32::MAX)
+    }
+
+    /// As its client said it.
+    pub(in crate::group) fn rebalance_timeout_ms(&self) -> i32 {
+        i32::try_from(self.rebalance_timeout_ms).unwrap_or(i32::MAX)
     }
 
     pub(super) fn supports(&self, name: &str) -> bool {

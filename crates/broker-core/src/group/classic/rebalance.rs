@@ -194,6 +194,26 @@ impl ClassicGroup {
         self.begin_rebalance(desk);
     }
 
+    /// The group turns into a next-generation one: whoever waits is to join again, there.
+    pub(in crate::group) fn refuse_parked(&mut self, desk: &mut Desk<'_>) {
+        let error = ErrorCode::RebalanceInProgress;
+        for member in self.members.values_mut() {
+            if let Some(token) = member.joining.take() {
+                desk.answer_join(token, JoinReply::refused(error, &member.id));
+            }
+            if let Some(token) = member.syncing.take() {
+                desk.answer_sync(token, SyncReply::refused(error));
+            }
+        }
+    }
+
+    /// The group was a next-generation one until now: its members share out anew.
+    pub(in crate::group) fn on_turned(&mut self, desk: &mut Desk<'_>) {
+        if self.state == GroupState::Stable {
+            self.begin_rebalance(desk);
+        }
+    }
+
     /// What was to be appended was not: tells everybody who waits, and gives the group as the log
     /// has it, if that knows it.
     pub(in crate::group) fn undone(

@@ -85,10 +85,11 @@ pub(super) const fn next(state: GroupState, change: Change) -> Option<GroupState
         (PreparingRebalance, AllJoined) => Some(CompletingRebalance),
         (Empty | CompletingRebalance | Stable, KeptWithMembers) => Some(Stable),
         (Empty | PreparingRebalance | Stable, KeptEmpty) => Some(Empty),
-        (Empty | Stable, Forgotten) => Some(Dead),
-        (PreparingRebalance, RebalanceBegan | KeptWithMembers | Forgotten)
+        // One with members turns into a next-generation group.
+        (Empty | PreparingRebalance | CompletingRebalance | Stable, Forgotten) => Some(Dead),
+        (PreparingRebalance, RebalanceBegan | KeptWithMembers)
         | (Empty | CompletingRebalance | Stable, AllJoined)
-        | (CompletingRebalance, KeptEmpty | Forgotten)
+        | (CompletingRebalance, KeptEmpty)
         | (Dead, RebalanceBegan | AllJoined | KeptWithMembers | KeptEmpty | Forgotten) => None,
     }
 }
@@ -114,8 +115,10 @@ Empty KeptEmpty Empty
 Empty Forgotten Dead
 PreparingRebalance AllJoined CompletingRebalance
 PreparingRebalance KeptEmpty Empty
+PreparingRebalance Forgotten Dead
 CompletingRebalance RebalanceBegan PreparingRebalance
 CompletingRebalance KeptWithMembers Stable
+CompletingRebalance Forgotten Dead
 Stable RebalanceBegan PreparingRebalance
 Stable KeptWithMembers Stable
 Stable KeptEmpty Empty

@@ -45,6 +45,8 @@ pub struct DescribedConsumerMember {
     pub assigned: Assigned,
     /// What it shall have in the end.
     pub target: Assigned,
+    /// Whether it is a member by the classic protocol.
+    pub is_classic: bool,
 }
 
 impl ConsumerGroup {
@@ -76,6 +78,7 @@ impl ConsumerGroup {
             topic_regex: member.subscription.topic_regex.clone(),
             assigned: member.current.assigned.clone(),
             target: self.target.get(id).cloned().unwrap_or_default(),
+            is_classic: member.subscription.classic.is_some(),
         });
         DescribedConsumerGroup {
             state: self.state_name(),

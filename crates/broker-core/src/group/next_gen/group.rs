@@ -6,6 +6,8 @@ use streamledger_protocol::{ErrorCode, PartitionIndex, TopicId, TopicName};
 
 use super::record::ConsumerRecord;
 use super::request::{Assigned, TopicsView};
+use crate::group::classic::Protocol;
+use crate::group::offsets::{CommitWay, Committer};
 
 /// Where a member is on its way to the target (Kafka's `MemberState`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,6 +59,17 @@ pub struct Subscription {
     pub rebalance_timeout_ms: i32,
     /// The assignor it wants.
     pub assignor: Option<String>,
+    /// What makes it a member by the classic protocol, if it is one.
+    pub classic: Option<ClassicClient>,
+}
+
+/// A member by the classic protocol among those of the next generation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClassicClient {
+    /// After how many ms without a heartbeat it is out.
+    pub session_timeout_ms: i32,
+    /// What it can do, the best first.
+    pub protocols: Vec<Protocol>,
 }
 
 /// What a member has, and in which epoch.
@@ -79,6 +92,16 @@ pub struct Current {
 pub(in crate::group) struct ConsumerMember {
     pub(super) subscription: Subscription,
     pub(super) current: Current,
+}
+
+impl ConsumerMember {
+    /// What it is told by its protocol when it speaks by another epoch than its own.
+    fn wrong_epoch(&self) -> ErrorCode {
+        match self.subscription.classic {
+            Some(_) => ErrorCode::IllegalGeneration,
+            None => ErrorCode::StaleMemberEpoch,
+        }
+    }
 }
 
 /// A next-generation group. Equal groups have equal hard state.
@@ -160,7 +183,13 @@ impl ConsumerGroup {
     pub(in crate::group) fn revocation_timeout_ms(&self, member_id: &str) -> Option<u64> {
         let member = self.members.get(member_id)?;
         let is_revoking = member.current.state == MemberState::Unrevoked;
-        is_revoking.then(|| u64::try_from(member.subscription.rebalance_timeout_ms).unwrap_or(0))
+        is_revoking.then(|| self.rebalance_timeout_ms(member_id))
+    }
+
+    /// How long a member has to give partitions up, or to join again, in ms.
+    pub(in crate::group) fn rebalance_timeout_ms(&self, member_id: &str) -> u64 {
+        let timeout = self.members.get(member_id).map(|one| one.subscription.rebalance_timeout_ms);
+        u64::try_from(timeout.unwrap_or(0)).unwrap_or(0)
     }
 
     /// The member with an instance id.
@@ -221,17 +250,25 @@ impl ConsumerGroup {
     /// Whether offsets may be stored (Kafka's `ConsumerGroup.validateOffsetCommit`).
     pub(in crate::group) fn check_commit(
         &self,
-        member_id: &str,
-        epoch: i32,
+        by: &Committer,
+        way: CommitWay,
         is_blind: bool,
     ) -> Result<(), ErrorCode> {
+        let epoch = by.generation;
         if epoch < 0 && self.members.is_empty() {
             return Ok(());
         }
-        let member = self.members.get(member_id).ok_or(ErrorCode::UnknownMemberId)?;
+        let is_nobody = epoch < 0 && by.member_id.is_empty() && by.instance_id.is_none();
+        if way == CommitWay::Transactional && is_nobody {
+            return Ok(());
+        }
+        let member = self.members.get(&by.member_id).ok_or(ErrorCode::UnknownMemberId)?;
+        if way == CommitWay::BeforeEpochs && member.subscription.classic.is_none() {
+            return Err(ErrorCode::UnsupportedVersion);
+        }
         match member.current.epoch == epoch || is_blind {
             true => Ok(()),
-            false => Err(ErrorCode::StaleMemberEpoch),
+            false => Err(member.wrong_epoch()),
         }
     }
 
@@ -249,7 +286,7 @@ impl ConsumerGroup {
                 let member = member.ok_or(ErrorCode::UnknownMemberId)?;
                 match member.current.epoch == epoch {
                     true => Ok(()),
-                    false => Err(ErrorCode::StaleMemberEpoch),
+                    false => Err(member.wrong_epoch()),
                 }
             }
         }

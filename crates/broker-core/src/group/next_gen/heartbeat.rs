@@ -29,7 +29,12 @@ impl Draft {
         Self { group: group.cloned().unwrap_or_default(), records: Vec::new(), planted }
     }
 
-    fn add(&mut self, record: ConsumerRecord) {
+    /// The group as it is by now.
+    pub(in crate::group) const fn group(&self) -> &ConsumerGroup {
+        &self.group
+    }
+
+    pub(super) fn add(&mut self, record: ConsumerRecord) {
         self.group.replay(record.clone());
         self.records.push(record);
     }
@@ -46,11 +51,8 @@ impl Draft {
         self.enter(request)?;
         let had = self.current(&request.member_id);
         self.subscribe(request, topics)?;
-        self.look_at(topics);
-        if self.group.epoch > self.group.target_epoch {
-            self.retarget(topics);
-        }
-        self.lead_on(request);
+        self.go_by_topics(topics);
+        self.lead_on(&request.member_id, request.owned.as_ref());
         let has = self.current(&request.member_id);
         let is_full = request.rebalance_timeout_ms != -1
             && (request.topic_names.is_some() || request.topic_regex.is_some())
@@ -64,7 +66,15 @@ impl Draft {
         })
     }
 
-    fn current(&self, member_id: &str) -> Current {
+    /// Hears of new topics, and makes a target for a new epoch.
+    pub(super) fn go_by_topics(&mut self, topics: &dyn TopicsView) {
+        self.look_at(topics);
+        if self.group.epoch > self.group.target_epoch {
+            self.retarget(topics);
+        }
+    }
+
+    pub(super) fn current(&self, member_id: &str) -> Current {
         self.group.members.get(member_id).map_or_else(Current::default, |one| one.current.clone())
     }
 
@@ -117,13 +127,20 @@ impl Draft {
         old: &str,
         request: &ConsumerHeartbeat,
     ) -> Result<(), HeartbeatRefusal> {
-        let Some(member) = self.group.members.get(old).cloned() else { return Ok(()) };
+        let Some(member) = self.group.members.get(old) else { return Ok(()) };
         if member.current.epoch != LEAVES_FOR_A_WHILE {
             let instance = request.instance_id.as_deref().unwrap_or_default();
             let message = format!("{old} has the instance id {instance} and has not left");
             return Err(HeartbeatRefusal::new(ErrorCode::UnreleasedInstanceId, message));
         }
-        let id = request.member_id.clone();
+        self.move_member(old, &request.member_id);
+        Ok(())
+    }
+
+    /// Has a member under another id, in no epoch yet.
+    pub(super) fn move_member(&mut self, old: &str, id: &str) {
+        let Some(member) = self.group.members.get(old).cloned() else { return };
+        let id = id.to_owned();
         let target = self.group.target.get(old).cloned();
         self.remove(old);
         self.add(ConsumerRecord::Member(id.clone(), Some(member.subscription)));
@@ -138,10 +155,9 @@ impl Draft {
             revoking: Assigned::new(),
         };
         self.add(ConsumerRecord::Current(id, Some(current)));
-        Ok(())
     }
 
-    /// Takes what a member says of itself; a change of what it wants raises the group's epoch.
+    /// Takes what a member says of itself.
     fn subscribe(
         &mut self,
         request: &ConsumerHeartbeat,
@@ -170,7 +186,19 @@ impl Draft {
         if let Some(regex) = &request.topic_regex {
             now.topic_regex = Some(regex.clone()).filter(|regex| !regex.is_empty());
         }
-        if before.as_ref() == Some(&now) {
+        now.classic = None;
+        self.take_subscription(id, before.as_ref(), now, topics)
+    }
+
+    /// Takes what a member wants; a change of that raises the group's epoch.
+    pub(super) fn take_subscription(
+        &mut self,
+        id: &str,
+        before: Option<&Subscription>,
+        now: Subscription,
+        topics: &dyn TopicsView,
+    ) -> Result<(), HeartbeatRefusal> {
+        if before == Some(&now) {
             return Ok(());
         }
         if let Some(pattern) = &now.topic_regex
@@ -185,8 +213,8 @@ impl Draft {
         let wants = |one: &Subscription| {
             (one.topic_names.clone(), one.topic_regex.clone(), one.assignor.clone())
         };
-        let is_change = before.as_ref().map(wants) != Some(wants(&now));
-        self.add(ConsumerRecord::Member(id.clone(), Some(now)));
+        let is_change = before.map(wants) != Some(wants(&now));
+        self.add(ConsumerRecord::Member(id.to_owned(), Some(now)));
         self.drop_unused_patterns();
         if is_change {
             self.raise_epoch(self.group.hash_of(topics));
@@ -255,21 +283,20 @@ impl Draft {
     }
 
     /// Leads the member one step towards its target.
-    fn lead_on(&mut self, request: &ConsumerHeartbeat) {
-        let id = &request.member_id;
+    pub(super) fn lead_on(&mut self, id: &str, owned: Option<&Assigned>) {
         let none = Assigned::new();
         let current = self.current(id);
         let towards = Towards {
             epoch: self.group.target_epoch,
             target: self.group.target.get(id).unwrap_or(&none),
-            owned: request.owned.as_ref(),
+            owned,
         };
         let is_blind = self.planted.has(PlantedBug::AssignUnreleased);
         let step = next_step(&current, &towards, |partition| {
             is_blind || !self.group.is_held_by_another(id, partition)
         });
         if step != current {
-            self.add(ConsumerRecord::Current(id.clone(), Some(step)));
+            self.add(ConsumerRecord::Current(id.to_owned(), Some(step)));
         }
     }
 

@@ -13,6 +13,7 @@
 //!    answer with the new one may have been lost.
 
 mod assign;
+mod classic_member;
 mod describe;
 mod group;
 mod heartbeat;
@@ -20,11 +21,12 @@ mod reconcile;
 mod record;
 mod request;
 
+pub(super) use classic_member::CONSUMERS;
 pub use describe::{DescribedConsumerGroup, DescribedConsumerMember};
 pub(super) use group::ConsumerGroup;
 pub(super) use heartbeat::{Draft, check};
 pub use record::ConsumerRecord;
 pub(super) use record::{FIRST_KEY_VERSION, LAST_KEY_VERSION, REGEX_KEY_VERSION};
 pub use request::{
-    Assigned, ConsumerHeartbeat, ConsumerHeartbeatReply, HeartbeatRefusal, TopicsView,
+    Assigned, ConsumerHeartbeat, ConsumerHeartbeatReply, HeartbeatRefusal, NoTopics, TopicsView,
 };

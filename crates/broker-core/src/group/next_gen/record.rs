@@ -8,8 +8,9 @@ use streamledger_protocol::message::Message;
 use streamledger_protocol::wire::{EncodeError, Reader, Writer};
 use streamledger_protocol::{ApiVersion, GroupId, PartitionIndex, TimestampMs, TopicId, TopicName};
 
-use super::group::{Current, MemberState, Subscription};
+use super::group::{ClassicClient, Current, MemberState, Subscription};
 use super::request::{Assigned, by_topic};
+use crate::group::classic::Protocol;
 use crate::group::record::GroupRecordError;
 
 /// The versions of their keys: the kinds.
@@ -73,6 +74,20 @@ struct MemberValue {
     #[field(default = "-1")]
     rebalance_timeout_ms: i32,
     server_assignor: Option<String>,
+    #[field(tagged = 0, versions = "0+", ignorable)]
+    classic: Option<ClassicValue>,
+}
+
+#[derive(Debug, Clone, PartialEq, Message)]
+struct ClassicValue {
+    session_timeout_ms: i32,
+    supported_protocols: Vec<ProtocolValue>,
+}
+
+#[derive(Debug, Clone, PartialEq, Message)]
+struct ProtocolValue {
+    name: String,
+    metadata: Bytes,
 }
 
 #[derive(Debug, Clone, PartialEq, Message)]
@@ -261,7 +276,26 @@ fn member_value(member: &Subscription) -> MemberValue {
         subscribed_topic_regex: member.topic_regex.clone(),
         rebalance_timeout_ms: member.rebalance_timeout_ms,
         server_assignor: member.assignor.clone(),
+        classic: member.classic.as_ref().map(classic_value),
     }
+}
+
+fn classic_value(classic: &ClassicClient) -> ClassicValue {
+    let protocols = classic.protocols.iter().map(|protocol| ProtocolValue {
+        name: protocol.name.clone(),
+        metadata: protocol.metadata.clone(),
+    });
+    ClassicValue {
+        session_timeout_ms: classic.session_timeout_ms,
+        supported_protocols: protocols.collect(),
+    }
+}
+
+fn classic_client(value: ClassicValue) -> ClassicClient {
+    let protocols = value.supported_protocols.into_iter();
+    let protocols = protocols.map(|one| Protocol { name: one.name, metadata: one.metadata });
+    let session_timeout_ms = value.session_timeout_ms;
+    ClassicClient { session_timeout_ms, protocols: protocols.collect() }
 }
 
 fn subscription(value: MemberValue) -> Subscription {
@@ -274,6 +308,7 @@ fn subscription(value: MemberValue) -> Subscription {
         topic_regex: value.subscribed_topic_regex,
         rebalance_timeout_ms: value.rebalance_timeout_ms,
         assignor: value.server_assignor,
+        classic: value.classic.map(classic_client),
     }
 }
 
@@ -327,6 +362,22 @@ mod tests {
             let read = ConsumerRecord::decode(kind, &mut r, value).unwrap();
             assert_eq!(read, ("g".into(), record));
         }
+        let classic = Subscription {
+            classic: Some(ClassicClient {
+                session_timeout_ms: 9,
+                protocols: vec![Protocol { name: "r".to_owned(), metadata: "x".into() }],
+            }),
+            ..Subscription::default()
+        };
+        let record = ConsumerRecord::Member(member(), Some(classic));
+        let (key, value) = record.encode(&"g".into()).unwrap();
+        // No texts but two empty ones, no topics, the time-out, and one tagged field of 12 bytes.
+        let expected: &[u8] = b"\x00\x00\x00\x00\x01\x01\x01\x00\x00\x00\x00\x00\x00\
+            \x01\x00\x0c\x01\x00\x00\x00\x09\x02\x02r\x02x\x00\x00";
+        assert_eq!(value.as_deref(), Some(expected));
+        let mut r = Reader::new(key);
+        let kind = r.i16().unwrap();
+        assert_eq!(ConsumerRecord::decode(kind, &mut r, value), Ok(("g".into(), record)));
         let (key, value) = ConsumerRecord::Epoch(Some((3, 0))).encode(&"g".into()).unwrap();
         assert_eq!(key.as_ref(), b"\x00\x03\x00\x01g");
         assert_eq!(value.unwrap().as_ref(), b"\x00\x00\x00\x00\x00\x03\x00");

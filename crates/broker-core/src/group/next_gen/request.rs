@@ -19,6 +19,24 @@ pub trait TopicsView {
     fn matching(&self, pattern: &str) -> Option<BTreeSet<TopicName>>;
 }
 
+/// No topics at all: where all groups are classic, their members alone look at topics.
+#[derive(Debug, Clone, Copy)]
+pub struct NoTopics;
+
+impl TopicsView for NoTopics {
+    fn version(&self) -> u64 {
+        0
+    }
+
+    fn topic(&self, _: &TopicName) -> Option<(TopicId, i32)> {
+        None
+    }
+
+    fn matching(&self, _: &str) -> Option<BTreeSet<TopicName>> {
+        None
+    }
+}
+
 /// ConsumerGroupHeartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerHeartbeat {
