@@ -18,15 +18,16 @@ use streamledger_protocol::compression::CompressionScratch;
 use streamledger_protocol::messages::consumer_group_describe::DescribedGroup;
 use streamledger_protocol::messages::create_acls::AclCreation;
 use streamledger_protocol::messages::delete_acls::DeleteAclsFilter;
+use streamledger_protocol::messages::delete_topics::DeleteTopicState;
 use streamledger_protocol::messages::metadata::MetadataRequestTopic;
 use streamledger_protocol::messages::offset_commit::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use streamledger_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreateAclsRequest,
-    DeleteAclsRequest, DescribeAclsRequest, DescribeClusterRequest, DescribeTransactionsRequest,
-    InitProducerIdRequest, ListGroupsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetFetchRequest, ProduceRequest,
+    DeleteAclsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeClusterRequest,
+    DescribeTransactionsRequest, InitProducerIdRequest, ListGroupsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetFetchRequest, ProduceRequest,
 };
 use streamledger_protocol::record_batch::{BatchSeal, RecordBatchBuilder};
 use streamledger_protocol::{
@@ -226,6 +227,28 @@ fn topics_that_may_not_be_seen_are_as_if_they_were_not_there() {
     let newer = made(&mut alice, "newer");
     assert_eq!((newer.error_code, newer.num_partitions), (ErrorCode::None, -1));
     assert_eq!((newer.topic_config_error_code, newer.configs), (denied, None));
+}
+
+#[test]
+fn topics_are_deleted_by_who_may_delete_them_or_all() {
+    let broker = broker_with_acls(&[]);
+    let (mut admin, mut alice) = clients(&broker);
+    let ids = ["a", "b", "c"].map(|name| admin.create_topic(name, 1, &[]));
+    let mut delete = |admin: &mut RawClient, granted: &[_], state: DeleteTopicState| {
+        allow(admin, granted);
+        let request = DeleteTopicsRequest { topics: vec![state], ..Default::default() };
+        alice.call(6, &request).responses.remove(0).error_code
+    };
+    let named =
+        |name: &str| DeleteTopicState { name: Some(TopicName::new(name)), ..Default::default() };
+    let denied = ErrorCode::TopicAuthorizationFailed;
+    assert_eq!(delete(&mut admin, &[], named("a")), denied);
+    assert_eq!(delete(&mut admin, &[(Topic, "a", Delete)], named("b")), denied);
+    assert_eq!(delete(&mut admin, &[], named("a")), ErrorCode::None);
+    let cluster = [(Cluster, "kafka-cluster", Delete)];
+    assert_eq!(delete(&mut admin, &cluster, named("b")), ErrorCode::None);
+    let by_id = DeleteTopicState { name: None, topic_id: ids[2] };
+    assert_eq!(delete(&mut admin, &[], by_id), ErrorCode::None);
 }
 
 #[test]

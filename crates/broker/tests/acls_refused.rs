@@ -185,6 +185,14 @@ fn of_groups(alice: &mut Refusals) {
     let group = OffsetFetchRequestGroup { group_id: group_id(), ..Default::default() };
     alice.is(8, &OffsetFetchRequest { groups: vec![group], ..Default::default() }, GROUP);
     alice.is(7, &OffsetFetchRequest { group_id: group_id(), ..Default::default() }, GROUP);
+    // Version 1 has no place for an error but with each partition.
+    let topics = vec![offset_fetch::OffsetFetchRequestTopic {
+        name: topic(),
+        partition_indexes: vec![FIRST],
+    }];
+    let fetch =
+        OffsetFetchRequest { group_id: group_id(), topics: Some(topics), ..Default::default() };
+    alice.is(1, &fetch, GROUP);
     let delete = OffsetDeleteRequest { group_id: group_id(), ..Default::default() };
     alice.is(0, &delete, GROUP);
     let describe = DescribeGroupsRequest { groups: vec![group_id()], ..Default::default() };

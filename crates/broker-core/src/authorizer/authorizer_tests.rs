@@ -57,6 +57,26 @@ fn a_name_is_matched(#[case] pattern: PatternType, #[case] name: &str, #[case] e
     assert_eq!(allows(&[acl(Allow, ALICE, Read, pattern, name)], Read, "orders"), expected);
 }
 
+#[rstest]
+#[case("::1", "::1", true)]
+#[case("0:0:0:0:0:0:0:1", "::1", true)]
+#[case("2001:DB8:0:0:0:0:0:7", "2001:db8::7", true)]
+#[case("::ffff:10.0.0.1", "10.0.0.1", true)]
+#[case("::1", "::2", false)]
+#[case("10.0.0.1", "10.0.0.2", false)]
+#[case("not:an:address", "::1", false)]
+fn an_address_is_the_same_however_it_is_written(
+    #[case] rule: &str,
+    #[case] host: &str,
+    #[case] is_denied: bool,
+) {
+    let deny = Acl { host: rule.to_owned(), ..acl(Deny, ALICE, Read, Literal, "orders") };
+    let acls = acls(&[acl(Allow, ALICE, Read, Literal, "*"), deny]);
+    let alice = Principal::user("alice");
+    let who = Subject { principal: &alice, host };
+    assert_eq!(Authorizer::default().allows(&acls, who, Read, TOPIC, "orders"), !is_denied);
+}
+
 #[test]
 fn a_denial_goes_before_what_allows_however_it_is_named() {
     for (pattern, name) in [(Literal, "orders"), (Literal, "*"), (Prefixed, "o")] {

@@ -10,6 +10,7 @@ mod acl;
 mod filter;
 mod principal;
 
+use core::net::IpAddr;
 use std::collections::BTreeSet;
 
 pub use acl::{
@@ -120,8 +121,16 @@ impl Authorizer {
 }
 
 fn is_about(acl: &Acl, principal: &str, host: &str) -> bool {
-    (acl.principal == principal || acl.principal == EVERYBODY)
-        && (acl.host == host || acl.host == WILDCARD)
+    (acl.principal == principal || acl.principal == EVERYBODY) && is_from(&acl.host, host)
+}
+
+/// Whether a rule's host is everywhere or that address, however it is written: Kafka's tools write
+/// the groups of an IPv6 address that others leave out.
+fn is_from(rule: &str, host: &str) -> bool {
+    let address = |text: &str| text.parse().ok().map(|address: IpAddr| address.to_canonical());
+    rule == host
+        || rule == WILDCARD
+        || rule.contains(':') && address(rule).is_some_and(|rule| address(host) == Some(rule))
 }
 
 /// Whether a rule is about an operation, in itself or by what it implies.

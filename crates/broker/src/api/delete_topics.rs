@@ -15,7 +15,10 @@ use super::{Answer, Api, Call};
 impl Api for DeleteTopicsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 1..=6;
     const ACCESS: Access = Access::Each(&[
+        // One of these two.
+        (Operation::Delete, ResourceType::Cluster),
         (Operation::Delete, ResourceType::Topic),
+        // Else not even the name is told of one that is deleted by its id.
         (Operation::Describe, ResourceType::Topic),
     ]);
 
@@ -29,7 +32,8 @@ impl Api for DeleteTopicsRequest {
         let failed = self.refused(ErrorCode::UnknownServerError);
         let asking = Arc::clone(call);
         let deleted = call.blocking(move |_| {
-            let delete = |wanted| delete(&asking, wanted);
+            let deletes_all = asking.allows_cluster(Operation::Delete);
+            let delete = |wanted| delete(&asking, wanted, deletes_all);
             let responses = self.wanted().into_iter().map(delete).collect();
             DeleteTopicsResponse { responses, ..Default::default() }
         });
@@ -52,14 +56,15 @@ impl Wanted for DeleteTopicsRequest {
     }
 }
 
-fn delete(call: &Call, mut wanted: DeleteTopicState) -> DeletableTopicResult {
+fn delete(call: &Call, mut wanted: DeleteTopicState, deletes_all: bool) -> DeletableTopicResult {
     // Either a name or an id, not both and not neither.
     if wanted.name.is_some() != wanted.topic_id.is_zero() {
         let message = "A topic is deleted by its name or by its id, not by both.";
         return refused(wanted, Refusal::new(ErrorCode::InvalidRequest, message));
     }
     let name = wanted.name.clone().unwrap_or_else(|| TopicName::new(""));
-    if let Err(error) = call.topic_for(Operation::Delete, &name, wanted.topic_id)
+    if !deletes_all
+        && let Err(error) = call.topic_for(Operation::Delete, &name, wanted.topic_id)
         && error == ErrorCode::TopicAuthorizationFailed
     {
         // Its name is told to who may see it.

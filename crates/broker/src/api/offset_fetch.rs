@@ -22,6 +22,8 @@ use streamledger_protocol::{
 use super::access::Access;
 use super::{Answer, Api, Call};
 
+/// The first version with a place for an error of all.
+const ERROR_OF_ALL_FROM: ApiVersion = ApiVersion(2);
 /// The first version for several groups (KIP-709).
 const SEVERAL_FROM: ApiVersion = ApiVersion(8);
 /// The first version that names topics by id.
@@ -69,7 +71,22 @@ impl Api for OffsetFetchRequest {
             member_epoch: -1,
             topics: asked,
         };
-        alone(fetch_group(call, group, self.require_stable).await).into()
+        let asked = group.topics.clone().filter(|_| call.version < ERROR_OF_ALL_FROM);
+        let mut fetched = fetch_group(call, group, self.require_stable).await;
+        if fetched.error_code != ErrorCode::None {
+            let each = |topic| refused_topic(topic, fetched.error_code);
+            fetched.topics = asked.into_iter().flatten().map(each).collect();
+        }
+        alone(fetched).into()
+    }
+}
+
+/// An error of all where only partitions have a place for it.
+fn refused_topic(topic: OffsetFetchRequestTopics, error: ErrorCode) -> OffsetFetchResponseTopics {
+    OffsetFetchResponseTopics {
+        partitions: topic.partition_indexes.iter().map(|index| nothing(*index, error)).collect(),
+        name: topic.name,
+        topic_id: topic.topic_id,
     }
 }
 
