@@ -174,6 +174,8 @@ fn a_run_goes_on_only_with_the_same_columns() {
 #[case(&["--select", "id,id"], &["--select names \"id\" twice"])]
 #[case(&["--rename", "no=id"], &["no column \"no\"", "--rename"])]
 #[case(&["--rename", "id"], &["NAME=VALUE"])]
+#[case(&["--rename", "id=x", "--rename", "sum=x"], &["would be named \"x\""])]
+#[case(&["--rename", "id=x", "--rename", "id=y"], &["--rename names \"id\" twice"])]
 #[case(&["--rename", "id=sum"], &["would be named \"sum\"", "--select"])]
 #[case(&["--select", "id", "--rename", "sum=x"], &["\"sum\", which --select leaves out"])]
 #[case(&["--value", "raw", "--select", "id"], &["--value raw sends rows as the files have them"])]

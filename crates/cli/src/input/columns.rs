@@ -62,6 +62,14 @@ impl InputOptions {
         if let Some(twice) = twice(&self.select) {
             return usage(format!("--select names {twice:?} twice"), "name it once").err();
         }
+        let renamed: Vec<String> = self.rename.iter().map(|(old, _)| old.clone()).collect();
+        if let Some(twice) = twice(&renamed) {
+            return usage(format!("--rename names {twice:?} twice"), "name it once").err();
+        }
+        if let Some(twice) = twice(&self.given_names()) {
+            let what = format!("two columns would be named {twice:?}");
+            return usage(what, "give one of them another name with --rename").err();
+        }
         if let Some(twice) = twice(&self.key_columns(None)) {
             return usage(format!("--key names {twice:?} twice"), "name it once").err();
         }
@@ -71,6 +79,18 @@ impl InputOptions {
     /// Whether the value isn't simply all columns by their own names.
     pub(super) fn shapes_value(&self) -> bool {
         !self.select.is_empty() || !self.rename.is_empty()
+    }
+
+    /// The names that the value's columns are given, as far as that is known without a file.
+    fn given_names(&self) -> Vec<String> {
+        let new_name = |old: &String| {
+            let renamed = self.rename.iter().find(|(name, _)| name == old);
+            renamed.map_or(old, |(_, new)| new).clone()
+        };
+        match self.select.is_empty() {
+            true => self.rename.iter().map(|(_, new)| new.clone()).collect(),
+            false => self.select.iter().map(new_name).collect(),
+        }
     }
 
     /// The columns of the key. A column that has commas in its name is one of them by all of it.
@@ -166,16 +186,16 @@ impl InputOptions {
             let _ = write!(shape, ", timestamp {timestamp}");
         }
         if let Some(partition) = &self.partition {
-            let _ = write!(shape, ", partition {partition}");
+            let _ = write!(shape, ", partition {partition:?}");
         }
         for HeaderOption { name, column } in &self.headers {
-            let _ = write!(shape, ", header {name} from {column}");
+            let _ = write!(shape, ", header {name:?} from {column:?}");
         }
         if !self.select.is_empty() {
-            let _ = write!(shape, ", only {}", self.select.join(" "));
+            let _ = write!(shape, ", only {:?}", self.select);
         }
         for (old, new) in &self.rename {
-            let _ = write!(shape, ", {old} as {new}");
+            let _ = write!(shape, ", {old:?} as {new:?}");
         }
         if self.value == Some(ValueForm::Raw) {
             shape.push_str(", raw");

@@ -47,10 +47,19 @@ pub struct NdjsonRenderer {
     wanted: Vec<String>,
     /// Where in the line the value of each of them is; of a repeated field the last.
     found: Vec<Option<Place>>,
+    /// Of each field that gets another name: what of the line has that name.
+    named: Vec<Named>,
     /// The line with its fields renamed or chosen.
     value: Vec<u8>,
     key: Vec<u8>,
     headers: HeaderBuffer,
+}
+
+/// Whether a line has a field that gets a name, and one that has that name of itself.
+#[derive(Debug, Clone, Copy, Default)]
+struct Named {
+    by_renaming: bool,
+    of_itself: bool,
 }
 
 /// A part of a line.
@@ -76,6 +85,7 @@ impl NdjsonRenderer {
         NdjsonRenderer {
             found: vec![None; wanted.len()],
             wanted,
+            named: vec![Named::default(); fields.rename.len()],
             value: Vec::new(),
             key: Vec::new(),
             headers: HeaderBuffer::new(
@@ -119,17 +129,26 @@ impl NdjsonRenderer {
     /// Looks for the fields, and writes the value if all are taken over under other names.
     fn scan(&mut self, text: &str) -> Result<(), RowFault> {
         self.found.fill(None);
+        self.named.fill(Named::default());
         self.value.clear();
         let scan = Scan {
             text,
             wanted: &self.wanted,
             found: &mut self.found,
             renamed: self.fields.select.is_empty().then_some(&self.fields),
+            named: &mut self.named,
             value: &mut self.value,
         };
         let mut deserializer = serde_json::Deserializer::from_str(text);
         scan.deserialize(&mut deserializer).map_err(|error| not_json(&error))?;
-        deserializer.end().map_err(|error| not_json(&error))
+        deserializer.end().map_err(|error| not_json(&error))?;
+        match self.named.iter().position(|named| named.by_renaming && named.of_itself) {
+            None => Ok(()),
+            Some(index) => Err(RowFault::Field {
+                field: self.fields.rename[index].1.clone(),
+                reason: "another field is renamed to it",
+            }),
+        }
     }
 
     /// A field as it stands in the line.
@@ -254,10 +273,23 @@ struct Scan<'s> {
     found: &'s mut [Option<Place>],
     /// Given if the value has all fields, renamed.
     renamed: Option<&'s RecordFields>,
+    named: &'s mut [Named],
     value: &'s mut Vec<u8>,
 }
 
 impl Scan<'_> {
+    /// Looks whether a field is renamed, or has a name that another may get.
+    fn see_name(&mut self, rename: &[(String, String)], name: &str) {
+        match rename.iter().position(|(old, _)| old == name) {
+            Some(index) => self.named[index].by_renaming = true,
+            None => {
+                for (named, (_, new)) in self.named.iter_mut().zip(rename) {
+                    named.of_itself |= new == name;
+                }
+            }
+        }
+    }
+
     /// Where a part of the text stands in it.
     fn place_of(&self, part: &str) -> Place {
         let start = part.as_ptr().addr() - self.text.as_ptr().addr();
@@ -280,7 +312,7 @@ impl<'de> Visitor<'de> for Scan<'_> {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let renamed = self.renamed.filter(|fields| !fields.rename.is_empty());
         let mut is_first = true;
         while let Some(FieldName(name)) = map.next_key::<FieldName<'de>>()? {
@@ -294,6 +326,7 @@ impl<'de> Visitor<'de> for Scan<'_> {
                 self.found[index] = Some(self.place_of(raw));
             }
             if let Some(fields) = renamed {
+                self.see_name(&fields.rename, &name);
                 write_name(self.value, is_first, fields.output_name(&name));
                 self.value.extend_from_slice(raw.as_bytes());
                 is_first = false;
@@ -442,5 +475,22 @@ mod tests {
         assert!(render(r#"{"a":[1],"p":0}"#).unwrap_err().contains("object or an array"));
         assert!(render(r#"{"p":2}"#).unwrap_err().contains("isn't a partition of the topic"));
         assert!(render("{}").unwrap_err().contains("\"p\": it is missing"));
+    }
+
+    #[test]
+    fn a_field_is_not_renamed_to_one_that_the_line_has() {
+        let mut renderer = NdjsonRenderer::new(RecordFields {
+            rename: vec![("a".to_owned(), "b".to_owned()), ("b".to_owned(), "c".to_owned())],
+            ..RecordFields::default()
+        });
+        let mut render = |line: &str| {
+            let line = Line { bytes: line.as_bytes(), number: 1 };
+            let rendered = renderer.render(line).map_err(|fault| fault.to_string())?;
+            Ok::<_, String>(String::from_utf8(rendered.value.to_vec()).unwrap())
+        };
+        assert_eq!(render(r#"{"a":1,"b":2}"#).unwrap(), r#"{"b":1,"c":2}"#);
+        let refused = render(r#"{"c":3,"a":1,"b":2}"#).unwrap_err();
+        assert!(refused.contains("\"c\": another field is renamed to it"), "{refused}");
+        assert_eq!(render(r#"{"c":3,"a":1}"#).unwrap(), r#"{"c":3,"b":1}"#);
     }
 }
