@@ -11,6 +11,7 @@ use crate::command::{
     serve, topics, transactions,
 };
 use crate::input::columns::{HeaderOption, ValueForm};
+use crate::input::compression::Compression;
 use crate::input::{FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
 use crate::schema::TypeOverride;
 
@@ -132,6 +133,10 @@ pub struct InputArguments {
     #[arg(long, short = 'f', value_enum)]
     pub format: Option<FileFormat>,
 
+    /// How the files are compressed, instead of what their first bytes say
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub compression: Option<Compression>,
+
     /// The character between the columns of a CSV file; \t for a tab
     #[arg(long, value_name = "C", default_value = ",", value_parser = delimiter)]
     delimiter: Delimiter,
@@ -174,6 +179,7 @@ impl InputArguments {
     pub fn options(&self) -> InputOptions {
         InputOptions {
             format: self.format,
+            compression: self.compression,
             delimiter: self.delimiter.0,
             key: self.key.clone(),
             no_key: self.no_key,

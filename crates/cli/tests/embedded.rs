@@ -58,6 +58,9 @@ fn every_click_event_arrives_once_keyed_and_in_order() {
         "user_id",
         "--timestamp",
         "event_time",
+        // One transaction, however slow the machine is: each has an offset for its end.
+        "--transaction-ms",
+        "600000",
         "--json",
         "-X",
         "batch.size=16384",

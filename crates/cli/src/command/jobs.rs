@@ -227,7 +227,10 @@ impl ShowArguments {
             table.add_row([
                 key.file.clone(),
                 units::bytes(progress.bytes),
-                units::bytes(progress.file_bytes),
+                match &progress.compression {
+                    None => units::bytes(progress.file_bytes),
+                    Some(name) => format!("{} of {name}", units::bytes(progress.file_bytes)),
+                },
                 units::grouped(progress.rows),
                 units::grouped(progress.rejected),
                 next_line,

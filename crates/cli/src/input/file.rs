@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 
+use super::compression::DecodeFault;
 use super::fault::{ReadFault, RowFault};
 
 /// Opens a regular file to be read from front to back; its length in bytes.
@@ -46,9 +47,13 @@ fn cannot_open(path: &Path, error: &io::Error) -> Box<Failure> {
 pub fn failed_at(path: &Path, fault: ReadFault) -> Failure {
     match fault {
         ReadFault::Io(error) => {
+            let remedy = match DecodeFault::of(&error) {
+                Some(fault) => fault.remedy(),
+                None => "check that the disk holding it is readable",
+            };
             Failure::new(Exit::BadInput, format!("can't read {}", path.display()))
                 .because(&error)
-                .remedy("check that the disk holding it is readable")
+                .remedy(remedy)
         }
         ReadFault::Row { line, fault } => bad_row(path, line, &fault),
     }

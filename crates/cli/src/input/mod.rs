@@ -3,6 +3,7 @@
 
 pub mod chunk;
 pub mod columns;
+pub mod compression;
 pub mod csv;
 pub mod csv_marks;
 pub mod csv_quoted;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::chunk::ChunkReader;
 use super::columns::{HeaderOption, ValueForm, check_header};
+use super::compression::{Compression, Meter, Unpacked, UnpackedStream};
 use super::csv::CsvRows;
 use super::lines::{BlankLines, LineRows};
 use super::source::{RecordSource, RenderedRows};
@@ -40,6 +41,7 @@ pub enum FileFormat {
 impl FileFormat {
     /// The format that a file's name says it has.
     fn of_name(path: &Path) -> Option<FileFormat> {
+        let path = Compression::without_ending(path);
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
             "csv" => Some(FileFormat::Csv),
@@ -55,6 +57,8 @@ impl FileFormat {
 pub struct InputOptions {
     /// The format of all files; None to go by their names.
     pub format: Option<FileFormat>,
+    /// How all files are compressed; None to go by their first bytes.
+    pub compression: Option<Compression>,
     /// The byte between columns.
     pub delimiter: u8,
     /// The column or field that is the key, or several with commas between them.
@@ -86,6 +90,8 @@ pub struct PlannedFile {
     pub path: PathBuf,
     /// How long it is, in bytes; None for standard input.
     pub file_bytes: Option<u64>,
+    /// How it is compressed. Standard input is unpacked before it is one.
+    pub compression: Compression,
     rows: PlannedRows,
     /// Standard input, until its turn comes.
     standard_input: RefCell<Option<StandardInput>>,
@@ -174,9 +180,14 @@ impl InputPlan {
         reader: fn(Source, usize) -> ChunkReader<Source>,
     ) -> Outcome<Box<dyn RecordSource>> {
         let options = &self.options;
+        let mut meter = None;
         let source = match file.standard_input.take() {
             Some(input) => Source::Standard(input),
-            None => Source::File(file::open(&file.path)?.0),
+            None => {
+                let (unpacked, of_file) = unpack(&file.path, file.compression)?;
+                meter = Some(of_file).filter(|_| file.compression != Compression::None);
+                Source::File(unpacked)
+            }
         };
         let chunks = reader(source, options.row_bytes_max);
         let partition_count = self.partition_count;
@@ -184,7 +195,7 @@ impl InputPlan {
         Ok(match &file.rows {
             PlannedRows::Clicks { record } => {
                 let rows = open_csv(&file.path, chunks, options)?;
-                Box::new(RenderedRows::new(rows, ClickRenderer::new(of_topic(record))))
+                Box::new(RenderedRows::new(rows, ClickRenderer::new(of_topic(record)), meter))
             }
             PlannedRows::Typed { names, types, output, record } => {
                 let rows = open_csv(&file.path, chunks, options)?;
@@ -195,20 +206,20 @@ impl InputPlan {
                 };
                 let output: Vec<OutputColumn> = output.iter().map(typed).collect();
                 let renderer = TypedRenderer::new(names, &output, of_topic(record));
-                Box::new(RenderedRows::new(rows, renderer))
+                Box::new(RenderedRows::new(rows, renderer, meter))
             }
             PlannedRows::Raw { names, record } => {
                 let rows = open_csv(&file.path, chunks, options)?;
-                Box::new(RenderedRows::new(rows, RawRenderer::new(names, of_topic(record))))
+                Box::new(RenderedRows::new(rows, RawRenderer::new(names, of_topic(record)), meter))
             }
             PlannedRows::Ndjson => {
                 let renderer = NdjsonRenderer::new(options.record_fields(partition_count));
                 let rows = LineRows::new(chunks, BlankLines::Skipped);
-                Box::new(RenderedRows::new(rows, renderer))
+                Box::new(RenderedRows::new(rows, renderer, meter))
             }
             PlannedRows::Lines => {
                 let rows = LineRows::new(chunks, BlankLines::Kept);
-                Box::new(RenderedRows::new(rows, LineRenderer))
+                Box::new(RenderedRows::new(rows, LineRenderer, meter))
             }
         })
     }
@@ -228,6 +239,9 @@ impl InputPlan {
             let _ = write!(shape, ", key {key}");
         }
         options.write_columns(&mut shape);
+        if let Some(name) = file.compression.name() {
+            let _ = write!(shape, ", {name}");
+        }
         if let PlannedRows::Typed { names, types, .. } = &file.rows {
             shape.push_str(", columns");
             for (name, column_type) in names.iter().zip(types) {
@@ -271,13 +285,18 @@ impl InputPlan {
 impl PlannedFile {
     fn look_at(path: &Path, options: &InputOptions) -> Outcome<PlannedFile> {
         let (source, file_bytes) = file::open(path)?;
+        let compression = match options.compression {
+            Some(compression) => compression,
+            None => Compression::of_file(&source)
+                .map_err(|error| file::failed_at(path, ReadFault::Io(error)))?,
+        };
         let Some(format) = options.format.or_else(|| FileFormat::of_name(path)) else {
             return Err(unknown_format(path).into());
         };
+        let (source, _) = unpack(path, compression)?;
         let rows = PlannedRows::look_at(path, source, format, options)?;
-        let standard_input = RefCell::default();
-        let file_bytes = Some(file_bytes);
-        Ok(PlannedFile { path: path.to_owned(), file_bytes, rows, standard_input })
+        let (path, file_bytes) = (path.to_owned(), Some(file_bytes));
+        Ok(PlannedFile { path, file_bytes, compression, rows, standard_input: RefCell::default() })
     }
 
     fn look_at_standard_input(
@@ -285,6 +304,7 @@ impl PlannedFile {
         options: &InputOptions,
     ) -> Outcome<PlannedFile> {
         let path = PathBuf::from(standard::NAME);
+        let source = Box::new(UnpackedStream::new(source, options.compression));
         let mut input = StandardInput::new(source);
         let format = match options.format {
             Some(format) => format,
@@ -292,7 +312,8 @@ impl PlannedFile {
         };
         let rows = PlannedRows::look_at(&path, &mut input, format, options)?;
         let standard_input = RefCell::new(Some(input.rewound()));
-        Ok(PlannedFile { path, file_bytes: None, rows, standard_input })
+        let compression = Compression::None;
+        Ok(PlannedFile { path, file_bytes: None, compression, rows, standard_input })
     }
 
     /// Whether rows come when they come, not when they are wanted.
@@ -321,8 +342,15 @@ impl PlannedFile {
 /// Where rows are read from.
 #[derive(Debug)]
 enum Source {
-    File(File),
+    File(Unpacked<File>),
     Standard(StandardInput),
+}
+
+/// What a file holds, from its start, and how much of the file is read.
+fn unpack(path: &Path, compression: Compression) -> Outcome<(Unpacked<File>, Meter)> {
+    let (source, _) = file::open(path)?;
+    let unpacked = Unpacked::new(source, compression);
+    Ok(unpacked.map_err(|error| file::failed_at(path, ReadFault::Io(error)))?)
 }
 
 impl Read for Source {
@@ -409,7 +437,7 @@ fn open_csv<R: Read>(
             // A header can't be left out as another row can.
             let remedy = match &*fault {
                 ReadFault::Row { fault, .. } => fault.remedy(),
-                ReadFault::Io(_) => None,
+                ReadFault::Io(_) => return Err(file::failed_at(path, *fault).into()),
             };
             let mut failure = file::failed_at(path, *fault);
             failure.what = format!("{}, its header", failure.what);
@@ -423,17 +451,20 @@ fn unknown_format(path: &Path) -> Failure {
     let name = path.display();
     let failure = Failure::new(Exit::Usage, format!("can't tell the format of {name} by its name"));
     let unpack = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("gz") => "zcat",
-        Some("zst") => "zstdcat",
         Some("xz") => "xzcat",
+        Some("bz2") => "bzcat",
+        Some("lz4") => "lz4cat",
         _ => {
             return failure
-                .cause("it ends in none of .csv, .ndjson, .jsonl, .json, .txt, .log, .lines")
+                .cause(
+                    "it ends in none of .csv, .ndjson, .jsonl, .json, .txt, .log, .lines,\n\
+                     nor in one of them and .gz or .zst",
+                )
                 .remedy("say it: --format csv, --format ndjson or --format lines");
         }
     };
     failure
-        .cause("it is compressed, and only files that aren't are read")
+        .cause("of compressed files, gzip and zstd are read")
         .remedy(format!("unpack it on the way: {unpack} {name} | streamledger ingest -"))
 }
 

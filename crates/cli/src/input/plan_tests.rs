@@ -7,6 +7,7 @@ use tempfile::TempDir;
 fn options() -> InputOptions {
     InputOptions {
         format: None,
+        compression: None,
         delimiter: b',',
         key: None,
         no_key: false,
@@ -36,7 +37,7 @@ fn values(plan: &InputPlan) -> Vec<String> {
             let key = record.rendered.key.map_or_else(|| "-".to_owned(), text);
             seen.push(format!("{}:{key}:{}", record.line, text(record.rendered.value)));
         }
-        assert_eq!(Some(source.place().bytes), file.file_bytes);
+        assert_eq!(Some(source.read_bytes()), file.file_bytes);
     }
     seen
 }
@@ -165,9 +166,42 @@ fn standard_input_is_looked_at_and_then_read_from_its_start() {
 }
 
 #[test]
-fn a_compressed_file_is_told_how_to_be_read() {
+fn a_compressed_file_is_read_as_what_it_holds_whatever_its_name() {
     let directory = TempDir::new().unwrap();
-    let failure = failure(&[write(&directory, "a.csv.gz", b"\x1f\x8b")], options());
-    let remedy = failure.remedy.unwrap();
-    assert!(remedy.contains("zcat") && remedy.contains("streamledger ingest -"), "{remedy}");
+    let gzip = |text: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |text: &[u8]| zstd::stream::encode_all(text, 1).unwrap();
+    for (name, content, expected) in [
+        ("a.csv.gz", gzip(b"id,n\n1,x\n"), "2:-:{\"id\":1,\"n\":\"x\"}"),
+        ("b.csv", zstd(b"id\n1\n"), "2:-:{\"id\":1}"),
+        ("c.jsonl.zst", zstd(b"{\"a\":1}\n"), "1:-:{\"a\":1}"),
+        ("d.log.gz", gzip(b"line"), "1:-:line"),
+        ("e.txt.gz", b"not packed".to_vec(), "1:-:not packed"),
+    ] {
+        let plan = make(&[write(&directory, name, &content)], options()).unwrap();
+        assert_eq!(values(&plan), [expected], "{name}");
+    }
+    let packed = write(&directory, "f.txt", &gzip(b"x"));
+    let as_it_is = InputOptions { compression: Some(Compression::None), ..options() };
+    let plan = make(&[packed], as_it_is).unwrap();
+    let mut source = plan.open(&plan.files[0]).unwrap();
+    let record = source.next_record().unwrap().unwrap();
+    assert!(record.rendered.value.starts_with(b"\x1f\x8b"));
+}
+
+#[test]
+fn what_is_compressed_otherwise_is_told_how_to_be_read() {
+    let directory = TempDir::new().unwrap();
+    let other = failure(&[write(&directory, "a.csv.xz", b"\xfd7zXZ")], options());
+    let remedy = other.remedy.unwrap();
+    assert!(remedy.contains("xzcat") && remedy.contains("streamledger ingest -"), "{remedy}");
+    let cut = failure(&[write(&directory, "a.csv.gz", b"\x1f\x8b\x08")], options());
+    assert!(cut.to_string().contains("its gzip data ends in the middle"), "{cut}");
+    assert!(cut.remedy.unwrap().contains("get the whole file"));
+    let wrong = InputOptions { compression: Some(Compression::Zstd), ..options() };
+    let wrong = failure(&[write(&directory, "b.csv", b"id\n1\n")], wrong);
+    assert!(wrong.to_string().contains("its zstd data can't be unpacked"), "{wrong}");
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Read;
 
+use super::compression::Meter;
 use super::csv::{CsvRow, CsvRows};
 use super::fault::{ReadFault, RowFault};
 use super::lines::{Line, LineRows};
@@ -35,6 +36,10 @@ pub trait RecordSource: fmt::Debug {
 
     /// Goes on from where an earlier reading of the same file was. Only before the first record.
     fn resume(&mut self, position: &Position) -> Result<(), ResumeFault>;
+
+    /// Bytes of the file that were read, as they are on the disk; of one that isn't compressed,
+    /// those before the next row.
+    fn read_bytes(&self) -> u64;
 
     /// The row of the last record or fault as the file has it; None if it was too long to be kept.
     fn last_row(&self) -> Option<&[u8]>;
@@ -79,12 +84,13 @@ pub trait Renderer<S: Rows>: fmt::Debug {
 pub struct RenderedRows<S, R> {
     rows: S,
     renderer: R,
+    meter: Option<Meter>,
 }
 
 impl<S: Rows, R: Renderer<S>> RenderedRows<S, R> {
-    /// The records of rows that were not gone through yet.
-    pub fn new(rows: S, renderer: R) -> RenderedRows<S, R> {
-        RenderedRows { rows, renderer }
+    /// The records of rows that were not gone through yet; the meter is that of a compressed file.
+    pub fn new(rows: S, renderer: R, meter: Option<Meter>) -> RenderedRows<S, R> {
+        RenderedRows { rows, renderer, meter }
     }
 }
 
@@ -111,6 +117,10 @@ impl<S: Rows, R: Renderer<S>> RecordSource for RenderedRows<S, R> {
 
     fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
         self.rows.resume(position)
+    }
+
+    fn read_bytes(&self) -> u64 {
+        self.meter.as_ref().map_or_else(|| self.rows.place().bytes, Meter::bytes)
     }
 
     fn last_row(&self) -> Option<&[u8]> {

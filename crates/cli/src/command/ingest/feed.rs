@@ -126,9 +126,9 @@ impl Feed<'_> {
             None if file.kept.is_some() => self.plan.open_hashed(file.file)?,
             None => self.plan.open(file.file)?,
         };
-        let first_byte = source.place().bytes;
+        let first_byte = source.read_bytes();
         let end = self.send_rows(file, source.as_mut());
-        let last_byte = source.place().bytes;
+        let last_byte = source.read_bytes();
         self.fed.input_bytes += last_byte.saturating_sub(first_byte);
         let end = match end? {
             RowsEnd::AtEnd => {
@@ -169,7 +169,7 @@ impl Feed<'_> {
         while self.fed.sent < self.limit {
             let place = file.kept.is_some().then(|| source.place());
             if self.pacer.is_some() {
-                wait.before_row(source.place(), source.position());
+                wait.before_row(source.place(), source.position(), source.read_bytes());
             }
             let fault = match source.next_record() {
                 Ok(Some(record)) => {
@@ -199,7 +199,7 @@ impl Feed<'_> {
             until_check -= 1;
             if until_check == 0 {
                 until_check = check_rows;
-                let behind = self.fed.bytes_behind + source.place().bytes;
+                let behind = self.fed.bytes_behind + source.read_bytes();
                 self.progress.at(behind, self.fed.sent);
                 if self.ledger.has_failed() {
                     return Ok(RowsEnd::BatchFailed);
@@ -372,7 +372,7 @@ impl Feed<'_> {
         let Some(transactions) = &mut self.transactions else { return Ok(()) };
         let Some(kept) = &mut file.kept else { return Ok(()) };
         kept.progress.advance(&known(file.file, source.position())?);
-        kept.progress.file_bytes = kept.progress.bytes;
+        kept.progress.file_bytes = source.read_bytes();
         kept.progress.complete = true;
         transactions.file_ended(kept.key.clone(), kept.progress.clone());
         Ok(())

@@ -162,7 +162,7 @@ Click events (a CSV file with the header of the public data set \"eCommerce beha
 become JSON in its reference form, keyed by user_id. The rows of any other CSV file become JSON \
 objects: the columns in their order, with types from the first 1000 rows; empty is null unless the \
 column is a string. The lines of NDJSON are checked and sent as they stand; lines are sent as they \
-stand.
+stand. Files that are compressed by gzip or zstd are unpacked on the way.
 
 Standard input (-) is NDJSON if it begins with a brace, otherwise CSV, unless --format says. Types \
 need its first 1000 rows: a slow stream waits for them, click events and NDJSON don't.
@@ -202,6 +202,7 @@ const EXAMPLES: &[(&str, &str)] = &[
         "streamledger ingest orders.csv --topic orders --key shop,id --select id,sum\n\
          --rename sum=total --header source=shop",
     ),
+    ("A compressed file", "streamledger ingest 2019-Oct.csv.gz --key user_id"),
     (
         "What another program makes",
         "streamledger generate clicks --rows 100000 | streamledger ingest -",

@@ -29,18 +29,20 @@ pub(super) struct RowWait {
     /// The same with a hash, where positions are kept.
     position: Option<Position>,
     bytes_before: u64,
+    /// How much of the file was read, as it is on the disk.
+    read_bytes: u64,
 }
 
 impl RowWait {
     /// Before the first row of a file.
     pub(super) fn at(start: Place) -> RowWait {
-        RowWait { start, position: None, bytes_before: 0 }
+        RowWait { start, position: None, bytes_before: 0, read_bytes: 0 }
     }
 
     /// That a row begins here.
-    pub(super) fn before_row(&mut self, start: Place, position: Option<Position>) {
+    pub(super) fn before_row(&mut self, start: Place, position: Option<Position>, read_bytes: u64) {
         self.bytes_before = start.bytes.saturating_sub(self.start.bytes);
-        (self.start, self.position) = (start, position);
+        (self.start, self.position, self.read_bytes) = (start, position, read_bytes);
     }
 }
 
@@ -99,7 +101,7 @@ impl Feed<'_> {
     }
 
     fn show_pace(&self, wait: &RowWait) {
-        self.progress.at(self.fed.bytes_behind + wait.start.bytes, self.fed.sent);
+        self.progress.at(self.fed.bytes_behind + wait.read_bytes, self.fed.sent);
         if let Some(replayed) = self.pacer.as_ref().and_then(|pacer| pacer.replayed()) {
             self.progress.remark(in_words(&replayed));
         }

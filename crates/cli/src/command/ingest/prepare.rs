@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::plan::PlannedFile;
-use crate::input::{InputPlan, RecordSource, ResumeFault};
+use crate::input::{InputPlan, ReadFault, RecordSource, ResumeFault, file};
 use crate::job::{Changed, FileNow, FileProgress, ProgressKey, Stance, stance};
 use crate::ui::units;
 
@@ -118,13 +118,13 @@ fn prepare<'a>(
     let mut is_done = false;
     if let Stance::Resume(position) | Stance::Done(position) = &found {
         let mut rows = plan.open_hashed(file)?;
-        rows.resume(position).map_err(|fault| isnt_the_same(&file.path, &fault))?;
+        rows.resume(position).map_err(|fault| isnt_the_same(&file.path, fault))?;
         is_done = matches!(found, Stance::Done(_));
         source = (!is_done).then_some(rows);
     }
     let mut progress = match (before, &found) {
         (Some(before), Stance::Resume(_) | Stance::Done(_)) => before.clone(),
-        _ => FileProgress::start(to.topic, to.topic_id, &shape),
+        _ => FileProgress::start(to.topic, to.topic_id, &shape, file.compression.name()),
     };
     progress.file_bytes = look.file_bytes;
     progress.complete = is_done;
@@ -183,7 +183,10 @@ fn cannot_go_on(path: &Path, changed: &Changed) -> Failure {
     Failure::new(exit, format!("{} {changed}", path.display())).remedy(remedy)
 }
 
-fn isnt_the_same(path: &Path, fault: &ResumeFault) -> Failure {
+fn isnt_the_same(path: &Path, fault: ResumeFault) -> Failure {
+    if let ResumeFault::Io(error) = fault {
+        return file::failed_at(path, ReadFault::Io(error));
+    }
     Failure::new(Exit::BadInput, format!("{} {fault}", path.display())).remedy(PUT_BACK)
 }
 

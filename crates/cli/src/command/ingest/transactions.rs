@@ -158,9 +158,14 @@ impl<'a> Transactions<'a> {
     /// another run has begun explains whatever went wrong.
     pub(super) fn give_up(&mut self, reason: Box<Failure>) -> Box<Failure> {
         let Some(transaction) = self.open.take() else { return reason };
+        // The abort fails batches too, which explains nothing.
+        let not_delivered = self.not_delivered();
         match within(ABORT_PATIENCE, transaction.abort_async()) {
             Some(Err(error)) if error.is_fenced() => failure(self.job, &error).into(),
             // Left open it ends all the same: by the next run, or by its time-out.
+            Some(Ok(()) | Err(_)) | None if reason.exit == Exit::BadInput => {
+                not_delivered.unwrap_or(reason)
+            }
             Some(Ok(()) | Err(_)) | None => self.not_delivered().unwrap_or(reason),
         }
     }

@@ -96,7 +96,8 @@ fn look(
             },
         }
     }
-    sample.read_bytes += source.place().bytes;
+    sample.read_bytes += source.read_bytes();
+    sample.row_bytes += source.place().bytes;
     Ok(())
 }
 
@@ -133,7 +134,7 @@ fn seconds(arguments: &IngestArguments, sample: &Sample, total_bytes: Option<u64
     let reading = of_all(sample.reading.as_secs_f64());
     let paced = match (arguments.rate, arguments.replay) {
         (Some(Rate::Rows(rows)), _) => of_all(sample.row_count as f64) / rows,
-        (Some(Rate::Bytes(bytes)), _) => of_all(sample.read_bytes as f64) / bytes,
+        (Some(Rate::Bytes(bytes)), _) => of_all(sample.row_bytes as f64) / bytes,
         (None, Some(Replay::Times(times))) => {
             let ms = sample.time_span_ms()?;
             of_all(Duration::from_millis(ms).as_secs_f64()) / times

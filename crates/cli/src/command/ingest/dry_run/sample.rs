@@ -64,8 +64,10 @@ pub(super) struct Sample {
     times_ms: Option<(i64, i64)>,
     /// Files that were read to their end.
     pub(super) whole_files: usize,
-    /// Bytes of the files that were read.
+    /// Bytes of the files that were read, as they are on the disk.
     pub(super) read_bytes: u64,
+    /// The same unpacked.
+    pub(super) row_bytes: u64,
     /// How long that took.
     pub(super) reading: Duration,
 }
@@ -89,6 +91,7 @@ impl Sample {
             times_ms: None,
             whole_files: 0,
             read_bytes: 0,
+            row_bytes: 0,
             reading: Duration::ZERO,
         }
     }
