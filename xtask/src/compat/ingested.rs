@@ -67,7 +67,7 @@ pub(crate) fn survives_the_brokers_death(trial: &Trial) -> Outcome<String> {
     let file = click_file(trial, load.rows)?;
     let mut broker = trial.own_broker(&[])?;
     let bootstrap = broker.bootstrap();
-    let rate = load.rate(Duration::from_millis(life_ms * 4));
+    let rate = load.rate(Duration::from_millis(life_ms * 3));
     let mut life = slow_ingest(trial, &file, &topic, &bootstrap, rate)?;
     let mut pause = Noise::seeded(10);
     for kill in 1..=load.kills {
@@ -76,7 +76,8 @@ pub(crate) fn survives_the_brokers_death(trial: &Trial) -> Outcome<String> {
         broker.kill();
         broker.start_again(trial.tools())?;
     }
-    let status = life.wait(LIMIT)?;
+    let left = Duration::from_secs((load.rows / rate) as u64);
+    let status = life.wait(left + LIMIT)?;
     ensure!(status.success(), "ingest ended with {status}: {}", said(trial)?);
     let summary = finish(trial, &file, &topic, &bootstrap, load.rows)?;
     broker.stop(Duration::from_secs(20))?;
