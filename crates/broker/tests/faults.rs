@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{RawClient, batch_of, broker_with, only_partition, produce};
+use common::{RawClient, batch_of, broker_with, only_partition, produce, wait_until};
 use streamledger_broker::{ApiKey, ErrorCode, Fault};
 use streamledger_protocol::Offset;
 use streamledger_protocol::messages::{MetadataRequest, ProduceResponse};
@@ -55,7 +55,7 @@ fn answers_come_late_and_requests_are_still_done_meanwhile() {
     let broker = broker_with(&[]);
     let mut client = RawClient::connect(&broker);
     client.create_topic("t", 1, &[]);
-    let delay = Duration::from_millis(150);
+    let delay = Duration::from_millis(500);
     broker.faults().inject(ApiKey::Produce, Fault::DelayResponse(delay), 10);
     let started = Instant::now();
     for _ in 0..10 {
@@ -77,9 +77,7 @@ fn what_is_held_waits_for_its_release() {
     let mut held = RawClient::connect(&broker);
     held.send(9, &MetadataRequest::default());
     let mut other = RawClient::connect(&broker);
-    while faults.strikes() == 0 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("the request is held", || faults.strikes() > 0);
     other.call(9, &MetadataRequest::default());
     held.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     assert!(!held.is_closed_by_broker());

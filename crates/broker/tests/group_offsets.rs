@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{RawClient, broker_with};
+use common::{RawClient, broker_with, patiently};
 use rstest::rstest;
 use streamledger_broker::{Broker, BrokerConfig, RunningBroker};
 use streamledger_protocol::messages::offset_commit::{
@@ -90,7 +90,7 @@ fn init(client: &mut RawClient) -> ProducerIdentity {
         producer_id: ProducerId::NONE,
         producer_epoch: ProducerEpoch::NONE,
     };
-    let answer = client.call(5, &request);
+    let answer = patiently(|| client.call(5, &request), |answer| answer.error_code);
     assert_eq!(answer.error_code, ErrorCode::None);
     ProducerIdentity { id: answer.producer_id, epoch: answer.producer_epoch }
 }
@@ -115,7 +115,8 @@ fn txn_commit(
         }],
         ..Default::default()
     };
-    client.call(version, &request).topics[0].partitions[0].error_code
+    let ask = || client.call(version, &request).topics[0].partitions[0].error_code;
+    patiently(ask, |error| *error)
 }
 
 /// What offsets are refused with once the transaction before is ended for good: its offsets are
@@ -137,7 +138,7 @@ fn add_offsets(client: &mut RawClient, producer: ProducerIdentity) -> ErrorCode 
         producer_epoch: producer.epoch,
         group_id: "readers".into(),
     };
-    client.call(3, &request).error_code
+    patiently(|| client.call(3, &request).error_code, |error| *error)
 }
 
 fn end(
@@ -152,7 +153,7 @@ fn end(
         producer_epoch: producer.epoch,
         committed,
     };
-    let answer = client.call(version, &request);
+    let answer = patiently(|| client.call(version, &request), |answer| answer.error_code);
     assert_eq!(answer.error_code, ErrorCode::None);
     if version < 5 {
         return producer;
@@ -282,6 +283,34 @@ fn a_fenced_producers_offsets_are_refused() {
     assert_eq!(txn_commit(&mut client, 5, new, 52), ErrorCode::None);
     end(&mut client, 5, new, true);
     assert_eq!(stable(&mut client), 52);
+}
+
+#[test]
+fn failures_33_offsets_in_a_log_that_cannot_be_read_are_not_known_and_never_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = broker_with(&[
+        ("log.dirs", directory.path().to_str().unwrap()),
+        ("offsets.topic.num.partitions", "1"),
+    ]);
+    let mut client = RawClient::connect(&broker);
+    let id = client.create_topic("clicks", 1, &[]);
+    for offset in [5, 6, 7] {
+        assert_eq!(commit(&mut client, 9, "clicks", id, offset), ErrorCode::None);
+    }
+    broker.shutdown().unwrap();
+    let log = directory.path().join("__consumer_offsets-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[70] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    // Without it the start looks at all of the log.
+    std::fs::remove_file(directory.path().join("manifest")).unwrap();
+    let broker = broker_at(directory.path());
+    let mut client = RawClient::connect(&broker);
+    let group =
+        OffsetFetchRequestGroup { group_id: "readers".into(), topics: None, ..Default::default() };
+    let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
+    let answer = client.call(9, &request);
+    assert_eq!(answer.groups[0].error_code, ErrorCode::CoordinatorNotAvailable);
 }
 
 #[test]

@@ -5,10 +5,9 @@
 mod common;
 
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
-use common::{RawClient, broker_with};
+use common::{RawClient, broker_with, wait_until};
 use streamledger_broker::RunningBroker;
 use streamledger_protocol::messages::create_partitions::CreatePartitionsTopic;
 use streamledger_protocol::messages::join_group::JoinGroupRequestProtocol;
@@ -19,8 +18,8 @@ use streamledger_protocol::messages::offset_commit::{
 use streamledger_protocol::messages::sync_group::SyncGroupRequestAssignment;
 use streamledger_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
-    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, MetadataRequest,
-    OffsetCommitRequest, SyncGroupRequest, SyncGroupResponse,
+    DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
+    LeaveGroupRequest, MetadataRequest, OffsetCommitRequest, SyncGroupRequest, SyncGroupResponse,
 };
 use streamledger_protocol::{ErrorCode, Offset, TopicName};
 
@@ -77,6 +76,11 @@ fn heartbeat(client: &mut RawClient, member: &str, generation: i32) -> ErrorCode
     client.call(4, &request).error_code
 }
 
+fn group_state(client: &mut RawClient) -> String {
+    let request = DescribeGroupsRequest { groups: vec!["readers".into()], ..Default::default() };
+    client.call(5, &request).groups.remove(0).group_state
+}
+
 fn commit(client: &mut RawClient, member: &str, generation: i32) -> ErrorCode {
     let partition =
         OffsetCommitRequestPartition { committed_offset: Offset(1), ..Default::default() };
@@ -104,6 +108,11 @@ fn join_alone(client: &mut RawClient) -> JoinGroupResponse {
     joined
 }
 
+/// Waits until a member of the first generation is told of a rebalance.
+fn wait_for_rebalance(client: &mut RawClient, member_id: &str) {
+    wait_until("a rebalance", || heartbeat(client, member_id, 1) != ErrorCode::None);
+}
+
 #[test]
 fn a_parked_member_holds_up_nobody_else() {
     let directory = tempfile::tempdir().unwrap();
@@ -120,7 +129,7 @@ fn a_parked_member_holds_up_nobody_else() {
     waiting.call(SYNC, &sync(&joined.member_id, 1, &[]));
     let asked = RawClient::connect(&broker).call(JOIN, &join(""));
     other.send(JOIN, &join(&asked.member_id));
-    while heartbeat(&mut waiting, &joined.member_id, 1) == ErrorCode::None {}
+    wait_for_rebalance(&mut waiting, &joined.member_id);
     broker.shutdown().unwrap();
     let (_, told): (_, JoinGroupResponse) = other.receive(JOIN);
     assert_eq!(told.error_code, ErrorCode::CoordinatorNotAvailable);
@@ -139,7 +148,7 @@ fn two_members_share_and_survive_a_restart_and_zombies_store_nothing() {
     let mut two = RawClient::connect(&broker);
     let second = two.call(JOIN, &join("")).member_id;
     two.send(JOIN, &join(&second));
-    while heartbeat(&mut one, &first, 1) == ErrorCode::None {}
+    wait_for_rebalance(&mut one, &first);
     let led = one.call(JOIN, &join(&first));
     let (_, followed): (_, JoinGroupResponse) = two.receive(JOIN);
     assert_eq!((led.generation_id, followed.generation_id), (2, 2));
@@ -226,11 +235,12 @@ fn a_silent_member_is_out_by_the_brokers_own_clock() {
     let directory = tempfile::tempdir().unwrap();
     let broker = broker_at(directory.path(), "0");
     let mut silent = RawClient::connect(&broker);
-    let short = |member: &str| JoinGroupRequest { session_timeout_ms: 200, ..join(member) };
+    // Asking after it by its heartbeat would keep it in.
+    let short = |member: &str| JoinGroupRequest { session_timeout_ms: 1500, ..join(member) };
     let told = silent.call(JOIN, &short(""));
     let joined = silent.call(JOIN, &short(&told.member_id));
     silent.call(SYNC, &sync(&joined.member_id, 1, &[]));
-    std::thread::sleep(Duration::from_millis(600));
+    wait_until("the group is empty", || group_state(&mut silent) == "Empty");
     assert_eq!(heartbeat(&mut silent, &joined.member_id, 1), ErrorCode::UnknownMemberId);
     let next = join_alone(&mut silent);
     assert_eq!(next.generation_id, 3, "the second was the empty one");

@@ -3,11 +3,11 @@
 
 mod common;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::{RawClient, batch_of, broker_with, fetch, only_partition, produce};
+use common::{RawClient, batch_of, broker_with, fetch, only_partition, produce, wait_until};
 use streamledger_broker::RunningBroker;
 use streamledger_protocol::messages::{MetadataRequest, ProduceResponse};
 use streamledger_protocol::{ApiVersion, CorrelationId, ErrorCode, Offset};
@@ -126,8 +126,8 @@ fn failures_54_and_55_a_bad_batch_is_refused_and_nothing_of_it_is_there() {
 #[test]
 fn failures_56_silence_a_stalled_request_and_a_dribble_are_closed() {
     let broker = broker_with(&[
-        ("streamledger.first.request.timeout.ms", "200"),
-        ("streamledger.request.read.timeout.ms", "300"),
+        ("streamledger.first.request.timeout.ms", "1500"),
+        ("streamledger.request.read.timeout.ms", "1500"),
     ]);
     let mut silent = RawClient::connect(&broker);
     let mut stalled = RawClient::connect(&broker);
@@ -168,15 +168,14 @@ fn failures_58_connections_past_the_caps_are_closed_and_others_go_on() {
     first.call(9, &MetadataRequest::default());
     let crowd: Vec<TcpStream> =
         (0..100).map(|_| TcpStream::connect(broker.addresses()[0]).unwrap()).collect();
-    let closed = crowd
-        .iter()
-        .filter(|stream| {
-            let mut stream = *stream;
-            stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            matches!(stream.read(&mut [0; 1]), Ok(0)) || stream.write_all(&[0]).is_err()
-        })
-        .count();
-    assert!(closed >= 91 - 1, "only {closed} of 100 were closed");
+    let is_open = |mut stream: &TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        matches!(stream.read(&mut [0; 1]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    };
+    let open = || crowd.iter().filter(|stream| is_open(stream)).count();
+    // With the first there are as many as one address may have.
+    wait_until("all but nine of the crowd are closed", || open() <= 9);
+    assert_eq!(open(), 9);
     first.call(9, &MetadataRequest::default());
     drop(crowd);
     // Their places come back.

@@ -84,7 +84,12 @@ fn committed(client: &mut RawClient, group: &str) -> i64 {
         ..Default::default()
     };
     let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
-    client.call(8, &request).groups[0].topics[0].partitions[0].committed_offset.0
+    let answer = client.call(8, &request);
+    let of_group = &answer.groups[0];
+    assert_eq!(of_group.error_code, ErrorCode::None);
+    let partition = &of_group.topics[0].partitions[0];
+    assert_eq!(partition.error_code, ErrorCode::None);
+    partition.committed_offset.0
 }
 
 #[test]

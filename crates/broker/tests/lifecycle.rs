@@ -8,7 +8,9 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{RawClient, batch_of, fetch, only_fetched, only_partition, produce, records_of};
+use common::{
+    RawClient, batch_of, fetch, only_fetched, only_partition, produce, records_of, wait_until,
+};
 use streamledger_broker::{ApiKey, Broker, BrokerConfig, Fault, RunningBroker, StartError};
 use streamledger_protocol::messages::metadata::MetadataRequestTopic;
 use streamledger_protocol::messages::{FetchRequest, MetadataRequest, ProduceResponse};
@@ -164,14 +166,13 @@ fn failures_49_a_stop_answers_what_is_in_flight_and_cuts_long_polls_short() {
     let broker = common::broker_with(&[]);
     let mut poller = RawClient::connect(&broker);
     poller.create_topic("t", 1, &[]);
+    broker.faults().inject(ApiKey::Fetch, Fault::DelayResponse(Duration::from_millis(1)), 1);
     poller.send(11, &FetchRequest { max_wait_ms: i32::MAX, ..fetch("t", 0, 0) });
     let mut producer = RawClient::connect(&broker);
     broker.faults().inject(ApiKey::Produce, Fault::DelayResponse(Duration::from_millis(300)), 1);
     producer.send(9, &produce("t", 0, -1, batch_of(&["x"], None)));
     // Seen by the broker before the stop.
-    while broker.faults().strikes() == 0 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("both requests are there", || broker.faults().strikes() == 2);
     let started = Instant::now();
     broker.shutdown().unwrap();
     assert!(started.elapsed() < Duration::from_secs(10));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::RawClient;
+use common::{RawClient, wait_until};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use streamledger::{Admin, AdminConfig, Properties};
 use streamledger_broker::{Broker, BrokerConfig, RunningBroker, StartError};
@@ -357,7 +357,7 @@ fn failures_51_before_a_login_requests_are_short() {
 #[test]
 fn failures_56_a_handshake_or_a_login_that_stalls_is_closed() {
     let files = Files::new();
-    let quick = ("streamledger.handshake.timeout.ms", "300");
+    let quick = ("streamledger.handshake.timeout.ms", "1500");
     let tls = files.broker("SSL://127.0.0.1:0", &[quick]);
     let logins = with_logins(&[quick]);
     let mut silent = RawClient::connect(&tls);
@@ -367,22 +367,12 @@ fn failures_56_a_handshake_or_a_login_that_stalls_is_closed() {
     let mut half_in = RawClient::connect(&logins);
     assert_eq!(handshake(&mut half_in, "SCRAM-SHA-256"), ErrorCode::None);
     let mut dribbling = TcpStream::connect(logins.addresses()[0]).unwrap();
-    let started = Instant::now();
-    let mut was_closed = false;
-    for _ in 0..200 {
-        was_closed |= dribbling.write_all(&[0]).is_err();
-        std::thread::sleep(Duration::from_millis(5));
-        if was_closed {
-            break;
-        }
-    }
-    assert!(was_closed);
+    wait_until("the one that dribbles is closed", || dribbling.write_all(&[0]).is_err());
     for client in [&mut silent, &mut begun, &mut asking, &mut half_in] {
         assert!(client.is_closed_by_broker());
     }
-    assert!(started.elapsed() < Duration::from_secs(15));
     let (mut quick_one, _) = logged_in(&logins, ALICE);
-    std::thread::sleep(Duration::from_millis(400));
+    std::thread::sleep(Duration::from_millis(1700));
     quick_one.call(9, &MetadataRequest::default());
 }
 
@@ -429,13 +419,13 @@ fn failures_57_a_played_back_scram_exchange_lets_nobody_in() {
 
 #[test]
 fn a_session_ends_unless_the_same_user_logs_in_again() {
-    let broker = with_logins(&[("connections.max.reauth.ms", "400")]);
+    let broker = with_logins(&[("connections.max.reauth.ms", "4000")]);
     let (mut lasting, response) = logged_in(&broker, ALICE);
-    assert_eq!(response.session_lifetime_ms, 400);
+    assert_eq!(response.session_lifetime_ms, 4000);
     let (mut ending, _) = logged_in(&broker, ALICE);
     let (mut changing, _) = logged_in(&broker, ALICE);
     for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(250));
+        std::thread::sleep(Duration::from_millis(1500));
         assert_eq!(handshake(&mut lasting, "PLAIN"), ErrorCode::None);
         assert_eq!(authenticate(&mut lasting, ALICE).error_code, ErrorCode::None);
         assert_eq!(lasting.call(9, &MetadataRequest::default()).brokers.len(), 1);

@@ -7,7 +7,10 @@ mod common;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{RawClient, broker_with, fetch, only_fetched, only_partition, produce, records_of};
+use common::{
+    RawClient, broker_with, fetch, only_fetched, only_partition, patiently, produce, records_of,
+    wait_until,
+};
 use rstest::rstest;
 use streamledger_broker::RunningBroker;
 use streamledger_protocol::compression::CompressionScratch;
@@ -67,19 +70,15 @@ fn init_as(
         producer_id: known.id,
         producer_epoch: known.epoch,
     };
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answer = client.call(version, &request);
-        match answer.error_code {
-            ErrorCode::None => {
-                let (id, epoch) = (answer.producer_id, answer.producer_epoch);
-                return Ok(ProducerIdentity { id, epoch });
-            }
-            ErrorCode::ConcurrentTransactions if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            error => return Err(error),
-        }
+    let answer = patiently(|| client.call(version, &request), |answer| answer.error_code);
+    let (id, epoch) = (answer.producer_id, answer.producer_epoch);
+    known_or(answer.error_code, ProducerIdentity { id, epoch })
+}
+
+fn known_or(error: ErrorCode, producer: ProducerIdentity) -> Result<ProducerIdentity, ErrorCode> {
+    match error {
+        ErrorCode::None => Ok(producer),
+        error => Err(error),
     }
 }
 
@@ -111,7 +110,7 @@ fn send(
         transactional_id: Some("job".into()),
         ..produce("orders", partition, -1, batch(producer, sequence, values))
     };
-    only_partition(&client.call(version, &request)).error_code
+    patiently(|| only_partition(&client.call(version, &request)).error_code, |error| *error)
 }
 
 fn add(client: &mut RawClient, version: i16, producer: ProducerIdentity, topic: &str) -> ErrorCode {
@@ -125,15 +124,11 @@ fn add(client: &mut RawClient, version: i16, producer: ProducerIdentity, topic: 
         }],
         ..Default::default()
     };
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    let ask = || {
         let answer = client.call(version, &request);
-        let error =
-            answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code;
-        if error != ErrorCode::ConcurrentTransactions || Instant::now() > deadline {
-            return error;
-        }
-    }
+        answer.results_by_topic_v3_and_below[0].results_by_partition[0].partition_error_code
+    };
+    patiently(ask, |error| *error)
 }
 
 fn end(
@@ -148,18 +143,9 @@ fn end(
         producer_epoch: producer.epoch,
         committed,
     };
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answer = client.call(version, &request);
-        match answer.error_code {
-            ErrorCode::None => {
-                let (id, epoch) = (answer.producer_id, answer.producer_epoch);
-                return Ok(ProducerIdentity { id, epoch });
-            }
-            ErrorCode::ConcurrentTransactions if Instant::now() < deadline => {}
-            error => return Err(error),
-        }
-    }
+    let answer = patiently(|| client.call(version, &request), |answer| answer.error_code);
+    let (id, epoch) = (answer.producer_id, answer.producer_epoch);
+    known_or(answer.error_code, ProducerIdentity { id, epoch })
 }
 
 fn read_committed(client: &mut RawClient, partition: i32) -> PartitionData {
@@ -210,7 +196,11 @@ fn wait_for_stable(client: &mut RawClient, partition: i32, offset: i64) {
 }
 
 fn state(client: &mut RawClient) -> String {
-    let transactional_ids = vec![TransactionalId::from("job")];
+    state_of(client, "job")
+}
+
+fn state_of(client: &mut RawClient, id: &str) -> String {
+    let transactional_ids = vec![TransactionalId::from(id)];
     let answer = client.call(0, &DescribeTransactionsRequest { transactional_ids });
     let state = &answer.transaction_states[0];
     assert_eq!(state.error_code, ErrorCode::None);
@@ -530,7 +520,7 @@ fn aborted_transactions_of_several_producers_are_told_by_first_offset() {
             committed: *id == "b",
         };
         assert_eq!(client.call(V2, &request).error_code, ErrorCode::None);
-        std::thread::sleep(Duration::from_millis(30));
+        wait_until("its markers are written", || state_of(&mut client, id).starts_with("Comp"));
     }
     wait_for_stable(&mut client, 0, 6);
     let data = read_committed(&mut client, 0);

@@ -225,10 +225,15 @@ impl Groups {
         Some((log, last))
     }
 
-    /// Waits until everything of a group is flushed.
+    /// Waits until everything of a group is flushed. What is in a log that can't be read is not
+    /// known: nobody may take that for "nothing".
     pub(super) async fn flushed(&self, node: &Node, group: &GroupId) -> Result<(), ErrorCode> {
         let index = self.read(|coordinator| coordinator.offsets().partition_of(group));
-        until_flushed(self.last_record(node, index)).await
+        let last = self.last_record(node, index);
+        if let Some((log, _)) = &last {
+            log.check_readable().map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
+        }
+        until_flushed(last).await
     }
 }
 

@@ -257,6 +257,10 @@ impl Transactions {
             let index = id.map(|id| core.partition_of(id));
             drop(core);
             let log = index.and_then(|index| self.topic.partition(node, index).ok());
+            if let Some(log) = &log {
+                // What is in a log that can't be read is not known, and is not "nothing".
+                log.check_readable().map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
+            }
             let parked = log.map(|log| {
                 let last = log.log_end_offset() - 1;
                 (log, last)

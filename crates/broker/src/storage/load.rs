@@ -292,11 +292,13 @@ fn choose_known(
     summary: Option<&LogSummary>,
 ) -> Result<(Known, Snapshot), LoadProblem> {
     let mut known = Vec::new();
-    let closed = listing.segments.split_last().map_or(&[][..], |(_, closed)| closed);
-    for found in closed {
+    for (found, next) in listing.segments.iter().zip(listing.segments.iter().skip(1)) {
+        // One that was compacted since may be as long as it was, and have taken the place of the
+        // one behind it: then it reaches further.
         let summarised = summary.and_then(|summary| {
             summary.segments.iter().find(|segment| {
                 segment.base_offset() == found.base_offset
+                    && segment.next_offset() == next.base_offset
                     && u64::from(segment.bytes()) == found.file_bytes
                     && segment.bytes() > 0
             })

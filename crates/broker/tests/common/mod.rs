@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use streamledger_broker::{Broker, BrokerConfig, RunningBroker};
@@ -30,6 +30,35 @@ use streamledger_protocol::{
 
 /// No test waits longer than this for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until something is so.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never came to be: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Asks until the answer is none that a client asks again for: a broker says that the markers of
+/// the transaction before are on their way, as Kafka does, for as long as that takes its disk.
+pub(crate) fn patiently<T>(mut ask: impl FnMut() -> T, error: impl Fn(&T) -> ErrorCode) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = ask();
+        let asks_again = matches!(
+            error(&answer),
+            ErrorCode::ConcurrentTransactions
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::CoordinatorLoadInProgress
+                | ErrorCode::NotEnoughReplicas
+        );
+        if !asks_again || Instant::now() > deadline {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// A broker with these settings, in a temporary directory.
 pub(crate) fn broker_with(settings: &[(&str, &str)]) -> RunningBroker {

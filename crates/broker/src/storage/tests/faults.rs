@@ -190,7 +190,10 @@ fn the_other_policies_answer_at_once_and_flush_in_their_time() {
         let before = faults.sync_count();
         let outcome = produce(&partition, batch(None));
         assert_eq!(partition.high_watermark(), outcome.last_offset.next(), "seen once written");
-        std::thread::sleep(Duration::from_millis(200));
+        let until = Instant::now() + Duration::from_millis(if flushes { 60_000 } else { 200 });
+        while faults.sync_count() == before && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         assert_eq!(faults.sync_count() > before, flushes, "{flush}");
         store.close().unwrap();
         assert!(faults.sync_count() > before, "a clean stop flushes under any policy");

@@ -297,3 +297,35 @@ fn a_thousand_partitions_open_without_being_read() {
     assert!(took < Duration::from_secs(10), "{took:?}");
     assert!(produce(&store.partition(&clicks(567)).unwrap(), batch(Some((1, 0)))).duplicate);
 }
+
+/// A swap that was finished after the manifest was written, and came out as long as what it
+/// replaced: FAILURES.md 47.
+#[test]
+fn failure_47_a_compacted_segment_as_long_as_before_is_not_taken_for_what_it_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let partition = create(&store, 0);
+    while files(directory.path(), 0, ".log").len() < 3 {
+        produce(&partition, batch(None));
+    }
+    let end = partition.log_end_offset();
+    store.close().unwrap();
+    // All of the first segment was superseded: what is left of both is the second, in its place.
+    let logs = files(directory.path(), 0, ".log");
+    let length = |path: &Path| fs::metadata(path).unwrap().len();
+    assert_eq!(length(&logs[0]), length(&logs[1]));
+    let second = logs[1].file_stem().unwrap().to_str().unwrap().to_owned();
+    fs::copy(&logs[1], &logs[0]).unwrap();
+    for file in files(directory.path(), 0, "") {
+        if file.file_stem().unwrap().to_str() == Some(&*second) {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    let store = open_with(directory.path(), |_| {});
+    let partition = store.partition(&clicks(0)).unwrap();
+    assert_eq!(partition.log_end_offset(), end);
+    let read = consume(&partition, Offset(0));
+    let first = batches(&read).next().unwrap().unwrap();
+    assert_eq!(first.header().base_offset, Offset(second.parse().unwrap()));
+    store.close().unwrap();
+}
