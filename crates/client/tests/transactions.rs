@@ -94,6 +94,19 @@ fn run_some(work: &mut ConsumeProcessProduce) -> Result<Processed, ProcessError<
     work.run_once(Duration::from_secs(30), copy)
 }
 
+/// Asks until it is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never came to be: {what}");
+    }
+}
+
+/// Runs until something is committed.
+fn run_first(work: &mut ConsumeProcessProduce) {
+    until("a commit", || matches!(run(work), Ok(Processed::Committed(_))));
+}
+
 /// Runs until so many records are committed.
 fn run_through(work: &mut ConsumeProcessProduce, mut records_left: usize) {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -182,7 +195,8 @@ fn failures_27_and_29_every_record_comes_out_once_whatever_a_coordinator_answers
 fn failures_27_a_commit_of_unknown_outcome_is_the_only_thing_to_ask_for_until_it_is_known() {
     let broker = broker();
     let producer = transactional(&broker, &[("max.block.ms", "300")]);
-    while producer.init_transactions().is_err() {}
+    until("a first epoch", || producer.init_transactions().is_ok());
+    until("the topic is known", || producer.partitions_for(OUTPUT).is_ok());
     let mut transaction = producer.begin_transaction().unwrap();
     drop(transaction.send(ProducerRecord::to(OUTPUT).value("7")).unwrap());
     producer.flush().unwrap();
@@ -197,9 +211,13 @@ fn failures_27_a_commit_of_unknown_outcome_is_the_only_thing_to_ask_for_until_it
     assert!(is_pending && refused.is_outcome_unknown(), "{refused}");
     broker.faults().release();
     let mut transaction = producer.resume_transaction().unwrap();
-    while let Err(error) = transaction.commit() {
-        assert!(error.is_outcome_unknown(), "{error}");
-    }
+    until("the commit's outcome", || match transaction.commit() {
+        Ok(()) => true,
+        Err(error) => {
+            assert!(error.is_outcome_unknown(), "{error}");
+            false
+        }
+    });
     assert_eq!(output(&broker), [7]);
     assert!(producer.resume_transaction().is_none());
 }
@@ -213,19 +231,23 @@ fn to_ask_for_a_transaction_to_resume_changes_nothing_where_there_is_none() {
     assert!(producer.init_transactions().is_err());
     assert!(producer.resume_transaction().is_none());
     broker.faults().release();
-    while let Err(error) = producer.init_transactions() {
-        assert!(matches!(error.kind, TransactionErrorKind::TimedOut), "{error}");
-        assert!(producer.resume_transaction().is_none());
-    }
+    until("a first epoch", || match producer.init_transactions() {
+        Ok(()) => true,
+        Err(error) => {
+            assert!(matches!(error.kind, TransactionErrorKind::TimedOut), "{error}");
+            assert!(producer.resume_transaction().is_none());
+            false
+        }
+    });
     producer.begin_transaction().unwrap().abort().unwrap();
 }
 
 #[test]
 fn failures_27_a_run_of_unknown_outcome_is_heard_of_before_the_next_reads_on() {
     let broker = broker_with_numbers();
-    let mut work = processor(&broker, &[("max.block.ms", "300")]);
-    while !matches!(run(&mut work), Ok(Processed::Committed(_))) {}
-    for fault in [Fault::Hold, Fault::DelayResponse(Duration::from_millis(700))] {
+    let mut work = processor(&broker, &[("max.block.ms", "1500")]);
+    run_first(&mut work);
+    for fault in [Fault::Hold, Fault::DelayResponse(Duration::from_millis(3000))] {
         broker.faults().inject(ApiKey::EndTxn, fault, 1);
         match run_some(&mut work) {
             Err(ProcessError::Transaction(error)) => {
@@ -250,8 +272,8 @@ fn failures_27_a_run_of_unknown_outcome_is_heard_of_before_the_next_reads_on() {
 #[test]
 fn an_abort_that_is_not_heard_of_in_time_is_waited_for_by_the_next_run() {
     let broker = broker_with_numbers();
-    let mut work = processor(&broker, &[("max.block.ms", "300")]);
-    while !matches!(run(&mut work), Ok(Processed::Committed(_))) {}
+    let mut work = processor(&broker, &[("max.block.ms", "1500")]);
+    run_first(&mut work);
     broker.faults().inject(ApiKey::EndTxn, Fault::Hold, 1);
     let failed = work.run_once(Duration::from_secs(30), |_, output| {
         // What has reached the broker has to be ended there.
@@ -286,14 +308,19 @@ fn offsets_that_an_open_transaction_holds_are_waited_for_and_a_refusal_is_told_a
     let at = [partition(INPUT)];
     let offsets = [(at[0].clone(), CommittedOffset::new(Offset(5)))];
     transaction.send_offsets(&offsets, &ConsumerGroupMetadata::new(GROUP)).unwrap();
-    let consumer = Consumer::new(reader(&broker, &[("default.api.timeout.ms", "300")])).unwrap();
+    let consumer = Consumer::new(reader(&broker, &[("default.api.timeout.ms", "2000")])).unwrap();
     let refused = |code: ErrorCode| match consumer.committed(GROUP, &at) {
         Err(ConsumerError::GroupRefused { code: told, .. }) => assert_eq!(told, code),
         other => panic!("{other:?}"),
     };
     refused(ErrorCode::UnstableOffsetCommit);
     transaction.commit().unwrap();
-    let stored = consumer.committed(GROUP, &at).unwrap();
+    let mut stored = None;
+    until("the marker is written", || {
+        stored = consumer.committed(GROUP, &at).ok();
+        stored.is_some()
+    });
+    let stored = stored.unwrap();
     assert_eq!(stored[0].as_ref().map(|stored| stored.offset), Some(Offset(5)));
     let denied = ErrorCode::GroupAuthorizationFailed;
     broker.faults().inject(ApiKey::OffsetFetch, Fault::AnswerWith(denied), 1);

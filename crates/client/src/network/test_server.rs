@@ -183,9 +183,13 @@ pub(crate) fn unsupported(header: &RequestHeader) -> Vec<u8> {
 }
 
 /// Runs a test in a runtime as the I/O thread has it.
+///
+/// A test that waits for what never comes ends after a few minutes.
 pub(crate) fn on_io_thread<F: Future>(test: F) -> F::Output {
+    const PATIENCE: Duration = Duration::from_secs(180);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, test)
+    let patient = async { tokio::time::timeout(PATIENCE, test).await.expect("it never ends") };
+    tokio::task::LocalSet::new().block_on(&runtime, patient)
 }
 
 /// A configuration with short waits.
