@@ -19,6 +19,8 @@ use crate::ui;
 /// How long a run that failed waits to hear that its rows are taken back. It learns no more than
 /// whether another run has begun.
 const ABORT_PATIENCE: Duration = Duration::from_secs(3);
+/// How long to wait before a commit of unknown outcome is asked for again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// How large a transaction becomes.
 #[derive(Debug, Clone, Copy)]
@@ -127,7 +129,7 @@ impl<'a> Transactions<'a> {
             self.send_progress(key, progress)?;
         }
         let Some(mut transaction) = self.open.take() else { return Ok(()) };
-        let mut was_told = false;
+        let mut told = String::new();
         while let Err(error) = transaction.commit() {
             if !error.is_outcome_unknown() || error.is_fatal() || self.interrupt.is_raised() {
                 if error.must_abort() {
@@ -135,9 +137,15 @@ impl<'a> Transactions<'a> {
                 }
                 return Err(self.give_up(failure(self.job, &error).into()));
             }
-            if !std::mem::replace(&mut was_told, true) {
-                ui::say("no broker has said yet whether the transaction is committed: asking on");
+            let why = error.to_string();
+            if why != told {
+                ui::say(format_args!(
+                    "no broker has said yet whether the transaction is committed, asking on: {why}"
+                ));
+                told = why;
             }
+            // A refused login comes back at once.
+            std::thread::sleep(ASK_AGAIN_AFTER);
         }
         self.committed.transactions += 1;
         self.committed.rows += std::mem::take(&mut self.row_count);
