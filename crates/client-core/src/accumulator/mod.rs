@@ -282,8 +282,9 @@ impl RecordAccumulator {
             }
             let delivery = self.open_batch(topic, queue, &mut state, record, clock, extras)?;
             if sticky {
-                state.sticky_bytes += record.key.map_or(0, <[u8]>::len);
-                state.sticky_bytes += record.value.map_or(0, <[u8]>::len);
+                // Records that each get a batch to themselves move it on too.
+                state.sticky_bytes += state.open.as_ref().map_or(0, |b| b.builder.batch_bytes());
+                self.leave_after_twice(topic, &mut state, batch_bytes_max);
             }
             return Ok(Appended { delivery, wake_sender: true });
         }

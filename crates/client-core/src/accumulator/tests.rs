@@ -48,6 +48,10 @@ impl Bench {
     }
 
     fn take(&self, after: Duration) -> Front {
+        self.take_from(PartitionIndex(0), after)
+    }
+
+    fn take_from(&self, partition: PartitionIndex, after: Duration) -> Front {
         let rules = ReadyRules {
             now: self.now + after,
             linger: self.accumulator.config().linger,
@@ -56,7 +60,7 @@ impl Bench {
             closing: self.accumulator.is_closed(),
             flush: self.accumulator.flush_tracker(),
         };
-        self.topic.queue(PartitionIndex(0)).unwrap().take_front(&rules, usize::MAX)
+        self.topic.queue(partition).unwrap().take_front(&rules, usize::MAX)
     }
 }
 
@@ -173,6 +177,21 @@ fn sticky_stays_for_a_batch_then_moves_and_spreads_evenly_by_bytes() {
     }
     let batches = u32::try_from(total / 1000).unwrap();
     assert!(moves > batches / 2 && moves < batches * 2, "{moves} moves for {batches} batches");
+}
+
+#[test]
+fn sticky_moves_on_also_when_each_record_is_a_batch_of_its_own() {
+    let bench = Bench::new(1000, 10_000_000);
+    let mut counts = [0_u32; 6];
+    for _ in 0..3000 {
+        let appended = bench.append_to(Target::Sticky, &[7; 20]).unwrap();
+        let partition = appended.delivery.topic_partition().partition;
+        counts[usize::try_from(partition.0).unwrap()] += 1;
+        let taken = bench.take_from(partition, Duration::from_secs(1));
+        assert!(matches!(taken, Front::Ready(batch, _) if batch.builder.record_count() == 1));
+    }
+    // Batches of some 90 bytes: after twice 1000 bytes, that is some 22 of them, comes another.
+    assert!(counts.iter().all(|count| (200..900).contains(count)), "{counts:?}");
 }
 
 #[test]
