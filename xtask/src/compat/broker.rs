@@ -89,7 +89,8 @@ impl Broker {
         Ok(broker)
     }
 
-    /// The nodes of one Apache Kafka, each in a directory of its own; returns when all answer.
+    /// The nodes of one Apache Kafka, each in a directory and a rack of its own; returns when all
+    /// answer.
     pub(crate) fn start_cluster(
         tools: &Tools,
         directory: &Path,
@@ -102,7 +103,8 @@ impl Broker {
         let mut formats = Vec::new();
         for id in 1..=nodes {
             let own = directory.join(format!("node-{id}"));
-            let broker = Self::prepared(Kind::Apache, &own, settings)?;
+            let mut broker = Self::prepared(Kind::Apache, &own, settings)?;
+            broker.settings.push(format!("broker.rack=rack-{id}"));
             formats.push(broker.format(tools, id, &controllers)?);
             brokers.push(broker);
         }

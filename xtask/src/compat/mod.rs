@@ -19,6 +19,7 @@ mod our_acls;
 mod our_client;
 mod our_door;
 mod our_groups;
+mod our_producer;
 mod our_transactions;
 mod ours;
 mod peer;
@@ -107,6 +108,7 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-ingest-restart", ingested::survives_the_brokers_death),
     our_client("ours-timestamps", ours::keeps_timestamps),
     our_client("ours-large", ours::survives_large_records),
+    our_client("ours-interceptors", our_producer::intercepts),
     our_client("ours-restarts", ours::keeps_order_through_kills),
     our_client("ours-txn", our_transactions::commits_and_aborts),
     our_client("ours-txn-v1", our_transactions::by_version_1),
@@ -139,6 +141,7 @@ const SCENARIOS: &[Scenario] = &[
     only("secured-ours", Kind::Ours, our_door::lets_stock_clients_in),
     only("acls", Kind::Ours, our_acls::say_who_may_do_what),
     only("telemetry", Kind::Apache, telemetry::pushes_metrics),
+    only("cluster-racks", Kind::Apache, our_producer::prefers_its_rack),
     only("cluster-kills", Kind::Apache, cluster::survives_killed_leaders),
     only("cluster-txn-kills", Kind::Apache, cluster::survives_killed_coordinators),
     only("cluster-moves", Kind::Apache, cluster::follows_moving_partitions),

@@ -30,8 +30,11 @@ fn properties(bootstrap: &str, settings: &[String]) -> Properties {
 }
 
 pub(crate) fn producer(bootstrap: &str, settings: &[String]) -> Outcome<Producer> {
-    let config = ProducerConfig::from_properties(&properties(bootstrap, settings))?;
-    Ok(Producer::new(config)?)
+    Ok(Producer::new(producer_config(bootstrap, settings)?)?)
+}
+
+pub(crate) fn producer_config(bootstrap: &str, settings: &[String]) -> Outcome<ProducerConfig> {
+    Ok(ProducerConfig::from_properties(&properties(bootstrap, settings))?)
 }
 
 pub(crate) fn admin(bootstrap: &str) -> Outcome<Admin> {

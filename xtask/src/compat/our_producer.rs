@@ -1,0 +1,117 @@
+//! What our producer can do beside sending: interceptors, trace context, levels of compression,
+//! leaders in its own rack.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use streamledger::{
+    BrokerId, InterceptedRecord, Interceptor, NewTopic, OnEnd, Producer, ProducerConfig, TopicName,
+    TraceContext,
+};
+
+use super::lab::Trial;
+use super::our_client;
+use super::peer::Peer;
+use super::record::Record;
+use super::workload::PARTITIONS;
+use crate::failure::{Failure, Outcome, ensure};
+
+/// Each codec that has levels, at both ends of them.
+const LEVELS: [(&str, &str); 4] = [("gzip", "1"), ("gzip", "9"), ("zstd", "-7"), ("zstd", "19")];
+const RECORDS: usize = 200;
+
+/// Adds a header to each record, and counts how records end.
+#[derive(Clone, Default)]
+struct Watch {
+    acked: Arc<AtomicUsize>,
+    failed: Arc<AtomicUsize>,
+}
+
+impl Interceptor for Watch {
+    fn on_send(&self, record: &mut InterceptedRecord<'_>) -> Option<OnEnd> {
+        record.set_header("seen", b"yes".to_vec());
+        let Watch { acked, failed } = self.clone();
+        Some(Box::new(move |end| {
+            let count = if end.is_ok_and(|at| at.offset.is_some()) { acked } else { failed };
+            count.fetch_add(1, Ordering::Relaxed);
+        }))
+    }
+}
+
+/// Each record passes two interceptors, at each level of compression; Java reads what they made
+/// of it.
+pub(crate) fn intercepts(trial: &Trial) -> Outcome<String> {
+    let topic = trial.topic("watched");
+    trial.create_topics(std::slice::from_ref(&topic), PARTITIONS, &[])?;
+    let bootstrap = trial.bootstrap()?;
+    let watch = Watch::default();
+    for (codec, level) in LEVELS {
+        let settings = [
+            format!("compression.type={codec}"),
+            format!("compression.{codec}.level={level}"),
+            "linger.ms=50".to_owned(),
+        ];
+        let config = our_client::producer_config(&bootstrap, &settings)?;
+        let builder = Producer::builder(config).interceptor(watch.clone());
+        let producer = builder.interceptor(TraceContext::new()).build()?;
+        for number in 0..RECORDS {
+            let value = format!("{codec} {level} {number}").repeat(20).into_bytes();
+            let record = Record { value: Some(value), ..Record::to(&topic) };
+            // The interceptor hears of it.
+            drop(our_client::send(&producer, &record)?);
+        }
+        our_client::close(&producer)?;
+    }
+    let sent = LEVELS.len() * RECORDS;
+    let (acked, failed) =
+        (watch.acked.load(Ordering::Relaxed), watch.failed.load(Ordering::Relaxed));
+    ensure!((acked, failed) == (sent, 0), "the interceptor saw {acked} acked, {failed} failed");
+    let read = Peer::Java.consume(trial, std::slice::from_ref(&topic))?;
+    ensure!(read.len() == sent, "{} of {sent} records read", read.len());
+    for record in &read {
+        let header = |name: &str| {
+            let found = record.headers.iter().find(|(key, _)| key == name);
+            let value = found.and_then(|(_, value)| value.clone());
+            value.ok_or_else(|| Failure::new(format!("no header {name}: {record:?}")))
+        };
+        ensure!(header("seen")? == b"yes", "the header is {record:?}");
+        let parent = String::from_utf8(header("traceparent")?)?;
+        let lengths: Vec<usize> = parent.split('-').map(str::len).collect();
+        ensure!(lengths == [2, 32, 16, 2], "traceparent {parent}");
+    }
+    Ok(format!("{sent} records with a header and a trace each, at {} levels", LEVELS.len()))
+}
+
+/// Three brokers in three racks: records without a key go where the producer is.
+pub(crate) fn prefers_its_rack(trial: &Trial) -> Outcome<String> {
+    let bootstrap = trial.cluster()?.bootstrap();
+    let admin = our_client::admin(&bootstrap)?;
+    let topic = TopicName::new(trial.topic("near"));
+    admin.create_topics(&[NewTopic::new(topic.clone(), 2 * PARTITIONS, 1)])?.only()?;
+    let mut counts = Vec::new();
+    for (rack, leader) in [("rack-1", BrokerId(1)), ("rack-3", BrokerId(3))] {
+        // Small batches: the sticky partitioner moves on after each few records.
+        let mut settings = vec![format!("client.rack={rack}"), "batch.size=256".to_owned()];
+        settings.push("partitioner.rack.aware=true".to_owned());
+        let config: ProducerConfig = our_client::producer_config(&bootstrap, &settings)?;
+        let producer = Producer::new(config)?;
+        let mut places = Vec::new();
+        for number in 0..RECORDS {
+            let value = Some(number.to_string().into_bytes());
+            let record = Record { value, ..Record::to(topic.as_str()) };
+            places.push(our_client::send(&producer, &record)?.wait()?.topic_partition.partition);
+        }
+        our_client::close(&producer)?;
+        let described = admin.describe_topics(std::slice::from_ref(&topic))?.only()?;
+        let leads = |partition| {
+            described.partitions.iter().any(|p| p.index == partition && p.leader == Some(leader))
+        };
+        let far = places.iter().filter(|&&partition| !leads(partition)).count();
+        ensure!(far == 0, "{far} of {RECORDS} records from {rack} went to another rack");
+        places.sort_unstable();
+        places.dedup();
+        counts.push(places.len());
+    }
+    ensure!(counts.iter().all(|&count| count > 1), "partitions used: {counts:?}");
+    Ok(format!("{RECORDS} records each from two racks, none to another"))
+}
