@@ -298,6 +298,7 @@ impl Node {
                 }
             }
         }
+        self.store.begin_retention();
         Ok(())
     }
 

@@ -38,6 +38,8 @@ const PUT_DOWN_AFTER_MS: u64 = 120_000;
 #[derive(Debug, Default)]
 struct Requests {
     doomed: Vec<PathBuf>,
+    /// Whether the logs have their own configurations, and may lose segments by them.
+    may_retain: bool,
     stop: bool,
 }
 
@@ -53,6 +55,10 @@ impl Housekeeper {
         let (requests, asked) = &*self.requests;
         requests.lock().doomed.push(path);
         asked.notify_one();
+    }
+
+    pub(super) fn begin_retention(&self) {
+        self.requests.0.lock().may_retain = true;
     }
 
     pub(super) fn stop(&self) {
@@ -85,7 +91,7 @@ fn keep_house(shared: &Shared, retention_check: Duration, requests: &(Mutex<Requ
     let mut round_due = retention_due;
     let tick = TICK.min(retention_check);
     loop {
-        let doomed = {
+        let (doomed, may_retain) = {
             let (requests, asked) = requests;
             let mut requests = requests.lock();
             if requests.doomed.is_empty() && !requests.stop {
@@ -94,7 +100,7 @@ fn keep_house(shared: &Shared, retention_check: Duration, requests: &(Mutex<Requ
             if requests.stop {
                 return;
             }
-            std::mem::take(&mut requests.doomed)
+            (std::mem::take(&mut requests.doomed), requests.may_retain)
         };
         for path in doomed {
             if let Err(error) = fs::remove_dir_all(&path) {
@@ -110,7 +116,7 @@ fn keep_house(shared: &Shared, retention_check: Duration, requests: &(Mutex<Requ
             continue;
         }
         round_due = now.monotonic.plus(tick.as_millis().try_into().unwrap_or(u64::MAX));
-        if now.monotonic >= retention_due {
+        if may_retain && now.monotonic >= retention_due {
             retention_due =
                 now.monotonic.plus(retention_check.as_millis().try_into().unwrap_or(u64::MAX));
             retain(shared, clock.read(now), now.monotonic);

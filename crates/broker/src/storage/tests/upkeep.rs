@@ -40,6 +40,32 @@ fn a_log_that_settled_needs_no_walk_after_a_crash() {
 }
 
 #[test]
+fn retention_removes_nothing_before_the_logs_have_their_own_configurations() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    produce(&create(&store, 0), batch(None));
+    for is_begun in [false, true] {
+        // Records of 1970 in a log that is found, and has the default of seven days.
+        let found = crashed(directory.path());
+        let store = open_with(found.path(), |config| config.log = LogConfig::default());
+        let partition = store.partition(&clicks(0)).unwrap();
+        if is_begun {
+            store.begin_retention();
+        }
+        // A deleted log has the thread do its round at once.
+        create(&store, 1);
+        store.delete_partition(&clicks(1)).unwrap();
+        for _ in 0..if is_begun { 6000 } else { 50 } {
+            if partition.log_start_offset() > Offset(0) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(partition.log_start_offset(), Offset(if is_begun { 10 } else { 0 }));
+    }
+}
+
+#[test]
 fn failure_38_a_segment_that_retention_began_is_flushed_before_its_log_is_put_down() {
     let directory = tempfile::tempdir().unwrap();
     let store = open_with(directory.path(), |_| {});
