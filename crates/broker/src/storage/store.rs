@@ -77,9 +77,9 @@ impl LogStore {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// From now on segments are removed by retention. Logs that were found at [`Self::open`] have the
-    /// default configuration until they are given their own: removed by that, what a topic keeps for
-    /// longer would be lost.
+    /// From now on segments are removed by retention. Logs that were found at [`Self::open`] have
+    /// the default configuration until they are given their own: removed by that, what a topic
+    /// keeps for longer would be lost.
     pub fn begin_retention(&self) {
         self.inner.housekeeper.begin_retention();
     }
