@@ -307,12 +307,10 @@ impl Fetcher {
             match self.refresher.refresh(topics.clone()).await {
                 Ok(snapshot) => return self.handle_group(GroupEvent::LookedUp(known(&snapshot))),
                 Err(unreachable) => {
-                    // A login that was refused won't be granted the next moment.
-                    let pause = match unreachable.is_authentication() {
-                        true => self.client.retry_backoff_max,
-                        false => self.client.retry_backoff,
-                    };
+                    let mut pause = self.client.retry_backoff;
                     if unreachable.is_authentication() {
+                        // It won't be granted the next moment.
+                        pause = self.client.retry_backoff_max;
                         self.deliver_error(unreachable.into());
                     }
                     tokio::time::sleep(pause).await;
