@@ -1,6 +1,7 @@
 //! What our producer can do beside sending: interceptors, trace context, levels of compression,
 //! leaders in its own rack.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -82,36 +83,34 @@ pub(crate) fn intercepts(trial: &Trial) -> Outcome<String> {
     Ok(format!("{sent} records with a header and a trace each, at {} levels", LEVELS.len()))
 }
 
-/// Three brokers in three racks: records without a key go where the producer is.
+/// Three brokers in three racks: records without a key go where the producer is, to every
+/// partition that is led there.
 pub(crate) fn prefers_its_rack(trial: &Trial) -> Outcome<String> {
     let bootstrap = trial.cluster()?.bootstrap();
     let admin = our_client::admin(&bootstrap)?;
     let topic = TopicName::new(trial.topic("near"));
     admin.create_topics(&[NewTopic::new(topic.clone(), 2 * PARTITIONS, 1)])?.only()?;
+    // Each few records the sticky partitioner chooses again: often enough to come by each place.
+    let records = 2 * RECORDS;
     let mut counts = Vec::new();
     for (rack, leader) in [("rack-1", BrokerId(1)), ("rack-3", BrokerId(3))] {
-        // Small batches: the sticky partitioner moves on after each few records.
         let mut settings = vec![format!("client.rack={rack}"), "batch.size=256".to_owned()];
         settings.push("partitioner.rack.aware=true".to_owned());
         let config: ProducerConfig = our_client::producer_config(&bootstrap, &settings)?;
         let producer = Producer::new(config)?;
-        let mut places = Vec::new();
-        for number in 0..RECORDS {
+        let mut used = BTreeSet::new();
+        for number in 0..records {
             let value = Some(number.to_string().into_bytes());
             let record = Record { value, ..Record::to(topic.as_str()) };
-            places.push(our_client::send(&producer, &record)?.wait()?.topic_partition.partition);
+            used.insert(our_client::send(&producer, &record)?.wait()?.topic_partition.partition);
         }
         our_client::close(&producer)?;
+        // Kafka draws the leaders by lot: a rack may have one of the six, or four.
         let described = admin.describe_topics(std::slice::from_ref(&topic))?.only()?;
-        let leads = |partition| {
-            described.partitions.iter().any(|p| p.index == partition && p.leader == Some(leader))
-        };
-        let far = places.iter().filter(|&&partition| !leads(partition)).count();
-        ensure!(far == 0, "{far} of {RECORDS} records from {rack} went to another rack");
-        places.sort_unstable();
-        places.dedup();
-        counts.push(places.len());
+        let led = described.partitions.iter().filter(|p| p.leader == Some(leader));
+        let led: BTreeSet<_> = led.map(|p| p.index).collect();
+        ensure!(used == led, "records from {rack} went to {used:?}, it leads {led:?}");
+        counts.push(used.len());
     }
-    ensure!(counts.iter().all(|&count| count > 1), "partitions used: {counts:?}");
-    Ok(format!("{RECORDS} records each from two racks, none to another"))
+    Ok(format!("{records} records each from two racks, to the {counts:?} partitions led there"))
 }
