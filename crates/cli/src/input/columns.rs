@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::plan::InputOptions;
+use super::options::InputOptions;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::nearest::nearest;

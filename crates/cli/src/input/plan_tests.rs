@@ -1,7 +1,8 @@
 //! The plan of a run, over files that are there, empty, cut or strange.
 
 use super::*;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
 use tempfile::TempDir;
 
 fn options() -> InputOptions {

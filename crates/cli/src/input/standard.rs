@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::plan::FileFormat;
+use super::format::FileFormat;
 
 /// What standard input is called on the command line.
 pub const ARGUMENT: &str = "-";

@@ -14,7 +14,7 @@ use super::report::Rejection;
 use super::transactions::Transactions;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::input::plan::PlannedFile;
+use crate::input::planned::PlannedFile;
 use crate::input::{
     InputPlan, Place, Position, ReadFault, RecordSource, RowFault, SourceRecord, file,
 };

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::input::plan::PlannedFile;
+use crate::input::planned::PlannedFile;
 use crate::input::{InputPlan, ReadFault, RecordSource, ResumeFault, file};
 use crate::job::{Changed, FileNow, FileProgress, ProgressKey, Stance, stance};
 use crate::ui::units;

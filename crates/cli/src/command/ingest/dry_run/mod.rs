@@ -14,7 +14,7 @@ use super::{IngestArguments, PARTITIONS};
 use crate::access::{Access, MissingDirectory};
 use crate::exit::Exit;
 use crate::failure::Outcome;
-use crate::input::plan::PlannedFile;
+use crate::input::planned::PlannedFile;
 use crate::input::{InputPlan, ReadFault, file};
 use crate::interrupt::Interrupt;
 use crate::partitioner::KeyPartitioner;

@@ -1,0 +1,57 @@
+//! The formats of files, and what their names say.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::compression::Compression;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// How a file is split into rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum FileFormat {
+    /// Columns with a header
+    Csv,
+    /// A JSON value a line
+    Ndjson,
+    /// A value a line, as it stands
+    Lines,
+}
+
+impl FileFormat {
+    /// The format that a file's name says it has.
+    pub(super) fn of_name(path: &Path) -> Option<FileFormat> {
+        let path = Compression::without_ending(path);
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        match extension.as_str() {
+            "csv" => Some(FileFormat::Csv),
+            "ndjson" | "jsonl" | "json" => Some(FileFormat::Ndjson),
+            "txt" | "log" | "lines" => Some(FileFormat::Lines),
+            _ => None,
+        }
+    }
+}
+
+/// That a name says nothing.
+pub(super) fn unknown_format(path: &Path) -> Failure {
+    let name = path.display();
+    let failure = Failure::new(Exit::Usage, format!("can't tell the format of {name} by its name"));
+    let unpack = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("xz") => "xzcat",
+        Some("bz2") => "bzcat",
+        Some("lz4") => "lz4cat",
+        _ => {
+            return failure
+                .cause(
+                    "it ends in none of .csv, .ndjson, .jsonl, .json, .txt, .log, .lines,\n\
+                     nor in one of them and .gz or .zst",
+                )
+                .remedy("say it: --format csv, --format ndjson or --format lines");
+        }
+    };
+    failure
+        .cause("of compressed files, gzip and zstd are read")
+        .remedy(format!("unpack it on the way: {unpack} {name} | streamledger ingest -"))
+}

@@ -1,0 +1,37 @@
+//! What the user said about the input.
+
+use super::columns::{HeaderOption, ValueForm};
+use super::compression::Compression;
+use super::format::FileFormat;
+use crate::schema::TypeOverride;
+
+/// What the user said about the input.
+#[derive(Debug, Clone)]
+pub struct InputOptions {
+    /// The format of all files; None to go by their names.
+    pub format: Option<FileFormat>,
+    /// How all files are compressed; None to go by their first bytes.
+    pub compression: Option<Compression>,
+    /// The byte between columns.
+    pub delimiter: u8,
+    /// The column or field that is the key, or several with commas between them.
+    pub key: Option<String>,
+    /// Whether records go without a key even where the format has one of its own.
+    pub no_key: bool,
+    /// The column or field that is the record's time.
+    pub timestamp: Option<String>,
+    /// The column or field that is the record's partition.
+    pub partition: Option<String>,
+    /// Columns or fields that are headers.
+    pub headers: Vec<HeaderOption>,
+    /// What the value is; None for what the format has.
+    pub value: Option<ValueForm>,
+    /// The columns or fields of the value, in order; all if there are none.
+    pub select: Vec<String>,
+    /// Columns or fields that get another name in the value.
+    pub rename: Vec<(String, String)>,
+    /// Types that aren't to be inferred.
+    pub types: Vec<TypeOverride>,
+    /// The longest row, in bytes.
+    pub row_bytes_max: usize,
+}

@@ -1,0 +1,221 @@
+//! One file, looked at but not read: its format and columns, and how its rows become records.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::chunk::ChunkReader;
+use super::columns::{ValueForm, check_header};
+use super::compression::{Compression, Meter, Unpacked, UnpackedStream};
+use super::csv::CsvRows;
+use super::format::{FileFormat, unknown_format};
+use super::options::InputOptions;
+use super::standard::{self, StandardInput};
+use super::{ReadFault, file};
+use crate::clicks;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::render::RecordColumns;
+use crate::schema::{ColumnType, Inference, SAMPLE_BYTES, SAMPLE_ROWS};
+
+/// One file and how its rows become records.
+#[derive(Debug)]
+pub struct PlannedFile {
+    /// Where it is; `<stdin>` for standard input.
+    pub path: PathBuf,
+    /// How long it is, in bytes; None for standard input.
+    pub file_bytes: Option<u64>,
+    /// How it is compressed. Standard input is unpacked before it is one.
+    pub compression: Compression,
+    pub(super) rows: PlannedRows,
+    /// Standard input, until its turn comes.
+    pub(super) standard_input: RefCell<Option<StandardInput>>,
+}
+
+/// How its rows become records.
+#[derive(Debug)]
+pub(super) enum PlannedRows {
+    Clicks {
+        record: RecordColumns,
+    },
+    Typed {
+        names: Vec<String>,
+        types: Vec<ColumnType>,
+        /// The value's columns: where each is in the file, and its name.
+        output: Vec<(usize, String)>,
+        record: RecordColumns,
+    },
+    Raw {
+        names: Vec<String>,
+        record: RecordColumns,
+    },
+    Ndjson,
+    Lines,
+}
+
+impl PlannedFile {
+    pub(super) fn look_at(path: &Path, options: &InputOptions) -> Outcome<PlannedFile> {
+        let (source, file_bytes) = file::open(path)?;
+        let compression = match options.compression {
+            Some(compression) => compression,
+            None => Compression::of_file(&source)
+                .map_err(|error| file::failed_at(path, ReadFault::Io(error)))?,
+        };
+        let Some(format) = options.format.or_else(|| FileFormat::of_name(path)) else {
+            return Err(unknown_format(path).into());
+        };
+        let (source, _) = unpack(path, compression)?;
+        let rows = PlannedRows::look_at(path, source, format, options)?;
+        let (path, file_bytes) = (path.to_owned(), Some(file_bytes));
+        Ok(PlannedFile { path, file_bytes, compression, rows, standard_input: RefCell::default() })
+    }
+
+    pub(super) fn look_at_standard_input(
+        source: Box<dyn Read>,
+        options: &InputOptions,
+    ) -> Outcome<PlannedFile> {
+        let path = PathBuf::from(standard::NAME);
+        let source = Box::new(UnpackedStream::new(source, options.compression));
+        let mut input = StandardInput::new(source);
+        let format = match options.format {
+            Some(format) => format,
+            None => input.sniff().map_err(|error| file::failed_at(&path, error.into()))?,
+        };
+        let rows = PlannedRows::look_at(&path, &mut input, format, options)?;
+        let standard_input = RefCell::new(Some(input.rewound()));
+        let compression = Compression::None;
+        Ok(PlannedFile { path, file_bytes: None, compression, rows, standard_input })
+    }
+
+    /// Whether rows come when they come, not when they are wanted.
+    pub fn is_stream(&self) -> bool {
+        self.file_bytes.is_none()
+    }
+
+    pub(super) fn format_name(&self) -> &'static str {
+        match self.rows {
+            PlannedRows::Clicks { .. } => "click events",
+            PlannedRows::Typed { .. } | PlannedRows::Raw { .. } => "csv",
+            PlannedRows::Ndjson => "ndjson",
+            PlannedRows::Lines => "lines",
+        }
+    }
+
+    pub(super) fn is_keyed(&self) -> bool {
+        matches!(&self.rows, PlannedRows::Clicks { record } if !record.key.is_empty())
+    }
+
+    pub(super) fn has_typed_column(&self, column: &str) -> bool {
+        matches!(&self.rows, PlannedRows::Typed { names, .. } if names.iter().any(|n| n == column))
+    }
+}
+
+/// Where rows are read from.
+#[derive(Debug)]
+pub(super) enum Source {
+    File(Unpacked<File>),
+    Standard(StandardInput),
+}
+
+/// What a file holds, from its start, and how much of the file is read.
+pub(super) fn unpack(path: &Path, compression: Compression) -> Outcome<(Unpacked<File>, Meter)> {
+    let (source, _) = file::open(path)?;
+    let unpacked = Unpacked::new(source, compression);
+    Ok(unpacked.map_err(|error| file::failed_at(path, ReadFault::Io(error)))?)
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Source::File(file) => file.read(buffer),
+            Source::Standard(input) => input.read(buffer),
+        }
+    }
+}
+
+impl PlannedRows {
+    fn look_at(
+        path: &Path,
+        source: impl Read,
+        format: FileFormat,
+        options: &InputOptions,
+    ) -> Outcome<PlannedRows> {
+        match format {
+            FileFormat::Csv => look_at_csv(path, source, options),
+            FileFormat::Ndjson => Ok(PlannedRows::Ndjson),
+            FileFormat::Lines => {
+                options.check_for_lines(path)?;
+                Ok(PlannedRows::Lines)
+            }
+        }
+    }
+}
+
+fn look_at_csv(path: &Path, source: impl Read, options: &InputOptions) -> Outcome<PlannedRows> {
+    let chunks = ChunkReader::new(source, options.row_bytes_max);
+    let mut rows = open_csv(path, chunks, options)?;
+    let names = rows.names().to_vec();
+    check_header(path, &names)?;
+    let mut record = options.record_columns(path, &names)?;
+    if options.value == Some(ValueForm::Raw) {
+        return Ok(PlannedRows::Raw { names, record });
+    }
+    if clicks::is_click_header(&names) && options.types.is_empty() && !options.shapes_value() {
+        if record.key.is_empty() && !options.no_key {
+            record.key.extend(names.iter().position(|name| name == clicks::KEY_COLUMN));
+        }
+        return Ok(PlannedRows::Clicks { record });
+    }
+    let output = options.output(path, &names)?;
+    let mut inference = Inference::new(names.len());
+    for _ in 0..SAMPLE_ROWS {
+        if rows.consumed_bytes() > SAMPLE_BYTES {
+            break;
+        }
+        match rows.next_row() {
+            Ok(None) => break,
+            Ok(Some(row)) => {
+                for index in 0..names.len() {
+                    inference.see(index, row.column(index));
+                }
+            }
+            // Told when the row's turn comes.
+            Err(fault) if matches!(*fault, ReadFault::Row { .. }) => {}
+            Err(fault) => return Err(file::failed_at(path, *fault).into()),
+        }
+    }
+    let mut types = inference.types();
+    for (name, column_type) in names.iter().zip(&mut types) {
+        if let Some(wanted) = options.types.iter().rfind(|wanted| wanted.column == *name) {
+            *column_type = wanted.column_type;
+        }
+    }
+    Ok(PlannedRows::Typed { names, types, output, record })
+}
+
+/// The rows of a CSV file, whose header is read.
+pub(super) fn open_csv<R: Read>(
+    path: &Path,
+    chunks: ChunkReader<R>,
+    options: &InputOptions,
+) -> Outcome<CsvRows<R>> {
+    match CsvRows::open(chunks, options.delimiter) {
+        Ok(Some(rows)) => Ok(rows),
+        Ok(None) => Failure::new(Exit::BadInput, format!("{} is empty", path.display()))
+            .cause("a CSV file starts with a header that names its columns")
+            .remedy("check that the file was written whole, or say --format lines")
+            .err(),
+        Err(fault) => {
+            // A header can't be left out as another row can.
+            let remedy = match &*fault {
+                ReadFault::Row { fault, .. } => fault.remedy(),
+                ReadFault::Io(_) => return Err(file::failed_at(path, *fault).into()),
+            };
+            let mut failure = file::failed_at(path, *fault);
+            failure.what = format!("{}, its header", failure.what);
+            failure.remedy = Some(remedy.unwrap_or("check that it is a CSV file").to_owned());
+            Err(failure.into())
+        }
+    }
+}
