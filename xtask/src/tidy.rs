@@ -1,5 +1,5 @@
 //! `cargo xtask tidy`: the sizes a file may have, the line that says what it is for, and that what
-//! ARCHITECTURE.md names is there.
+//! ARCHITECTURE.md and docs/failures.md name is there.
 //!
 //! 1. A source file has at most 600 lines of at most 100 columns; a Rust file opens with `//!`.
 //! 2. A function's length is clippy's to check; switching that off counts as an exception here.
