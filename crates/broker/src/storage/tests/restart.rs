@@ -288,13 +288,9 @@ fn a_thousand_partitions_open_without_being_read() {
         partition.append(batch(Some((1, 0))), AppendOrigin::Client).unwrap();
     }
     store.close().unwrap();
-    let began = Instant::now();
     let store = open_with(directory.path(), |_| {});
-    let took = began.elapsed();
     let cold = |p: &Arc<Partition>| matches!(*p.state.lock(), partition::LogState::Cold(_));
     assert!(store.partitions().iter().all(cold));
-    println!("1000 partitions opened in {took:?}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
     assert!(produce(&store.partition(&clicks(567)).unwrap(), batch(Some((1, 0)))).duplicate);
 }
 
