@@ -129,6 +129,10 @@ pub struct InputArguments {
     #[arg(long, value_name = "OLD=NEW", value_parser = name_and_value)]
     pub rename: Vec<(String, String)>,
 
+    /// Of a directory, read the files of its directories too
+    #[arg(long)]
+    pub recursive: bool,
+
     /// How the files are split into rows, instead of by their names
     #[arg(long, short = 'f', value_enum)]
     pub format: Option<FileFormat>,
@@ -178,6 +182,7 @@ impl InputArguments {
     /// The same for who looks at the files.
     pub fn options(&self) -> InputOptions {
         InputOptions {
+            is_recursive: self.recursive,
             format: self.format,
             compression: self.compression,
             delimiter: self.delimiter.0,

@@ -36,7 +36,10 @@ fn completions_name_the_commands() {
 
 #[rstest]
 #[case(&["ingest", "no.csv"], 3, &["can't open no.csv", "No such file", "check the path"])]
-#[case(&["ingest", "."], 3, &[". is a directory", "/*.csv"])]
+#[case(&["ingest", "none"], 3, &["none has no files to read", "hidden files are left out"])]
+#[case(&["ingest", "*.ndjson"], 3, &["no file matches *.ndjson", "from empty.csv to ok.dat"])]
+#[case(&["ingest", "no/*.csv"], 3, &["there is no directory no"])]
+#[case(&["audit", "*.ndjson", "t"], 3, &["no file matches *.ndjson"])]
 #[case(&["ingest", "empty.csv"], 3, &["empty.csv is empty", "header"])]
 #[case(&["ingest", "latin1-header.csv"], 3, &["latin1-header.csv:1", "isn't UTF-8", "iconv"])]
 #[case(&["ingest", "ok.dat"], 2, &["can't tell the format of ok.dat", "--format"])]
@@ -79,6 +82,7 @@ fn what_cant_be_done_says_why_and_what_to_do(
 ) {
     let sandbox = Sandbox::new();
     sandbox.write("ok.csv", b"users,price\n1,2\n");
+    std::fs::create_dir(sandbox.path("none")).unwrap();
     sandbox.write("ok.dat", b"x");
     sandbox.write("empty.csv", b"");
     sandbox.write("latin1-header.csv", b"caf\xe9,b\n1,2\n");

@@ -14,15 +14,9 @@ use super::fault::{ReadFault, RowFault};
 pub fn open(path: &Path) -> Outcome<(File, u64)> {
     let file = File::open(path).map_err(|error| cannot_open(path, &error))?;
     let metadata = file.metadata().map_err(|error| cannot_open(path, &error))?;
-    if metadata.is_dir() {
-        return Failure::new(Exit::BadInput, format!("{} is a directory", path.display()))
-            .cause("only files are read")
-            .remedy(format!("name its files, for example: {}/*.csv", path.display()))
-            .err();
-    }
     if !metadata.is_file() {
         return Failure::new(Exit::BadInput, format!("{} isn't a regular file", path.display()))
-            .cause("it is a pipe or a device, which can be read once")
+            .cause("it is a pipe, a device or the like, which can be read once")
             .remedy("read it as standard input: streamledger ingest - < PIPE")
             .err();
     }

@@ -48,7 +48,10 @@ pub(super) fn unknown_format(path: &Path) -> Failure {
                     "it ends in none of .csv, .ndjson, .jsonl, .json, .txt, .log, .lines,\n\
                      nor in one of them and .gz or .zst",
                 )
-                .remedy("say it: --format csv, --format ndjson or --format lines");
+                .remedy(
+                    "say it: --format csv, --format ndjson or --format lines;\n\
+                     or, of several files, only those that are meant: 'DIR/*.csv'",
+                );
         }
     };
     failure

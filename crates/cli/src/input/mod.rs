@@ -13,6 +13,7 @@ pub mod file;
 pub mod format;
 pub mod lines;
 pub mod options;
+pub mod pattern;
 pub mod plan;
 pub mod planned;
 pub mod position;

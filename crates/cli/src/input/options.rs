@@ -8,6 +8,8 @@ use crate::schema::TypeOverride;
 /// What the user said about the input.
 #[derive(Debug, Clone)]
 pub struct InputOptions {
+    /// Whether a directory stands for the files of its directories too.
+    pub is_recursive: bool,
     /// The format of all files; None to go by their names.
     pub format: Option<FileFormat>,
     /// How all files are compressed; None to go by their first bytes.

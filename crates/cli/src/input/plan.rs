@@ -20,6 +20,10 @@ use crate::render::{
     LineRenderer, NdjsonRenderer, OutputColumn, RawRenderer, RecordColumns, TypedRenderer,
 };
 use crate::schema::{ColumnType, TypeOverride};
+use crate::ui::units;
+
+/// So many files are named in the table of settings.
+const NAMES_MAX: usize = 8;
 
 /// All files of a run, looked at but not read.
 #[derive(Debug)]
@@ -31,17 +35,17 @@ pub struct InputPlan {
 }
 
 impl InputPlan {
-    /// Looks at each file: opens it, reads its header and, for types, its first rows. The path `-`
-    /// stands for what `standard_input` gives.
+    /// Looks at each file that the arguments stand for: opens it, reads its header and, for types,
+    /// its first rows. The argument `-` stands for what `standard_input` gives.
     pub fn make(
-        paths: &[PathBuf],
+        arguments: &[PathBuf],
         options: InputOptions,
         standard_input: impl FnOnce() -> Box<dyn Read>,
     ) -> Outcome<InputPlan> {
         options.check()?;
         let mut standard_input = Some(standard_input);
-        let mut files = Vec::with_capacity(paths.len());
-        for found in discovery::find(paths)? {
+        let mut files = Vec::with_capacity(arguments.len());
+        for found in discovery::find(arguments, options.is_recursive)? {
             files.push(match found {
                 Found::File(path) => PlannedFile::look_at(&path, &options)?,
                 Found::StandardInput => {
@@ -156,9 +160,20 @@ impl InputPlan {
         shape
     }
 
+    /// The files' paths, for the table of settings; the first ones if there are many.
+    pub fn file_names(&self) -> String {
+        let names = self.files.iter().take(NAMES_MAX).map(|file| file.path.display().to_string());
+        let names = names.collect::<Vec<_>>().join(", ");
+        match self.files.len().saturating_sub(NAMES_MAX) {
+            0 => names,
+            more => format!("{names}, and {} more", units::grouped(more as u64)),
+        }
+    }
+
     /// What the files are, for the table of settings: `click events`, `csv`, `ndjson`, `lines`.
     pub fn format_name(&self) -> String {
         let mut names: Vec<&str> = self.files.iter().map(PlannedFile::format_name).collect();
+        names.sort_unstable();
         names.dedup();
         names.join(", ")
     }

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 fn options() -> InputOptions {
     InputOptions {
+        is_recursive: false,
         format: None,
         compression: None,
         delimiter: b',',
@@ -70,6 +71,21 @@ fn files_of_one_run_agree_on_their_columns_types() {
 }
 
 #[test]
+fn the_files_of_a_directory_have_each_their_own_format() {
+    let directory = TempDir::new().unwrap();
+    write(&directory, "b.ndjson", b"{\"id\":2}\n");
+    write(&directory, "a.csv", b"id\n1\n");
+    let plan = make(&[directory.path().to_owned()], options()).unwrap();
+    assert_eq!(values(&plan), ["2:-:{\"id\":1}", "1:-:{\"id\":2}"]);
+    assert_eq!(plan.format_name(), "csv, ndjson");
+    write(&directory, "c.dat", b"?");
+    let strange = failure(&[directory.path().to_owned()], options());
+    assert!(strange.to_string().contains("c.dat"), "{strange}");
+    let remedy = strange.remedy.unwrap();
+    assert!(remedy.contains("--format") && remedy.contains("*.csv"), "{remedy}");
+}
+
+#[test]
 fn each_format_gives_its_records() {
     let directory = TempDir::new().unwrap();
     let ndjson = write(&directory, "a.jsonl", b"{\"id\":7}\n\n {\"id\":null}\r\n");
@@ -105,8 +121,8 @@ fn what_cant_be_read_says_why_and_what_to_do() {
     let missing = failure(&[directory.path().join("no.csv")], options());
     assert_eq!(missing.exit, Exit::BadInput);
     assert!(missing.to_string().contains("No such file"), "{missing}");
-    let of_directory = failure(&[directory.path().to_owned()], options());
-    assert!(of_directory.to_string().contains("is a directory"), "{of_directory}");
+    let none = failure(&[directory.path().to_owned()], options());
+    assert!(none.to_string().contains("has no files to read"), "{none}");
     let empty = failure(&[write(&directory, "e.csv", b"")], options());
     assert!(empty.to_string().contains("e.csv is empty"), "{empty}");
     let twice = failure(&[write(&directory, "t.csv", b"a,b,a\n")], options());

@@ -33,7 +33,8 @@ const NAMING_PASSES_MAX: usize = 4;
 #[derive(Debug, Args)]
 #[command(after_help = with_examples(EXAMPLES), long_about = ABOUT)]
 pub struct AuditArguments {
-    /// The files, in the order in which they were ingested
+    /// The files, in the order in which they were ingested; directories and patterns stand for
+    /// files as for `ingest`
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -81,6 +82,7 @@ const EXAMPLES: &[(&str, &str)] = &[
         "With the options that ingest was given for columns",
         "streamledger audit orders.csv orders --key shop,id --select id,sum --header shop",
     ),
+    ("All files of a directory", "streamledger audit logs/ logs"),
     (
         "Several files, on your Kafka, for a script",
         "streamledger audit day1.csv day2.csv orders --key id --json -b broker1:9092",

@@ -39,7 +39,8 @@ const TRANSACTION_MS: u64 = 1000;
 #[derive(Debug, Args)]
 #[command(after_help = with_examples(EXAMPLES), long_about = ABOUT)]
 pub struct IngestArguments {
-    /// The files, sent one after the other; - is standard input
+    /// The files, sent one after the other: names, directories (their files), or patterns such as
+    /// 'logs/*.csv'; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
@@ -164,6 +165,10 @@ objects: the columns in their order, with types from the first 1000 rows; empty 
 column is a string. The lines of NDJSON are checked and sent as they stand; lines are sent as they \
 stand. Files that are compressed by gzip or zstd are unpacked on the way.
 
+A directory stands for its regular files in the order of their names' bytes, without hidden \
+ones, with --recursive for those of its directories too; a quoted pattern for the files that match \
+it. Each file has its own format by its name. Run again, those that are new are sent.
+
 Standard input (-) is NDJSON if it begins with a brace, otherwise CSV, unless --format says. Types \
 need its first 1000 rows: a slow stream waits for them, click events and NDJSON don't.
 
@@ -203,6 +208,11 @@ const EXAMPLES: &[(&str, &str)] = &[
          --rename sum=total --header source=shop",
     ),
     ("A compressed file", "streamledger ingest 2019-Oct.csv.gz --key user_id"),
+    (
+        "All files of a directory, and later those that are new",
+        "streamledger ingest logs/ --topic logs\n\
+         streamledger ingest 'logs/2026-*.csv' --topic logs",
+    ),
     (
         "What another program makes",
         "streamledger generate clicks --rows 100000 | streamledger ingest -",

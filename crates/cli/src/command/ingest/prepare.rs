@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::planned::PlannedFile;
-use crate::input::{InputPlan, ReadFault, RecordSource, ResumeFault, file};
+use crate::input::{InputPlan, ReadFault, RecordSource, ResumeFault, discovery, file};
 use crate::job::{Changed, FileNow, FileProgress, ProgressKey, Stance, stance};
 use crate::ui::units;
+
+/// So many files that nothing is to be done about are told one by one; more in one sentence.
+const TOLD_MAX: usize = 5;
 
 /// One file of a run.
 #[derive(Debug)]
@@ -134,9 +137,62 @@ fn prepare<'a>(
     Ok(FeedFile { file, source, kept })
 }
 
+/// What a person is told of files that aren't sent from their start.
+pub(super) fn remarks(files: &[FeedFile<'_>]) -> Vec<String> {
+    let is_done = |file: &FeedFile<'_>| file.kept.as_ref().is_some_and(|kept| kept.is_done);
+    let done: Vec<&FeedFile<'_>> = files.iter().filter(|file| is_done(file)).collect();
+    let mut remarks = Vec::new();
+    if done.len() > TOLD_MAX {
+        let rows = done.iter().filter_map(|file| file.kept.as_ref()).map(|kept| kept.rows_before);
+        let (count, rows) = (units::grouped(done.len() as u64), units::grouped(rows.sum()));
+        remarks.push(format!("{count} files: all their {rows} rows were ingested before"));
+    }
+    let is_told = |file: &&FeedFile<'_>| done.len() <= TOLD_MAX || !is_done(file);
+    remarks.extend(files.iter().filter(is_told).filter_map(FeedFile::remark));
+    remarks
+}
+
+/// What a person is told of files that were ingested, would be found again, and are gone.
+pub(super) fn remarks_on_gone(
+    to: Destination<'_>,
+    progress: &BTreeMap<ProgressKey, FileProgress>,
+    arguments: &[PathBuf],
+    is_recursive: bool,
+) -> Vec<String> {
+    let is_gone = |key: &ProgressKey, kept: &FileProgress| {
+        let path = Path::new(&key.file);
+        key.job == to.job
+            && kept.topic == to.topic
+            && fs::symlink_metadata(path).is_err()
+            && discovery::would_find(arguments, is_recursive, path)
+    };
+    let gone = progress.iter().filter(|(key, kept)| is_gone(key, kept));
+    let (whole, parts): (Vec<_>, Vec<_>) = gone.partition(|(_, kept)| kept.complete);
+    let mut remarks = Vec::new();
+    if whole.len() > TOLD_MAX {
+        let rows = units::grouped(whole.iter().map(|(_, kept)| kept.rows).sum());
+        let count = units::grouped(whole.len() as u64);
+        remarks.push(format!("{count} files are gone; all their {rows} rows were ingested before"));
+    } else {
+        remarks.extend(whole.iter().map(|(key, kept)| {
+            let rows = units::grouped(kept.rows);
+            format!("{} is gone; all its {rows} rows were ingested before", key.file)
+        }));
+    }
+    remarks.extend(parts.iter().map(|(key, kept)| {
+        let (rows, line) = (units::grouped(kept.rows), units::grouped(kept.next_line));
+        format!(
+            "{} is gone; {rows} rows were ingested before, those from line {line} on weren't:\n\
+             put it back and run the same command again",
+            key.file
+        )
+    }));
+    remarks
+}
+
 impl FeedFile<'_> {
     /// What a person is told of a file that isn't sent from its start.
-    pub(super) fn remark(&self) -> Option<String> {
+    fn remark(&self) -> Option<String> {
         let kept = self.kept.as_ref()?;
         let (name, rows) = (self.file.path.display(), units::grouped(kept.rows_before));
         if kept.is_done {
@@ -173,7 +229,9 @@ fn cannot_go_on(path: &Path, changed: &Changed) -> Failure {
             (Exit::BadInput, "say --append to go on with what was added to its end")
         }
         Changed::Shape { .. } => {
-            (Exit::Usage, "go on with the same options, or begin anew: --job with another name")
+            let remedy = "go on with the same options (a column that other files have too: say \
+                          its type with --type),\nor begin anew: --job with another name";
+            (Exit::Usage, remedy)
         }
         Changed::Topic { .. } => (Exit::Usage, "give each topic a --job of its own"),
         Changed::Unreadable { .. } => {

@@ -243,7 +243,10 @@ fn start<'a>(
         may_grow: arguments.append,
     };
     let files = prepare::after_progress(plan, to, &progress)?;
-    for remark in files.iter().filter_map(FeedFile::remark) {
+    let mut remarks = prepare::remarks(&files);
+    let is_recursive = arguments.input.recursive;
+    remarks.extend(prepare::remarks_on_gone(to, &progress, &arguments.files, is_recursive));
+    for remark in remarks {
         note(arguments.quiet, &remark);
     }
     Ok(Some(Started { producer, guarantee, files }))
@@ -348,12 +351,10 @@ fn settings_in_force(
     topic: &FoundTopic,
     guarantee: Guarantee,
 ) -> Vec<Setting> {
-    let files: Vec<String> =
-        plan.files.iter().map(|file| file.path.display().to_string()).collect();
     let topic_source = if topic.is_new { "new topic" } else { "topic" };
     let by_flag = |given: bool| if given { "flag" } else { "default" };
     let mut settings = vec![
-        Setting::new("files", files.join(", "), "argument"),
+        Setting::new("files", plan.file_names(), "argument"),
         Setting::new("format", plan.format_name(), by_flag(arguments.input.format.is_some())),
         Setting::new(
             "bytes",

@@ -82,11 +82,9 @@ impl Report<'_> {
         } else {
             format!("by the first {}", units::grouped(sample.row_count + sample.rejected))
         };
-        let files: Vec<String> =
-            self.plan.files.iter().map(|file| file.path.display().to_string()).collect();
         let (key_bytes, value_bytes) = sample.mean_bytes();
         let mut rows = vec![
-            ("files", files.join(", ")),
+            ("files", self.plan.file_names()),
             ("format", self.plan.format_name()),
             ("rows", format!("{about}{}, {seen}", counted(self.of_all(sample.row_count)))),
             ("bad rows", self.rejections()),

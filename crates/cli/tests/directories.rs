@@ -1,0 +1,139 @@
+//! Directories and patterns as inputs: their files in order, new ones among them later, through
+//! kills; what is gone is told, what was replaced stops the run.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod tool;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tool::{Sandbox, Server, stderr, stdout};
+
+/// Rows `from..to` as NDJSON, some of which are keyed alike.
+fn rows(from: usize, to: usize) -> String {
+    let mut text = String::new();
+    for row in from..to {
+        let _ = writeln!(text, "{{\"k\":\"{}\",\"row\":{row}}}", row % 97);
+    }
+    text
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// What was known of each file: its name and `new`, `resumed` or `done`.
+fn known(report: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let files = report["files"].as_array().unwrap();
+    files.iter().map(|file| (text(&file["file"]), text(&file["was"]))).collect()
+}
+
+fn named(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(file, was)| ((*file).to_owned(), (*was).to_owned())).collect()
+}
+
+const INGEST: [&str; 8] =
+    ["ingest", "d", "--topic", "t", "--key", "k", "--transaction-rows", "2000"];
+
+#[test]
+fn killed_again_and_again_each_row_of_each_file_is_there_once_and_new_files_are_sent() {
+    const ROWS: usize = 20_000;
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("d")).unwrap();
+    for file in 0..3 {
+        let text = rows(file * ROWS, (file + 1) * ROWS);
+        sandbox.write(&format!("d/{file}.ndjson"), text.as_bytes());
+    }
+    sandbox.write("d/.3.ndjson.part", b"{\"half a ro");
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let arguments = [&INGEST[..], &["--json", "-b", &server.address]].concat();
+    // Slow enough that there is something left to do after the last kill, on any machine.
+    let slowly = [&arguments[..], &["--rate", "6000", "--transaction-ms", "50"]].concat();
+    for kill in 0..5_u64 {
+        let mut child = sandbox.spawn(&slowly);
+        thread::sleep(Duration::from_micros(150_000 + (kill * 104_729) % 450_000));
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    sandbox.write("d/3.ndjson", rows(3 * ROWS, 3 * ROWS + 10).as_bytes());
+    let report = json(&sandbox.succeed(&arguments));
+    let files = known(&report);
+    assert_ne!(files[0].1, "new", "nothing was committed before a kill");
+    assert_eq!(files[3], ("d/3.ndjson".to_owned(), "new".to_owned()));
+    for input in ["d", "d/*.ndjson", "**/[0-9].ndjson"] {
+        let audit = ["audit", input, "t", "--key", "k", "-b", &server.address];
+        let shown = sandbox.succeed(&audit);
+        assert!(shown.contains("equal: every row is there, once"), "{shown}");
+        assert!(shown.contains("kept for every key"), "{shown}");
+    }
+    let again = json(&sandbox.succeed(&arguments));
+    assert_eq!(again["rows"], 0);
+    assert!(known(&again).iter().all(|(_, was)| was == "done"), "{again}");
+}
+
+#[test]
+fn of_a_directory_new_files_are_sent_gone_ones_told_and_replaced_ones_stop_it() {
+    let sandbox = Sandbox::new();
+    fs::create_dir_all(sandbox.path("d/in")).unwrap();
+    sandbox.write("d/a.ndjson", rows(0, 10).as_bytes());
+    sandbox.write("d/b.csv", b"k,row\n1,10\n");
+    sandbox.write("d/in/c.ndjson", rows(11, 20).as_bytes());
+    let run = |more: &[&str]| sandbox.run(&[&INGEST[..], &["--json"], more].concat());
+    let output = run(&[]);
+    assert_eq!(known(&json(&stdout(&output))), named(&[("d/a.ndjson", "new"), ("d/b.csv", "new")]));
+
+    fs::remove_file(sandbox.path("d/a.ndjson")).unwrap();
+    let output = run(&["--recursive"]);
+    let told = stderr(&output);
+    assert!(told.contains("a.ndjson is gone; all its 10 rows were ingested before"), "{told}");
+    let report = json(&stdout(&output));
+    assert_eq!(known(&report), named(&[("d/b.csv", "done"), ("d/in/c.ndjson", "new")]));
+    assert_eq!(report["rows"], 9);
+
+    sandbox.write("d/b.csv", b"k,row\n1,11\n");
+    sandbox.write("d/z.ndjson", rows(20, 30).as_bytes());
+    let output = run(&["--recursive"]);
+    assert_eq!(output.status.code(), Some(3));
+    let told = stderr(&output);
+    assert!(told.contains("b.csv was edited or replaced"), "{told}");
+    assert_eq!(json(&stdout(&output))["sent"], 0, "a row was sent");
+}
+
+#[test]
+fn a_file_of_which_a_part_was_sent_and_that_is_gone_is_told_apart() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("d")).unwrap();
+    sandbox.write("d/a.ndjson", rows(0, 10).as_bytes());
+    sandbox.succeed(&[&INGEST[..], &["--limit", "4"]].concat());
+    fs::remove_file(sandbox.path("d/a.ndjson")).unwrap();
+    sandbox.write("d/b.ndjson", rows(10, 20).as_bytes());
+    let output = sandbox.run(&INGEST);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let told = stderr(&output);
+    assert!(told.contains("4 rows were ingested before, those from line 5 on weren't"), "{told}");
+}
+
+#[test]
+fn many_files_are_told_of_in_one_sentence() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("d")).unwrap();
+    for file in 10..40 {
+        sandbox.write(&format!("d/{file}.ndjson"), rows(file, file + 2).as_bytes());
+    }
+    let first = sandbox.succeed(&INGEST);
+    assert!(first.contains("d/10.ndjson") && first.contains("and 22 more"), "{first}");
+    let told = stderr(&sandbox.run(&INGEST));
+    assert!(told.contains("30 files: all their 60 rows were ingested before"), "{told}");
+    for file in 10..20 {
+        fs::remove_file(sandbox.path(&format!("d/{file}.ndjson"))).unwrap();
+    }
+    let told = stderr(&sandbox.run(&INGEST));
+    assert!(told.contains("10 files are gone; all their 20 rows were ingested before"), "{told}");
+    assert!(told.contains("20 files: all their 40 rows"), "{told}");
+}
