@@ -1,13 +1,13 @@
 //! Each planted bug is found: by a seed that is good without it, among the first few.
 //!
-//! Most show themselves in runs in which anything goes wrong. Some need a fault at one moment, which
-//! chance brings about once in a hundred runs: these have scenarios.
+//! Most show themselves in runs in which anything goes wrong. Some need a fault at one moment,
+//! which chance brings about once in a hundred runs: these have scenarios.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use streamledger_client_core::transaction::TransactionOperation::Commit;
-use streamledger_client_core::transaction::TransactionVersion::{V1, V2};
+use streamledger_client_core::transaction::TransactionVersion::{self, V1, V2};
 use streamledger_simulator::{CrashKind, Planted, ProcessingPlan, Report, RunPlan, World, run};
 
 /// The seeds that a bug has to show itself in by chance.
@@ -86,9 +86,13 @@ fn at_a_commit(mut plan: RunPlan, planted: Option<Planted>, commits: u64) -> Wor
 /// How many commits are before the last.
 const LAST: u64 = 9;
 
-/// By each protocol in turns.
+/// Each protocol in turns.
+fn version(seed: u64) -> TransactionVersion {
+    if seed.is_multiple_of(2) { V1 } else { V2 }
+}
+
 fn plan(seed: u64) -> RunPlan {
-    RunPlan::calm_transactional(seed, if seed % 2 == 0 { V1 } else { V2 })
+    RunPlan::calm_transactional(seed, version(seed))
 }
 
 /// Markers come twice, the second time amid a transaction that is aborted as often as not.
@@ -139,9 +143,8 @@ fn a_marker_answered_before_it_is_on_disk_is_found() {
 #[test]
 fn a_coordinator_that_forgets_pending_offsets_is_found() {
     find("forget-pending-offsets", BY_SCENARIO, |seed, planted| {
-        let version = if seed % 2 == 0 { V1 } else { V2 };
         let processing = ProcessingPlan { group: 0, is_static: false, fresh_ids: false };
-        let plan = RunPlan::calm_processing(seed, version, processing);
+        let plan = RunPlan::calm_processing(seed, version(seed), processing);
         let mut world = at_a_commit(plan, planted, 3);
         let to = 1 - world.leader(world.groups_slot());
         world.move_leader(world.groups_slot(), to, false);
