@@ -314,14 +314,14 @@ fn failures_33_offsets_in_a_log_that_cannot_be_read_are_not_known_and_never_none
 }
 
 #[test]
-fn failure_50_a_record_of_a_newer_version_stops_the_start() {
+fn failure_50_a_value_of_a_newer_version_stops_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let broker = broker_at(directory.path());
     let mut client = RawClient::connect(&broker);
     let id = client.create_topic("clicks", 1, &[]);
     commit(&mut client, 9, "clicks", id, 5);
     broker.shutdown().unwrap();
-    // The key's version of the one record becomes one that nobody has.
+    // The version of the one record's value becomes one that nobody has.
     let found = (0..3).find_map(|index| {
         let name = format!("__consumer_offsets-{index}/00000000000000000000.log");
         let path = directory.path().join(name);
@@ -329,9 +329,11 @@ fn failure_50_a_record_of_a_newer_version_stops_the_start() {
         Some((path, bytes))
     });
     let (path, mut bytes) = found.expect("a log with a record");
-    let key = bytes.windows(7).position(|part| part == b"readers").unwrap() - 4;
-    assert_eq!(bytes[key..key + 2], [0, 1]);
-    bytes[key + 1] = 99;
+    // Behind the group are the topic with its length, the partition, and the value's length.
+    let group = bytes.windows(7).position(|part| part == b"readers").unwrap();
+    let value = group + 7 + 2 + 6 + 4 + 1;
+    assert_eq!(bytes[value..value + 2], [0, 3]);
+    bytes[value + 1] = 99;
     let crc = crc32c::crc32c(&bytes[21..]);
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
     std::fs::write(&path, bytes).unwrap();

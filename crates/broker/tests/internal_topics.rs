@@ -113,6 +113,91 @@ fn stored_offsets_are_compacted_and_all_known_after_a_restart() {
     assert_eq!(committed(&mut client, "often"), 1000);
 }
 
+/// Has a record of a log's first segment be of another kind; whether one was found whose key is of
+/// the kind `from` and names `name`.
+fn change_kind(directory: &Path, log: &str, name: &str, [from, to]: [u8; 2]) -> bool {
+    let path = directory.join(log).join("00000000000000000000.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let length = u16::try_from(name.len()).unwrap().to_be_bytes();
+    let key = [&[0, from][..], &length, name.as_bytes()].concat();
+    let mut batch = 0;
+    while batch < bytes.len() {
+        let length = u32::from_be_bytes(bytes[batch + 8..batch + 12].try_into().unwrap());
+        let end = batch + 12 + length as usize;
+        let found = bytes[batch..end].windows(key.len()).position(|part| part == key);
+        if let Some(at) = found {
+            bytes[batch + at + 1] = to;
+            let crc = crc32c::crc32c(&bytes[batch + 21..end]);
+            bytes[batch + 17..batch + 21].copy_from_slice(&crc.to_be_bytes());
+            std::fs::write(&path, bytes).unwrap();
+            return true;
+        }
+        batch = end;
+    }
+    false
+}
+
+#[test]
+fn records_of_an_unknown_kind_are_left_alone_and_outlive_compaction() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let offsets = "__consumer_offsets-0";
+    let broker = broker_at(at);
+    let mut client = RawClient::connect(&broker);
+    client.create_topic("clicks", 1, &[]);
+    commit(&mut client, "newer", 7);
+    commit(&mut client, "often", 1);
+    drop(client);
+    broker.shutdown().unwrap();
+    assert!(change_kind(at, offsets, "newer", [1, 99]));
+    let broker = broker_at(at);
+    let mut client = RawClient::connect(&broker);
+    assert_eq!((committed(&mut client, "newer"), committed(&mut client, "often")), (-1, 1));
+    for offset in 0..800 {
+        commit(&mut client, "often", offset);
+    }
+    wait_until_below(&mut client, "__consumer_offsets", 1_500_000);
+    drop(client);
+    broker.shutdown().unwrap();
+    // The version that knows the kind finds its record.
+    assert!(change_kind(at, offsets, "newer", [99, 1]));
+    let broker = broker_at(at);
+    let mut client = RawClient::connect(&broker);
+    assert_eq!((committed(&mut client, "newer"), committed(&mut client, "often")), (7, 799));
+}
+
+#[test]
+fn a_transaction_record_of_an_unknown_kind_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let listed = |client: &mut RawClient| {
+        let listed = client.call(0, &ListTransactionsRequest::default()).transaction_states;
+        let mut ids: Vec<_> = listed.into_iter().map(|one| one.transactional_id).collect();
+        ids.sort();
+        ids.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let broker = broker_at(at);
+    let mut client = RawClient::connect(&broker);
+    for id in ["known", "newer"] {
+        let request = InitProducerIdRequest {
+            transactional_id: Some(id.into()),
+            transaction_timeout_ms: 60_000,
+            producer_id: ProducerId::NONE,
+            producer_epoch: ProducerEpoch::NONE,
+        };
+        let answer = client.call(4, &request);
+        assert_eq!(answer.error_code, ErrorCode::None);
+    }
+    drop(client);
+    broker.shutdown().unwrap();
+    for (kinds, expected) in [([0, 99], &["known"][..]), ([99, 0], &["known", "newer"])] {
+        assert!(change_kind(at, "__transaction_state-0", "newer", kinds));
+        let broker = broker_at(at);
+        assert_eq!(listed(&mut RawClient::connect(&broker)), expected);
+        broker.shutdown().unwrap();
+    }
+}
+
 #[test]
 fn transactional_ids_are_compacted_and_go_on_from_their_epochs() {
     let directory = tempfile::tempdir().unwrap();

@@ -58,7 +58,8 @@ impl GroupRecord {
     /// Reads a record of the log.
     ///
     /// # Errors
-    /// [`GroupRecordError`]: the log is then not to be used (FAILURES.md 50).
+    /// [`GroupRecordError`]: the log is then not to be used (FAILURES.md 50), unless it is
+    /// [`GroupRecordError::UnknownKind`].
     pub fn decode(key: Bytes, value: Option<Bytes>) -> Result<Self, GroupRecordError> {
         let mut r = Reader::new(key.clone());
         let version = r.i16()?;
@@ -74,7 +75,7 @@ impl GroupRecord {
                 r.finish()?;
                 Ok(Self::Consumer { group, record })
             }
-            _ => Err(GroupRecordError::UnknownVersion { part: "key", version }),
+            _ => Err(GroupRecordError::UnknownKind(version)),
         }
     }
 }
@@ -85,12 +86,16 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn failure_50_a_record_of_another_kind_is_refused() {
-        let refused = GroupRecord::decode(Bytes::from_static(&[0, 99, 0, 1, b'g']), None);
-        assert_eq!(refused, Err(GroupRecordError::UnknownVersion { part: "key", version: 99 }));
+    fn failure_50_unknown_kinds_and_unknown_versions_are_told_apart() {
+        // 4 is what Kafka before 4.1 kept of a group's topics; 10 and on are share groups'.
+        for kind in [-1, 4, 10, 15, 17, 99] {
+            let key = [&i16::to_be_bytes(kind)[..], &[0, 1, b'g']].concat();
+            let refused = GroupRecord::decode(key.into(), None);
+            assert_eq!(refused, Err(GroupRecordError::UnknownKind(kind)));
+        }
         let key = classic_record::encode_key(&GroupId::from("g")).unwrap();
         let refused = GroupRecord::decode(key, Some(Bytes::from_static(&[0, 5])));
-        assert_eq!(refused, Err(GroupRecordError::UnknownVersion { part: "value", version: 5 }));
+        assert_eq!(refused, Err(GroupRecordError::UnknownVersion(5)));
     }
 
     #[test]

@@ -53,14 +53,14 @@ pub struct OffsetRecord {
 /// Bytes that are no record of this version.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum GroupRecordError {
-    /// The key, or the value, has a version that is not known here.
-    #[error("a {part} of version {version}, which is not known here: written by a newer version?")]
-    UnknownVersion {
-        /// "key" or "value".
-        part: &'static str,
-        /// Its version.
-        version: i16,
-    },
+    /// The key is of a kind that is not known here, share groups' or a newer version's. A load goes
+    /// on without the record, as Kafka's does (`GroupCoordinatorRecordSerde`), and it stays in the
+    /// log for whoever knows it.
+    #[error("a record of kind {0}, which is not known here")]
+    UnknownKind(i16),
+    /// A value of a known kind has a version that is not known here.
+    #[error("a value of version {0}, which is not known here: written by a newer version?")]
+    UnknownVersion(i16),
     /// The bytes end before the record does, or hold what they cannot.
     #[error("{0}")]
     Malformed(String),
@@ -120,7 +120,7 @@ impl OffsetRecord {
         let mut r = Reader::new(key);
         let version = r.i16()?;
         if !(0..=KEY_VERSION).contains(&version) {
-            return Err(GroupRecordError::UnknownVersion { part: "key", version });
+            return Err(GroupRecordError::UnknownKind(version));
         }
         let key = OffsetCommitKey::decode(&mut r, ApiVersion(version))?;
         r.finish()?;
@@ -136,7 +136,7 @@ fn decode_value(value: Bytes) -> Result<CommittedOffset, GroupRecordError> {
     let mut r = Reader::new(value);
     let version = r.i16()?;
     if !(0..=VALUE_VERSION_MAX).contains(&version) {
-        return Err(GroupRecordError::UnknownVersion { part: "value", version });
+        return Err(GroupRecordError::UnknownVersion(version));
     }
     let value = OffsetCommitValue::decode(&mut r, ApiVersion(version))?;
     r.finish()?;
@@ -197,10 +197,10 @@ mod tests {
     #[test]
     fn failure_50_a_record_of_another_kind_is_refused() {
         let refused = OffsetRecord::decode(Bytes::from_static(&[0, 2, 0, 1, b'g']), None);
-        assert_eq!(refused, Err(GroupRecordError::UnknownVersion { part: "key", version: 2 }));
+        assert_eq!(refused, Err(GroupRecordError::UnknownKind(2)));
         let key = record(None).encode_key().unwrap();
         let refused = OffsetRecord::decode(key, Some(Bytes::from_static(&[0, 5])));
-        assert_eq!(refused, Err(GroupRecordError::UnknownVersion { part: "value", version: 5 }));
+        assert_eq!(refused, Err(GroupRecordError::UnknownVersion(5)));
     }
 
     proptest! {

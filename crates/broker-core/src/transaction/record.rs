@@ -2,7 +2,8 @@
 //! TransactionLogValue).
 //!
 //! 1. One record holds all that is known of a transactional id; a record without value forgets it.
-//! 2. What a newer version wrote, or nobody can have written, ends the load (FAILURES.md 50).
+//! 2. A version or a state that is not known, or what nobody can have written, ends the load
+//!    (FAILURES.md 50). Only a kind that is not known is left alone.
 //! 3. Kafka forgets at a restart which epoch a producer had before its last bump, so that a retry
 //!    across it is fenced. Here it stands in a tagged field of our own, which Kafka skips.
 
@@ -67,14 +68,13 @@ pub struct TransactionRecord {
 /// Bytes that are no record of this version.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TransactionRecordError {
-    /// The key, or the value, has a version that is not known here.
-    #[error("a {part} of version {version}, which is not known here: written by a newer version?")]
-    UnknownVersion {
-        /// "key" or "value".
-        part: &'static str,
-        /// Its version.
-        version: i16,
-    },
+    /// The key is of a kind that is not known here. A load goes on without the record, as Kafka's
+    /// does (`TransactionLog.readTxnRecordKey`), and it stays in the log for whoever knows it.
+    #[error("a record of kind {0}, which is not known here")]
+    UnknownKind(i16),
+    /// A value of the known kind has a version that is not known here.
+    #[error("a value of version {0}, which is not known here: written by a newer version?")]
+    UnknownVersion(i16),
     /// The state has a code that is not known here.
     #[error("a transaction in state {0}, which is not known here: written by a newer version?")]
     UnknownState(i8),
@@ -117,12 +117,13 @@ impl TransactionRecord {
     /// Reads a record of the log.
     ///
     /// # Errors
-    /// [`TransactionRecordError`]: the log is then not to be used.
+    /// [`TransactionRecordError`]: the log is then not to be used, unless it is
+    /// [`TransactionRecordError::UnknownKind`].
     pub fn decode(key: Bytes, value: Option<Bytes>) -> Result<Self, TransactionRecordError> {
         let mut r = Reader::new(key);
         let version = r.i16()?;
         if version != KEY_VERSION {
-            return Err(TransactionRecordError::UnknownVersion { part: "key", version });
+            return Err(TransactionRecordError::UnknownKind(version));
         }
         let key = TransactionLogKey::decode(&mut r, ApiVersion(version))?;
         r.finish()?;
@@ -135,7 +136,7 @@ fn decode_value(value: Bytes) -> Result<Transaction, TransactionRecordError> {
     let mut r = Reader::new(value);
     let version = r.i16()?;
     if !(0..=VALUE_VERSION).contains(&version) {
-        return Err(TransactionRecordError::UnknownVersion { part: "value", version });
+        return Err(TransactionRecordError::UnknownVersion(version));
     }
     let value = TransactionLogValue::decode(&mut r, ApiVersion(version))?;
     r.finish()?;
@@ -276,9 +277,9 @@ mod tests {
             TransactionRecord::decode(Bytes::from_static(key), Some(Bytes::from_static(value)))
         };
         let key: &[u8] = &[0, 0, 0, 1, b't'];
-        let version = |part, version| TransactionRecordError::UnknownVersion { part, version };
-        assert_eq!(decode(&[0, 1, 0, 1, b't'], &[]), Err(version("key", 1)));
-        assert_eq!(decode(key, &[0, 2]), Err(version("value", 2)));
+        let kind = decode(&[0, 1, 0, 1, b't'], &[]);
+        assert_eq!(kind, Err(TransactionRecordError::UnknownKind(1)));
+        assert_eq!(decode(key, &[0, 2]), Err(TransactionRecordError::UnknownVersion(2)));
         let record =
             TransactionRecord { transactional_id: "t".into(), transaction: Some(sample()) };
         let mut value = record.encode_value().unwrap().unwrap().to_vec();

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use streamledger_broker_core::group::{
-    GroupConfig, GroupCoordinator, GroupOffsetsConfig, GroupRecord, ParkedAnswer, Token,
+    GroupConfig, GroupCoordinator, GroupOffsetsConfig, GroupRecord, GroupRecordError, ParkedAnswer,
+    Token,
 };
 use streamledger_broker_core::time::Now;
 use streamledger_protocol::{ErrorCode, GroupId, Offset, PartitionIndex, TopicPartition};
@@ -18,7 +19,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tracing::warn;
 
 use super::consumers::NodeTopics;
-use super::internal_topic::{InternalTopic, InternalTopicError, KeyValue, Loaded};
+use super::internal_topic::{InternalTopic, InternalTopicError, KeyValue, LeftAlone, Loaded};
 use crate::config::Settings;
 use crate::node::Node;
 use crate::storage::Partition;
@@ -76,19 +77,24 @@ impl Groups {
         let now = node.store.now();
         let coordinator = &mut self.core.lock().coordinator;
         coordinator.set_partition_count(self.topic.partition_count(node));
-        self.topic.load(node, |partition, loaded| {
+        let mut left_alone = LeftAlone::default();
+        let loaded = self.topic.load(node, |partition, loaded| {
             match loaded {
                 Loaded::Record { record: (key, value), producer, at } => {
-                    let record =
-                        GroupRecord::decode(key, value).map_err(|error| error.to_string())?;
-                    coordinator.replay(now, record, producer, partition, at);
+                    match GroupRecord::decode(key, value) {
+                        Ok(record) => coordinator.replay(now, record, producer, partition, at),
+                        Err(GroupRecordError::UnknownKind(kind)) => left_alone.count(kind),
+                        Err(error) => return Err(error.to_string()),
+                    }
                 }
                 Loaded::Marker { producer, committed } => {
                     coordinator.replay_marker(partition, producer, committed);
                 }
             }
             Ok(())
-        })
+        });
+        left_alone.warn(&self.topic);
+        loaded
     }
 
     /// Makes the internal topic if it is not there.

@@ -1,5 +1,6 @@
 //! A topic whose records are a coordinator's: made at first use, appended to, read back at start.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,6 +33,26 @@ pub(super) enum Loaded {
     Record { record: KeyValue, producer: Option<ProducerId>, at: Offset },
     /// A transaction's end.
     Marker { producer: ProducerId, committed: bool },
+}
+
+/// Records that a load leaves alone, as their kind isn't known: a newer version may have written
+/// them, before the user went back to this one (Kafka: "a left over from an aborted upgrade").
+#[derive(Debug, Default)]
+pub(super) struct LeftAlone {
+    by_kind: BTreeMap<i16, usize>,
+}
+
+impl LeftAlone {
+    pub(super) fn count(&mut self, kind: i16) {
+        *self.by_kind.entry(kind).or_default() += 1;
+    }
+
+    /// Says so, a line for each kind.
+    pub(super) fn warn(&self, topic: &InternalTopic) {
+        for (kind, records) in &self.by_kind {
+            warn!(topic = %topic.name, kind, records, "records of an unknown kind are left alone");
+        }
+    }
 }
 
 /// Why the records of an internal topic can't be used.

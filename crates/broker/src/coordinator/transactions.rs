@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use streamledger_broker_core::time::{MonotonicMs, Now};
 use streamledger_broker_core::transaction::{
     ClientVersion, Decision, EndTransaction, Initialize, MarkerWrite, NotAllowed, Transaction,
-    TransactionConfig, TransactionCoordinator, TransactionRecord, TransactionRefusal, Verification,
+    TransactionConfig, TransactionCoordinator, TransactionRecord, TransactionRecordError,
+    TransactionRefusal, Verification,
 };
 use streamledger_protocol::{
     ErrorCode, LeaderEpoch, Offset, PartitionIndex, ProducerId, ProducerIdentity, TopicPartition,
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::internal_topic::{InternalTopic, InternalTopicError, Loaded};
+use super::internal_topic::{InternalTopic, InternalTopicError, LeftAlone, Loaded};
 use super::markers;
 use crate::config::Settings;
 use crate::node::Node;
@@ -102,15 +103,20 @@ impl Transactions {
         let now = node.store.now();
         let mut core = self.core.lock();
         core.set_partition_count(self.topic.partition_count(node));
-        self.topic.load(node, |_, loaded| match loaded {
+        let mut left_alone = LeftAlone::default();
+        let loaded = self.topic.load(node, |_, loaded| match loaded {
             Loaded::Record { record: (key, value), .. } => {
-                let record =
-                    TransactionRecord::decode(key, value).map_err(|error| error.to_string())?;
-                core.replay(record, now);
+                match TransactionRecord::decode(key, value) {
+                    Ok(record) => core.replay(record, now),
+                    Err(TransactionRecordError::UnknownKind(kind)) => left_alone.count(kind),
+                    Err(error) => return Err(error.to_string()),
+                }
                 Ok(())
             }
             Loaded::Marker { .. } => Err("a marker among transaction states".to_owned()),
-        })?;
+        });
+        left_alone.warn(&self.topic);
+        loaded?;
         let mut left_undone = self.left_undone.lock();
         while let Some(write) = core.poll_markers() {
             left_undone.push(write);

@@ -125,7 +125,7 @@ impl KeptGroup {
         let mut r = Reader::new(value);
         let version = r.i16()?;
         if !(0..=VALUE_VERSION_MAX).contains(&version) {
-            return Err(GroupRecordError::UnknownVersion { part: "value", version });
+            return Err(GroupRecordError::UnknownVersion(version));
         }
         let value = GroupMetadataValue::decode(&mut r, ApiVersion(version))?;
         r.finish()?;

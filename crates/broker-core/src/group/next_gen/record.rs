@@ -151,7 +151,7 @@ fn read<M: Message>(value: Option<Bytes>) -> Result<Option<M>, GroupRecordError>
     let mut r = Reader::new(value);
     let version = r.i16()?;
     if version != 0 {
-        return Err(GroupRecordError::UnknownVersion { part: "value", version });
+        return Err(GroupRecordError::UnknownVersion(version));
     }
     let message = M::decode(&mut r, ApiVersion(0))?;
     r.finish()?;
@@ -226,7 +226,6 @@ impl ConsumerRecord {
         r: &mut Reader,
         value: Option<Bytes>,
     ) -> Result<(GroupId, Self), GroupRecordError> {
-        let unknown = || GroupRecordError::UnknownVersion { part: "key", version: kind };
         if let EPOCH | TARGET_EPOCH = kind {
             let group = GroupKey::decode(r, ApiVersion(0))?.group;
             let record = match kind {
@@ -241,7 +240,10 @@ impl ConsumerRecord {
             };
             return Ok((group, record));
         }
-        let PartKey { group, part } = PartKey::decode(r, ApiVersion(0))?;
+        let PartKey { group, part } = match kind {
+            MEMBER | TARGET | CURRENT | REGEX_KEY_VERSION => PartKey::decode(r, ApiVersion(0))?,
+            _ => return Err(GroupRecordError::UnknownKind(kind)),
+        };
         let record = match kind {
             MEMBER => Self::Member(part, read(value)?.map(subscription)),
             TARGET => {
@@ -249,11 +251,10 @@ impl ConsumerRecord {
                 Self::Target(part, value.map(|value| assigned(value.topic_partitions)))
             }
             CURRENT => Self::Current(part, read(value)?.map(current).transpose()?),
-            REGEX_KEY_VERSION => {
+            _ => {
                 let value: Option<RegexValue> = read(value)?;
                 Self::Regex(part, value.map(|value| value.topics.into_iter().collect()))
             }
-            _ => return Err(unknown()),
         };
         Ok((group, record))
     }
