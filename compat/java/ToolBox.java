@@ -7,6 +7,8 @@
 //
 //   begin TOPIC ID       begins a transaction, writes a record, and leaves it open
 //   wait MS              waits
+//   exhaust ID NAME      makes topics NAME-0, NAME-1 .. as the client ID until its quota refuses
+//   create ID NAME COUNT makes a topic with so many partitions, and waits for the quota if need be
 
 import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
@@ -19,8 +21,14 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ExecutionException;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.CreateTopicsOptions;
+import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.errors.ThrottlingQuotaExceededException;
 import org.apache.kafka.common.serialization.StringSerializer;
 import org.apache.kafka.common.utils.Exit;
 
@@ -70,6 +78,8 @@ public final class ToolBox {
         try {
             switch (name) {
                 case "begin" -> begin(brokers, arguments[0], arguments[1]);
+                case "exhaust" -> exhaust(brokers, arguments[0], arguments[1]);
+                case "create" -> create(brokers, arguments[0], arguments[1], arguments[2]);
                 case "wait" -> Thread.sleep(Long.parseLong(arguments[0]));
                 default -> Class.forName(name)
                     .getMethod("main", String[].class)
@@ -91,6 +101,38 @@ public final class ToolBox {
         }
         thrown.printStackTrace();
         return 99;
+    }
+
+    private static Admin admin(String brokers, String id) {
+        return Admin.create(Map.of("bootstrap.servers", brokers, "client.id", id));
+    }
+
+    private static NewTopic topic(String name, int partitions) {
+        return new NewTopic(name, Optional.of(partitions), Optional.empty());
+    }
+
+    private static void exhaust(String brokers, String id, String name) throws Exception {
+        CreateTopicsOptions atOnce = new CreateTopicsOptions().retryOnQuotaViolation(false);
+        try (Admin admin = admin(brokers, id)) {
+            for (int made = 0; made < 20; made++) {
+                admin.createTopics(List.of(topic(name + "-" + made, 1)), atOnce).all().get();
+                System.out.println("made " + made);
+            }
+        } catch (ExecutionException refused) {
+            Throwable cause = refused.getCause();
+            System.out.println(cause.getClass().getSimpleName());
+            if (cause instanceof ThrottlingQuotaExceededException quota) {
+                System.out.println("is to wait: " + (quota.throttleTimeMs() > 0));
+            }
+        }
+    }
+
+    private static void create(String brokers, String id, String name, String partitions)
+            throws Exception {
+        try (Admin admin = admin(brokers, id)) {
+            admin.createTopics(List.of(topic(name, Integer.parseInt(partitions)))).all().get();
+        }
+        System.out.println("made " + name);
     }
 
     private static void begin(String brokers, String topic, String id) throws Exception {

@@ -7,8 +7,8 @@ use streamledger_broker_core::config::{
     BrokerConfigs, resolve_log_config, resolve_min_insync_replicas,
 };
 use streamledger_broker_core::controller::{
-    ConfigAlteration, CreatedTopic, NewPartitions, NewTopic, Placement, Refusal, Topic,
-    decide_add_partitions, decide_alter_broker_configs, decide_alter_topic_configs,
+    ClusterState, ConfigAlteration, CreatedTopic, NewPartitions, NewTopic, Placement, Refusal,
+    Topic, decide_add_partitions, decide_alter_broker_configs, decide_alter_topic_configs,
     decide_create_topic, decide_delete_topic, is_internal_topic,
 };
 use streamledger_broker_core::log::LogConfig;
@@ -25,7 +25,7 @@ use crate::controller::Controller;
 use crate::coordinator::{Groups, InternalTopicError, Transactions};
 use crate::faults::Faults;
 use crate::metrics::RequestCounts;
-use crate::quotas::Quotas;
+use crate::quotas::{MutationQuota, Quotas};
 use crate::server::ByteBudget;
 use crate::storage::{LogStore, Partition};
 
@@ -126,21 +126,26 @@ impl Node {
         }
     }
 
-    /// Creates a topic, or says what creating it would give. Blocks on the disk.
+    /// Creates a topic, or says what creating it would give, which counts as much. Blocks on the
+    /// disk.
     pub(crate) fn create_topic(
         &self,
         topic: &NewTopic,
         only_validates: bool,
+        quota: &mut MutationQuota,
     ) -> Result<CreatedTopic, Refusal> {
         let placement = self.placement();
+        let decide = |state: &ClusterState| {
+            let decision = decide_create_topic(state, topic, &placement)?;
+            quota.take(self, decision.reply.assignments.len())?;
+            Ok(decision)
+        };
         if only_validates {
-            let decided =
-                self.controller.read(|state| decide_create_topic(state, topic, &placement));
-            return decided.map(|decision| decision.reply);
+            return self.controller.read(decide).map(|decision| decision.reply);
         }
         let range = |created: &CreatedTopic| 0..index_of(created.assignments.len());
         let created = self.controller.change(
-            |state| decide_create_topic(state, topic, &placement),
+            decide,
             |created| {
                 let configs = self.controller.broker_configs();
                 let config = self.log_config(&created.configs, &configs);
@@ -158,6 +163,7 @@ impl Node {
         &self,
         name: &TopicName,
         id: TopicId,
+        quota: &mut MutationQuota,
     ) -> Result<Arc<Topic>, Refusal> {
         if !self.settings.deletes_topics {
             let message = "Topic deletion is disabled (delete.topic.enable).";
@@ -170,6 +176,7 @@ impl Node {
                     Refusal::new(error, "This server does not host this topic.")
                 })?;
                 refuse_internal(&topic.name)?;
+                quota.take(self, topic.partitions.len())?;
                 let decision = decide_delete_topic(&topic);
                 Ok(streamledger_broker_core::controller::Decision {
                     records: decision.records,
@@ -185,23 +192,27 @@ impl Node {
         Ok(deleted)
     }
 
-    /// Adds partitions to a topic, or says whether it could. Blocks on the disk.
+    /// Adds partitions to a topic, or says whether it could, which counts as much. Blocks on the
+    /// disk.
     pub(crate) fn add_partitions(
         &self,
         wanted: &NewPartitions,
         only_validates: bool,
+        quota: &mut MutationQuota,
     ) -> Result<(), Refusal> {
         refuse_internal(&wanted.topic)?;
         let placement = self.placement();
+        let decide = |state: &ClusterState| {
+            let decision = decide_add_partitions(state, wanted, &placement)?;
+            quota.take(self, decision.reply.len())?;
+            Ok(decision)
+        };
         if only_validates {
-            return self
-                .controller
-                .read(|state| decide_add_partitions(state, wanted, &placement))
-                .map(|_| ());
+            return self.controller.read(decide).map(|_| ());
         }
         let range = |added: usize| wanted.partition_count - index_of(added)..wanted.partition_count;
         self.controller.change(
-            |state| decide_add_partitions(state, wanted, &placement),
+            decide,
             |assignments| {
                 let Some(topic) = self.topic(&wanted.topic) else { return Ok(()) };
                 let config = self.log_config(&topic.configs, &self.controller.broker_configs());

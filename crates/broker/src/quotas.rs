@@ -5,15 +5,25 @@
 //!    changed, or the client calls itself something else.
 //! 2. A meter that was not used for the whole window has nothing to remember, and is dropped.
 
+mod arrivals;
+mod mutations;
+
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use streamledger_broker_core::quota::{Limit, QuotaKind, QuotaWindow, RateMeter, limit_of};
+use parking_lot::{Mutex, MutexGuard};
+use streamledger_broker_core::quota::{
+    CONTROLLER_MUTATION_RATE, Limit, QuotaKind, QuotaWindow, RateMeter, TokenBucket, limit_of,
+};
 use streamledger_broker_core::time::MonotonicMs;
 use tokio::time::Instant;
 
+pub(crate) use self::mutations::MutationQuota;
+
+use self::arrivals::Arrivals;
+use self::mutations::Permits;
 use crate::node::Node;
 
 /// Meters are looked through for idle ones when there are so many, and then twice as many as were
@@ -26,15 +36,36 @@ const METERS_MAX: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct Quotas {
     window: QuotaWindow,
-    meters: Mutex<Meters>,
+    meters: Mutex<Meters<(QuotaKind, Owner), RateMeter>>,
+    buckets: Mutex<Meters<Owner, TokenBucket>>,
+    arrivals: Arrivals,
 }
 
-type Owner = (QuotaKind, Option<String>, Option<String>);
+/// The user and the client id whose use counts together.
+type Owner = (Option<String>, Option<String>);
 
 #[derive(Debug)]
-struct Meters {
-    by_owner: BTreeMap<Owner, Arc<Mutex<RateMeter>>>,
+struct Meters<K, M> {
+    by_owner: BTreeMap<K, Arc<Mutex<M>>>,
     sweep_at: usize,
+}
+
+impl<K: Ord, M: Default> Meters<K, M> {
+    const fn new() -> Self {
+        Self { by_owner: BTreeMap::new(), sweep_at: METERS_BEFORE_SWEEP }
+    }
+
+    /// The meter of an owner, or with too many of them the one that further owners share.
+    fn of(&mut self, owner: K, shared: K, is_idle: impl Fn(&M) -> bool) -> Arc<Mutex<M>> {
+        if self.by_owner.len() >= self.sweep_at {
+            let is_used =
+                |meter: &Arc<Mutex<M>>| Arc::strong_count(meter) > 1 || !is_idle(&meter.lock());
+            self.by_owner.retain(|_, meter| is_used(meter));
+            self.sweep_at = METERS_BEFORE_SWEEP.max(2 * self.by_owner.len());
+        }
+        let owner = if self.by_owner.len() < METERS_MAX { owner } else { shared };
+        Arc::clone(self.by_owner.entry(owner).or_default())
+    }
 }
 
 /// What a connection's client is limited to, and until when it waits.
@@ -48,6 +79,7 @@ struct State {
     /// The number of the cluster's state that was looked at, and by what name.
     seen: Option<(u64, String)>,
     shares: Vec<Share>,
+    permits: Option<Permits>,
     muted_until: Option<Instant>,
 }
 
@@ -60,24 +92,29 @@ struct Share {
 
 impl Quotas {
     pub(crate) fn new(window: QuotaWindow) -> Self {
-        let meters = Meters { by_owner: BTreeMap::new(), sweep_at: METERS_BEFORE_SWEEP };
-        Self { window, meters: Mutex::new(meters) }
+        Self {
+            window,
+            meters: Mutex::new(Meters::new()),
+            buckets: Mutex::new(Meters::new()),
+            arrivals: Arrivals::default(),
+        }
     }
 
-    fn meter(&self, kind: QuotaKind, limit: &Limit, now: MonotonicMs) -> Arc<Mutex<RateMeter>> {
-        let mut meters = self.meters.lock();
-        if meters.by_owner.len() >= meters.sweep_at {
-            let window = self.window;
-            meters.by_owner.retain(|_, meter| {
-                Arc::strong_count(meter) > 1 || !meter.lock().is_idle(now, window)
-            });
-            meters.sweep_at = METERS_BEFORE_SWEEP.max(2 * meters.by_owner.len());
-        }
-        let owner = match meters.by_owner.len() < METERS_MAX {
-            true => (kind, limit.user.clone(), limit.client_id.clone()),
-            false => (kind, None, None),
-        };
-        Arc::clone(meters.by_owner.entry(owner).or_default())
+    /// Counts a connection from an address; for how long one that is too much is to be held, and
+    /// then closed.
+    pub(crate) fn arrive(&self, node: &Node, address: IpAddr) -> Result<(), Duration> {
+        self.arrivals.arrive(node, address)
+    }
+
+    fn meter(&self, kind: QuotaKind, limit: Limit, now: MonotonicMs) -> Arc<Mutex<RateMeter>> {
+        let owner = (kind, (limit.user, limit.client_id));
+        let window = self.window;
+        self.meters.lock().of(owner, (kind, (None, None)), |meter| meter.is_idle(now, window))
+    }
+
+    fn bucket(&self, limit: Limit, now: MonotonicMs) -> Arc<Mutex<TokenBucket>> {
+        let owner = (limit.user, limit.client_id);
+        self.buckets.lock().of(owner, (None, None), |bucket| bucket.is_idle(now))
     }
 }
 
@@ -107,34 +144,52 @@ impl ClientQuotas {
         Some((share.bound * node.quotas.window.shortest_ms() as f64 / 1000.0) as usize)
     }
 
-    fn share(
+    fn share(&self, node: &Node, names: (&str, &str), kind: QuotaKind) -> Option<Share> {
+        self.current(node, names).shares.iter().find(|share| share.kind == kind).cloned()
+    }
+
+    /// What a request may change of topics; refused beyond that if its client knows the error.
+    pub(crate) fn mutations(
         &self,
         node: &Node,
-        (user, client_id): (&str, &str),
-        kind: QuotaKind,
-    ) -> Option<Share> {
+        names: (&str, &str),
+        is_strict: bool,
+    ) -> MutationQuota {
+        MutationQuota::new(self.current(node, names).permits.clone(), is_strict)
+    }
+
+    /// The state, by the quotas as they are now.
+    fn current(&self, node: &Node, (user, client_id): (&str, &str)) -> MutexGuard<'_, State> {
         let version = node.controller.record_count();
         let mut state = self.state.lock();
         let is_seen = |(seen, name): &(u64, String)| *seen == version && name == client_id;
-        if !state.seen.as_ref().is_some_and(is_seen) {
-            let now = node.store.now().monotonic;
-            let limits = node.controller.read(|cluster| {
-                let quotas = cluster.quotas();
-                let limit = |kind| Some((kind, limit_of(quotas, kind, user, client_id)?));
-                match quotas.is_empty() {
-                    true => Vec::new(),
-                    false => QuotaKind::ALL.into_iter().filter_map(limit).collect(),
-                }
-            });
-            let share = |(kind, limit): (QuotaKind, Limit)| Share {
-                kind,
-                bound: limit.bound,
-                meter: node.quotas.meter(kind, &limit, now),
-            };
-            state.shares = limits.into_iter().map(share).collect();
-            state.seen = Some((version, client_id.to_owned()));
+        if state.seen.as_ref().is_some_and(is_seen) {
+            return state;
         }
-        state.shares.iter().find(|share| share.kind == kind).cloned()
+        let now = node.store.now().monotonic;
+        let (limits, mutations) = node.controller.read(|cluster| {
+            let quotas = cluster.quotas();
+            let limit = |key| limit_of(quotas, key, user, client_id);
+            let of_kind = |kind: QuotaKind| Some((kind, limit(kind.key())?));
+            match quotas.is_empty() {
+                true => (Vec::new(), None),
+                false => (
+                    QuotaKind::ALL.into_iter().filter_map(of_kind).collect(),
+                    limit(CONTROLLER_MUTATION_RATE),
+                ),
+            }
+        });
+        let share = |(kind, limit): (QuotaKind, Limit)| Share {
+            kind,
+            bound: limit.bound,
+            meter: node.quotas.meter(kind, limit, now),
+        };
+        let permits =
+            |limit: Limit| Permits { bound: limit.bound, bucket: node.quotas.bucket(limit, now) };
+        state.shares = limits.into_iter().map(share).collect();
+        state.permits = mutations.map(permits);
+        state.seen = Some((version, client_id.to_owned()));
+        state
     }
 
     /// Lets nothing more in for so long.

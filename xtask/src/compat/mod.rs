@@ -166,6 +166,7 @@ const SCENARIOS: &[Scenario] = &[
     stock("java-quota", "java", java::obeys_a_quota),
     stock("java-get-offsets", "java", java::offsets),
     stock("java-compacted", "java", compacted::by_all),
+    stock("java-mutations", "java", toolbox::limits_changes),
     stock("java-tools", "java", toolbox::administers),
     stock("java-tools-txn", "java", toolbox::transactions),
     stock("java-verifiable", "java", toolbox::verifiable),

@@ -149,6 +149,32 @@ pub(crate) fn administers(trial: &Trial) -> Outcome<String> {
     Ok(format!("{count} calls of 13 tools"))
 }
 
+/// kafka-configs limits how much of topics a client may change, and Java's admin client is refused,
+/// or waits.
+pub(crate) fn limits_changes(trial: &Trial) -> Outcome<String> {
+    let (refused, waits) = (trial.topic("refused"), trial.topic("waits"));
+    let config = "kafka.admin.ConfigCommand --bootstrap-server BROKERS --entity-type clients";
+    let rate = "--alter --add-config controller_mutation_rate";
+    let mut calls = Calls::default();
+    let of_client = format!("{config} --entity-name {refused}");
+    calls.call(&format!("{of_client} {rate}=0.02"), 0, &["Completed updating config"]);
+    calls.call(&format!("{of_client} --describe"), 0, &["controller_mutation_rate=0.02"]);
+    let told = ["made 0", "ThrottlingQuotaExceededException", "is to wait: true"];
+    calls.call(&format!("exhaust {refused} {refused}"), 0, &told);
+    let list = "TopicCommand --bootstrap-server BROKERS --list";
+    // It takes its own exit for an error.
+    calls.tool_ends(list, 1, &[&format!("{refused}-0"), &format!("!{refused}-19")]);
+    // Sixty partitions are 16 more than eleven seconds allow: four seconds of Java's patience.
+    calls.call(&format!("{config} --entity-name {waits} {rate}=4"), 0, &["Completed"]);
+    for (name, partitions) in [("first", 60), ("second", 1)] {
+        let name = format!("{waits}-{name}");
+        let made = format!("made {name}");
+        calls.call(&format!("create {waits} {name} {partitions}"), 0, &[&made]);
+    }
+    calls.run(trial)?;
+    Ok("refused with the time to wait, and made after it".to_owned())
+}
+
 /// kafka-configs, of a topic, the broker and a user.
 fn configure(calls: &mut Calls, topic: &str) {
     let config = "kafka.admin.ConfigCommand --bootstrap-server BROKERS";

@@ -105,6 +105,21 @@ const GENERAL: &[ConfigSpec] = &[
         "Kafka's ten minutes: clients close theirs after nine."
     ),
     row!(
+        "controller.quota.window.num",
+        ConfigKind::Int { min: 1, max: 1000 },
+        Some("11"),
+        "Of how many controller.quota.window.size.seconds the changes may come at once that \
+         controller_mutation_rate allows.",
+        "Kafka's: a short burst is no load."
+    ),
+    row!(
+        "controller.quota.window.size.seconds",
+        ConfigKind::Int { min: 1, max: 3600 },
+        Some("1"),
+        "How long each of controller.quota.window.num is, in seconds.",
+        "Kafka's."
+    ),
+    row!(
         "default.replication.factor",
         ConfigKind::Int { min: 1, max: 1 },
         Some("1"),

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::controller::{QuotaEntity, QuotaValue};
 
-/// What a quota is about.
+/// The name that the quota of changes to topics is set by: partitions that are made or deleted, a
+/// second.
+pub const CONTROLLER_MUTATION_RATE: &str = "controller_mutation_rate";
+
+/// What a quota of a rate is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QuotaKind {
     /// Bytes a second of Produce requests.
@@ -42,11 +46,11 @@ pub struct Limit {
 }
 
 /// The most exact of the quotas that fit a client, if one does: by user and client id, by user, by
-/// client id; in each a name goes before the default.
+/// client id; in each a name goes before the default. `key` is the name it is set by.
 #[must_use]
 pub fn limit_of(
     quotas: &BTreeMap<QuotaEntity, BTreeMap<String, QuotaValue>>,
-    kind: QuotaKind,
+    key: &str,
     user: &str,
     client_id: &str,
 ) -> Option<Limit> {
@@ -69,7 +73,7 @@ pub fn limit_of(
         let user_part = user_part.map(|name| ("user".to_owned(), name));
         let client_part = client_part.map(|name| ("client-id".to_owned(), name));
         let entity: QuotaEntity = user_part.into_iter().chain(client_part).collect();
-        let bound = quotas.get(&entity)?.get(kind.key())?.value();
+        let bound = quotas.get(&entity)?.get(key)?.value();
         // Also under a default each has a share of its own.
         Some(Limit {
             bound,
@@ -117,12 +121,12 @@ mod tests {
                 })
                 .collect();
         for ((entity, (user, client_id)), bound) in rows.iter().zip(10..) {
-            let found = limit_of(&quotas, QuotaKind::Produce, "u", "c").unwrap();
+            let found = limit_of(&quotas, QuotaKind::Produce.key(), "u", "c").unwrap();
             assert_eq!(found.bound.to_bits(), f64::from(bound).to_bits());
             assert_eq!((found.user.as_deref(), found.client_id.as_deref()), (*user, *client_id));
-            assert_eq!(limit_of(&quotas, QuotaKind::Fetch, "u", "c"), None);
+            assert_eq!(limit_of(&quotas, CONTROLLER_MUTATION_RATE, "u", "c"), None);
             quotas.remove(entity);
         }
-        assert_eq!(limit_of(&quotas, QuotaKind::Produce, "u", "c"), None);
+        assert_eq!(limit_of(&quotas, QuotaKind::Produce.key(), "u", "c"), None);
     }
 }

@@ -55,6 +55,13 @@ impl RateMeter {
         ((rate - bound) / bound * elapsed_ms).round() as u64
     }
 
+    /// Takes back what was just charged.
+    pub(super) fn take_back(&mut self, value: f64) {
+        if let Some(sample) = self.samples.back_mut() {
+            sample.sum -= value;
+        }
+    }
+
     /// Whether nothing is left to remember.
     #[must_use]
     pub fn is_idle(&self, now: MonotonicMs, window: QuotaWindow) -> bool {

@@ -14,6 +14,9 @@ use streamledger_protocol::{ErrorCode, TopicName};
 use super::access::Access;
 use super::{Answer, Api, Call};
 
+/// From this version on clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const QUOTA_ERROR_FROM: i16 = 3;
+
 impl Api for CreatePartitionsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=3;
     const ACCESS: Access = Access::Each(&[(Operation::Alter, ResourceType::Topic)]);
@@ -29,6 +32,7 @@ impl Api for CreatePartitionsRequest {
     async fn handle(self, call: &Arc<Call>) -> Answer<CreatePartitionsResponse> {
         let failed = self.refused(ErrorCode::UnknownServerError);
         let asking = Arc::clone(call);
+        let mut quota = call.mutations(call.version.0 >= QUOTA_ERROR_FROM);
         let added = call.blocking(move |node| {
             let results = self.topics.into_iter().map(|topic| {
                 let name = topic.name.clone();
@@ -36,9 +40,12 @@ impl Api for CreatePartitionsRequest {
                     let error = ErrorCode::TopicAuthorizationFailed;
                     return answer(name, Err(Refusal::new(error, "")));
                 }
-                answer(name, node.add_partitions(&new_partitions(topic), self.validate_only))
+                let wanted = new_partitions(topic);
+                answer(name, node.add_partitions(&wanted, self.validate_only, &mut quota))
             });
-            CreatePartitionsResponse { results: results.collect(), ..Default::default() }
+            let results = results.collect();
+            asking.throttle(quota.wait());
+            CreatePartitionsResponse { results, ..Default::default() }
         });
         added.await.unwrap_or(failed).into()
     }

@@ -18,6 +18,9 @@ use super::{Answer, Api, Call};
 use crate::controller::random_topic_id;
 use crate::node::{Node, refuse_internal};
 
+/// From this version on clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const QUOTA_ERROR_FROM: i16 = 6;
+
 impl Api for CreateTopicsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 2..=7;
     const ACCESS: Access = Access::Each(&[
@@ -39,6 +42,7 @@ impl Api for CreateTopicsRequest {
     async fn handle(self, call: &Arc<Call>) -> Answer<CreateTopicsResponse> {
         let failed = self.refused(ErrorCode::UnknownServerError);
         let asking = Arc::clone(call);
+        let mut quota = call.mutations(call.version.0 >= QUOTA_ERROR_FROM);
         let created = call.blocking(move |node| {
             let makes_all = asking.allows_cluster(Operation::Create);
             let mut times_asked: HashMap<TopicName, usize> = HashMap::new();
@@ -57,7 +61,7 @@ impl Api for CreateTopicsRequest {
                 }
                 let new = new_topic(topic);
                 let created = refuse_internal(&name)
-                    .and_then(|()| node.create_topic(&new, self.validate_only));
+                    .and_then(|()| node.create_topic(&new, self.validate_only, &mut quota));
                 match created {
                     Ok(created) => {
                         let told = described(node, &name, &created, self.validate_only);
@@ -69,7 +73,9 @@ impl Api for CreateTopicsRequest {
                     Err(refusal) => refused(&name, refusal),
                 }
             });
-            CreateTopicsResponse { topics: topics.collect(), ..Default::default() }
+            let topics = topics.collect();
+            asking.throttle(quota.wait());
+            CreateTopicsResponse { topics, ..Default::default() }
         });
         created.await.unwrap_or(failed).into()
     }

@@ -11,6 +11,10 @@ use streamledger_protocol::{ErrorCode, TopicId, TopicName};
 
 use super::access::Access;
 use super::{Answer, Api, Call};
+use crate::quotas::MutationQuota;
+
+/// From this version on clients know THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const QUOTA_ERROR_FROM: i16 = 5;
 
 impl Api for DeleteTopicsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 1..=6;
@@ -31,10 +35,12 @@ impl Api for DeleteTopicsRequest {
     async fn handle(self, call: &Arc<Call>) -> Answer<DeleteTopicsResponse> {
         let failed = self.refused(ErrorCode::UnknownServerError);
         let asking = Arc::clone(call);
+        let mut quota = call.mutations(call.version.0 >= QUOTA_ERROR_FROM);
         let deleted = call.blocking(move |_| {
             let deletes_all = asking.allows_cluster(Operation::Delete);
-            let delete = |wanted| delete(&asking, wanted, deletes_all);
+            let delete = |wanted| delete(&asking, wanted, deletes_all, &mut quota);
             let responses = self.wanted().into_iter().map(delete).collect();
+            asking.throttle(quota.wait());
             DeleteTopicsResponse { responses, ..Default::default() }
         });
         deleted.await.unwrap_or(failed).into()
@@ -56,7 +62,12 @@ impl Wanted for DeleteTopicsRequest {
     }
 }
 
-fn delete(call: &Call, mut wanted: DeleteTopicState, deletes_all: bool) -> DeletableTopicResult {
+fn delete(
+    call: &Call,
+    mut wanted: DeleteTopicState,
+    deletes_all: bool,
+    quota: &mut MutationQuota,
+) -> DeletableTopicResult {
     // Either a name or an id, not both and not neither.
     if wanted.name.is_some() != wanted.topic_id.is_zero() {
         let message = "A topic is deleted by its name or by its id, not by both.";
@@ -73,7 +84,7 @@ fn delete(call: &Call, mut wanted: DeleteTopicState, deletes_all: bool) -> Delet
         }
         return refused(wanted, Refusal::new(error, ""));
     }
-    match call.node.delete_topic(&name, wanted.topic_id) {
+    match call.node.delete_topic(&name, wanted.topic_id, quota) {
         Ok(topic) => DeletableTopicResult {
             name: Some(topic.name.clone()),
             topic_id: topic.id,

@@ -173,6 +173,9 @@ async fn create_missing(call: &Arc<Call>, asked: &[MetadataRequestTopic]) -> BTr
     if missing.is_empty() {
         return denied;
     }
+    // What is too much isn't made, and the answer has no place for the wait: Kafka's brokers ask
+    // their controller for it in the client's name, by the strict rule.
+    let mut quota = call.mutations(true);
     let created = call.blocking(move |node| {
         for name in missing {
             let topic = NewTopic {
@@ -183,7 +186,7 @@ async fn create_missing(call: &Arc<Call>, asked: &[MetadataRequestTopic]) -> BTr
                 assignments: Vec::new(),
                 configs: Vec::new(),
             };
-            if let Err(refusal) = node.create_topic(&topic, false) {
+            if let Err(refusal) = node.create_topic(&topic, false, &mut quota) {
                 tracing::debug!(topic = %topic.name, refusal.message, "not created on demand");
             }
         }

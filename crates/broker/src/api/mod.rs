@@ -76,6 +76,7 @@ pub(crate) use describe_log_dirs::disk_bytes;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -112,7 +113,7 @@ use self::throttled::Throttled;
 use crate::authentication::Session;
 use crate::faults::Fault;
 use crate::node::{Endpoint, Node};
-use crate::quotas::ClientQuotas;
+use crate::quotas::{ClientQuotas, MutationQuota};
 use crate::server::BytePermit;
 
 /// Every API the broker serves, in order of key.
@@ -291,6 +292,8 @@ pub(crate) struct Call {
     correlation_id: CorrelationId,
     /// The request's size, its length prefix left out.
     request_bytes: usize,
+    /// For how long the client shall send nothing, by what the handler did, in ms.
+    throttle_ms: AtomicU64,
 }
 
 impl Call {
@@ -331,8 +334,23 @@ impl Call {
         if api == ApiKey::Produce {
             throttle = throttle.max(self.charge(QuotaKind::Produce, self.request_bytes as f64));
         }
+        throttle = throttle.max(Duration::from_millis(self.throttle_ms.load(Ordering::Relaxed)));
         self.connection.quotas.mute(throttle);
         throttle
+    }
+
+    /// What this request may change of topics; beyond that it is refused if its client knows the
+    /// error.
+    pub(crate) fn mutations(&self, is_strict: bool) -> MutationQuota {
+        let principal = self.connection.session.principal();
+        let names = (&*principal.name, self.client_id.as_deref().unwrap_or_default());
+        self.connection.quotas.mutations(&self.node, names, is_strict)
+    }
+
+    /// The client shall send nothing for so long; the answer says so.
+    pub(crate) fn throttle(&self, wait: Duration) {
+        let ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        self.throttle_ms.fetch_max(ms, Ordering::Relaxed);
     }
 
     /// The same of what is read by Fetch, once it is there.
@@ -416,6 +434,7 @@ pub(crate) async fn dispatch(
         access: served.access,
         correlation_id: header.correlation_id,
         request_bytes,
+        throttle_ms: AtomicU64::new(0),
     };
     if served.versions.contains(&header.api_version.0) {
         return (served.serve)(Arc::new(call), body).await;

@@ -54,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) authorizer: Option<Authorizer>,
     /// quota.window.num, quota.window.size.seconds.
     pub(crate) quota_window: QuotaWindow,
+    /// controller.quota.window.num, controller.quota.window.size.seconds.
+    pub(crate) mutation_window: QuotaWindow,
     /// What connections may use.
     pub(crate) network: NetworkSettings,
     /// What the coordinators of groups and transactions go by.
@@ -188,6 +190,11 @@ impl Settings {
             quota_window: QuotaWindow {
                 sample_count: configs.number("quota.window.num").unsigned_abs(),
                 sample_ms: configs.number("quota.window.size.seconds").unsigned_abs() * 1000,
+            },
+            mutation_window: QuotaWindow {
+                sample_count: configs.number("controller.quota.window.num").unsigned_abs(),
+                sample_ms: configs.number("controller.quota.window.size.seconds").unsigned_abs()
+                    * 1000,
             },
             network: NetworkSettings {
                 backlog: int("socket.listen.backlog.size").unsigned_abs(),

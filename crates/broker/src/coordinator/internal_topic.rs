@@ -19,6 +19,7 @@ use tracing::warn;
 
 use crate::controller::random_topic_id;
 use crate::node::Node;
+use crate::quotas::MutationQuota;
 use crate::storage::{AppendError, AppendOrigin, Partition, ReadLimit, TransactionGuard};
 
 /// How much of a log is read at once.
@@ -120,7 +121,7 @@ impl InternalTopic {
                 config("segment.bytes", self.segment_bytes.to_string()),
             ],
         };
-        match node.create_topic(&topic, false) {
+        match node.create_topic(&topic, false, &mut MutationQuota::none()) {
             Ok(_) => Ok(()),
             // Someone else was faster.
             Err(refusal) if refusal.error == ErrorCode::TopicAlreadyExists => Ok(()),

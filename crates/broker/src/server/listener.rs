@@ -164,6 +164,20 @@ impl Serving {
                 return;
             }
         };
+        if let Err(wait) = self.node.quotas.arrive(&self.node, peer.ip().to_canonical()) {
+            debug!(%peer, ?wait, "a connection came too soon after others of its address");
+            let mut stopping = self.stopping.clone();
+            tokio::spawn(async move {
+                // Held as Kafka holds it, in its place among the connections, so that who tries
+                // again at once gains nothing.
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    _ = stopping.wait_for(|&stopping| stopping) => {}
+                }
+                drop((stream, ticket));
+            });
+            return;
+        }
         debug!(%peer, connections = self.admission.connection_count(), "connection opened");
         let endpoint = listener.endpoint(&stream);
         let opened = connection::Opened { stream, peer, endpoint, listener: Arc::clone(listener) };
