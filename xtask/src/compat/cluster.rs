@@ -24,10 +24,11 @@ const NODES: usize = 3;
 const NODES_OF_A_PARTITION: i16 = 3;
 const KILLS: i32 = 3;
 /// Kafka's ten seconds until a silent broker is given up, made three; the rest is Kafka's own.
-const SETTINGS: [&str; 3] = [
+const SETTINGS: [&str; 4] = [
     "broker.session.timeout.ms=3000",
     "broker.heartbeat.interval.ms=500",
     "auto.create.topics.enable=false",
+    "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector",
 ];
 const SETTLE_LIMIT: Duration = Duration::from_secs(90);
 

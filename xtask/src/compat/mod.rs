@@ -20,6 +20,7 @@ mod our_client;
 mod our_door;
 mod our_groups;
 mod our_producer;
+mod our_racks;
 mod our_transactions;
 mod ours;
 mod peer;
@@ -142,6 +143,7 @@ const SCENARIOS: &[Scenario] = &[
     only("acls", Kind::Ours, our_acls::say_who_may_do_what),
     only("telemetry", Kind::Apache, telemetry::pushes_metrics),
     only("cluster-racks", Kind::Apache, our_producer::prefers_its_rack),
+    only("cluster-near", Kind::Apache, our_racks::reads_nearby),
     only("cluster-kills", Kind::Apache, cluster::survives_killed_leaders),
     only("cluster-txn-kills", Kind::Apache, cluster::survives_killed_coordinators),
     only("cluster-moves", Kind::Apache, cluster::follows_moving_partitions),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use streamledger_protocol::messages::fetch::PartitionData;
 use streamledger_protocol::record_batch::batches;
-use streamledger_protocol::{ErrorCode, Offset, TopicPartition};
+use streamledger_protocol::{BrokerId, ErrorCode, Offset, TopicPartition};
 
 use super::event::{Effect, Fetched, FoundOffset, Generation, RequestId, Trouble};
 use super::fetch_state::{FetchState, RequestInFlight};
@@ -28,10 +28,41 @@ impl FetchState {
                 continue;
             }
             match answers.remove(&topic_partition) {
-                Some(data) => self.on_partition_data(now, topic_partition, generation, data),
+                Some(data) => {
+                    let data = self.heed_replica(now, &topic_partition, asked.broker, data);
+                    self.on_partition_data(now, topic_partition, generation, data);
+                }
                 None => self.step(now, &topic_partition, generation, Step::Wait, ErrorCode::None),
             }
         }
+    }
+
+    /// Takes in which replica the leader wants read in its place (KIP-392), or that a replica has
+    /// not what was asked of it; then the leader is asked next (Kafka's `FetchCollector`).
+    fn heed_replica(
+        &mut self,
+        now: Instant,
+        topic_partition: &TopicPartition,
+        answered: BrokerId,
+        mut data: PartitionData,
+    ) -> PartitionData {
+        let until = now + self.config.replica_age_max;
+        let Some(partition) = self.partitions.get_mut(topic_partition) else { return data };
+        if partition.leader == Some(answered) {
+            let named = data.preferred_read_replica;
+            if data.error_code == ErrorCode::None && named != BrokerId::NONE && named != answered {
+                partition.replica = Some((named, until));
+            }
+            return data;
+        }
+        if !matches!(judge(data.error_code), FetchVerdict::Take) {
+            partition.replica = None;
+        }
+        // It may be behind, or have deleted more: only the leader knows what is out of range.
+        if judge(data.error_code) == FetchVerdict::Reset {
+            data.error_code = ErrorCode::OffsetNotAvailable;
+        }
+        data
     }
 
     fn on_partition_data(
@@ -126,6 +157,11 @@ impl FetchState {
         self.metadata.wanted = true;
         for (topic_partition, generation) in asked.partitions {
             self.is_answered(&topic_partition, generation, request);
+            if let Some(partition) = self.current(&topic_partition, generation)
+                && partition.leader != Some(asked.broker)
+            {
+                partition.replica = None;
+            }
         }
     }
 

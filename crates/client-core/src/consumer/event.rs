@@ -95,7 +95,8 @@ pub enum Effect {
         /// What for.
         partitions: Vec<PartitionToFind>,
     },
-    /// Fetch from the leader; answer with `Fetched` or `RequestFailed`.
+    /// Fetch from the leader, or the replica that it named; answer with `Fetched` or
+    /// `RequestFailed`.
     Fetch {
         /// What its answer is to be named by.
         request: RequestId,
@@ -192,9 +193,10 @@ pub enum Trouble {
         /// What metadata says of its topic, if anything.
         error: Option<ErrorCode>,
     },
-    /// A leader has answered nothing for long, though others say that it leads. It is still tried.
+    /// A broker to read from has answered nothing for long, though others name it. It is still
+    /// tried.
     Silent {
-        /// The leader.
+        /// The broker.
         broker: BrokerId,
     },
     /// No broker has answered for long. They are still tried.

@@ -290,6 +290,13 @@ impl PartitionState {
 
     fn learn_leader(&mut self, snapshot: &ClusterSnapshot, topic_partition: &TopicPartition) {
         let known = snapshot.leader(topic_partition);
+        let is_there = |broker| {
+            let topic = snapshot.topic(topic_partition.topic.as_str());
+            let partition = topic.and_then(|topic| topic.partition(topic_partition.partition));
+            snapshot.broker(broker).is_some()
+                && partition.is_some_and(|partition| !partition.offline.contains(&broker))
+        };
+        self.replica = self.replica.filter(|(broker, _)| is_there(*broker));
         let before = (self.leader, self.leader_epoch);
         self.leader = known.map(|(broker, _)| broker.id);
         if let Some((_, leader_epoch)) = known {
@@ -297,6 +304,8 @@ impl PartitionState {
             self.leaderless_since = None;
             if before != (self.leader, self.leader_epoch) {
                 self.retry_at = None;
+                // A new leader says anew which replica is to be read.
+                self.replica = None;
             }
         }
     }

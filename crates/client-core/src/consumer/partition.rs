@@ -92,6 +92,8 @@ pub(super) struct PartitionState {
     pub(super) topic_id: TopicId,
     pub(super) leader: Option<BrokerId>,
     pub(super) leader_epoch: LeaderEpoch,
+    /// The replica that the leader said is to be read in its place, and until when (KIP-392).
+    pub(super) replica: Option<(BrokerId, Instant)>,
     /// What metadata last said against its topic.
     pub(super) topic_error: Option<ErrorCode>,
     /// The request that asks for it, if one is on its way.
@@ -114,12 +116,23 @@ impl PartitionState {
             topic_id: TopicId::ZERO,
             leader: None,
             leader_epoch: LeaderEpoch::NONE,
+            replica: None,
             topic_error: None,
             in_flight: None,
             buffered_bytes: 0,
             failures: 0,
             retry_at: None,
             leaderless_since: None,
+        }
+    }
+
+    /// Whom to ask, if anybody: positions are the leader's to find, records also a replica's to
+    /// give.
+    pub(super) fn whom_to_ask(&self, now: Instant) -> Option<BrokerId> {
+        let replica = self.replica.filter(|(_, until)| *until > now);
+        match (self.phase, replica) {
+            (Phase::Fetching(_), Some((broker, _))) if self.leader.is_some() => Some(broker),
+            _ => self.leader,
         }
     }
 

@@ -48,7 +48,7 @@ impl FetchState {
         let mut work: BTreeMap<BrokerId, BrokerWork> = BTreeMap::new();
         let mut wakeups = Vec::new();
         for (topic_partition, partition) in &self.partitions {
-            let Some(broker) = partition.leader else { continue };
+            let Some(broker) = partition.whom_to_ask(now) else { continue };
             if partition.phase == Phase::Stopped || partition.in_flight.is_some() {
                 continue;
             }

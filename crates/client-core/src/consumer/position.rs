@@ -71,6 +71,9 @@ pub struct FetchConfig {
     pub partition_bytes_max: usize,
     /// Bytes of all partitions that may be fetched ahead (`fetch.max.bytes`).
     pub bytes_max: usize,
+    /// For how long a replica is read in the leader's place before the leader is asked again which
+    /// (`metadata.max.age.ms`).
+    pub replica_age_max: Duration,
     /// Between two attempts (`retry.backoff.ms`, `retry.backoff.max.ms`).
     pub retry_backoff: Backoff,
     /// For how long a partition without a leader, or a cluster without an answering broker, is

@@ -1,5 +1,7 @@
 //! The fetching, effect by effect.
 
+mod replicas;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ use crate::partitioner::SeededRandom;
 use crate::sender::Backoff;
 use crate::test_clock::some_moment;
 
+const REPLICA_AGE_MAX: Duration = Duration::from_secs(300);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn tp(partition: i32) -> TopicPartition {
@@ -43,6 +46,7 @@ impl Driven {
             offset_reset,
             partition_bytes_max: 1000,
             bytes_max: 5000,
+            replica_age_max: REPLICA_AGE_MAX,
             retry_backoff: Backoff {
                 first: Duration::from_millis(100),
                 max: Duration::from_secs(1),

@@ -315,6 +315,7 @@ impl Fetcher {
             min_bytes: saturating_i32(self.own.fetch_min_bytes),
             max_bytes: saturating_i32(self.own.fetch_max_bytes),
             isolation_level: self.own.isolation_level.code(),
+            rack_id: self.own.client_rack.clone(),
             topics: by_topic(partitions, saturating_i32(self.own.max_partition_fetch_bytes)),
             ..FetchRequest::default()
         };
@@ -323,6 +324,7 @@ impl Fetcher {
         let response = connection.call_in(version, &request, timeout).await?;
         let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
         let bytes = partitions.filter_map(|data| data.records.as_ref()).map(Bytes::len).sum();
+        tracing::trace!(%broker, bytes, "fetched");
         self.meter.count(broker, begun.elapsed(), bytes);
         Ok(response)
     }
@@ -371,6 +373,7 @@ fn fetch_config(client: &ClientSettings, own: &ConsumerSettings) -> FetchConfig 
         },
         partition_bytes_max: own.max_partition_fetch_bytes,
         bytes_max: own.fetch_max_bytes,
+        replica_age_max: client.metadata_max_age,
         retry_backoff: Backoff { first: client.retry_backoff, max: client.retry_backoff_max },
         patience: client.default_api_timeout,
     }

@@ -326,6 +326,39 @@ fn the_leader_moves_and_reading_goes_on_at_the_next() {
 }
 
 #[test]
+fn a_replica_nearby_is_read_where_the_leader_names_it() {
+    on_io_thread(async {
+        let logs = Logs::default();
+        logs.append(0, 0, 3).append(0, 3, 3);
+        let addresses = Rc::new(OnceCell::<Vec<ServerAddress>>::new());
+        let start = |id: i32| {
+            let (logs, addresses) = (logs.clone(), Rc::clone(&addresses));
+            FakeBroker::start(move |_, request| match request {
+                AnyRequest::Metadata(_) => metadata(addresses.get().unwrap(), [(1, 0), (1, 0)]),
+                AnyRequest::Fetch(request) if id == 1 => {
+                    assert_eq!(request.rack_id, "nearby");
+                    let data = PartitionData {
+                        partition_index: PartitionIndex(0),
+                        preferred_read_replica: BrokerId(2),
+                        ..Default::default()
+                    };
+                    Answer::Respond(AnyResponse::Fetch(fetched(vec![data])))
+                }
+                AnyRequest::Fetch(request) => fetch(&logs, request),
+                _ => Answer::Close,
+            })
+        };
+        let brokers = [start(1).await, start(2).await];
+        let told = brokers.iter().map(|broker| (*broker.address).clone()).collect();
+        addresses.set(told).unwrap();
+        let consumer = consumer(&brokers[0].address, &[("client.rack", "nearby")]);
+        consumer.assign(&[(tp(0), Position::Offset(Offset(0)))]);
+        let records = read(&consumer, 6).await;
+        assert_eq!(records, (0..6).map(|offset| (0, offset)).collect::<Vec<_>>());
+    });
+}
+
+#[test]
 fn a_broker_that_hangs_up_again_and_again_costs_no_record_and_doubles_none() {
     on_io_thread(async {
         let logs = Logs::default();

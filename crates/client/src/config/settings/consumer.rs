@@ -53,6 +53,12 @@ settings! {
     does "The bytes of one partition a broker answers with at most, save that one batch fits.";
     why "partitions share fetch.max.bytes, so that a full one doesn't starve the others.";
 
+    client_rack: String, set by &str,
+    "client.rack", CONSUMER, SettingType::Text, default "", Low;
+    does "Where this consumer is, so that it can read from a replica nearby (KIP-392) and be \
+          given partitions that have one (KIP-881).";
+    why "without a rack the leader is read.";
+
     max_poll_records: usize, set by usize,
     "max.poll.records", CONSUMER, INT_FROM_1, default "500", Medium;
     does "The most records one poll gives; it doesn't change what is fetched.";
@@ -140,11 +146,6 @@ settings_without_effect! {
     does "The Java class that makes a value of bytes.";
     why "Java has to be told; here a record's value is given as the bytes it is.";
     support DESERIALIZER;
-
-    "client.rack", CONSUMER, SettingType::Text, default "", Low;
-    does "Where this consumer is, so that it can read from a replica nearby (KIP-392).";
-    why "without a rack the leader is read.";
-    support Support::NotYet("records are always read from the leader", WhenSet::Note);
 
     "share.acknowledgement.mode", CONSUMER, SettingType::Choice(&["implicit", "explicit"]),
     default "implicit", Medium;

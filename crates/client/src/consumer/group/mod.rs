@@ -82,7 +82,7 @@ impl Membership {
             instance_id: own.group_instance_id.clone(),
             protocol,
             max_poll_interval: own.max_poll_interval,
-            rack: None,
+            rack: Some(own.client_rack.clone()).filter(|rack| !rack.is_empty()),
             retry_backoff: Backoff { first: client.retry_backoff, max: client.retry_backoff_max },
         };
         Some(Self {
