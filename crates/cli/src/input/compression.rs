@@ -212,6 +212,14 @@ pub enum DecodeFault {
         /// The decoder's own words.
         reason: String,
     },
+    /// A Parquet file isn't what it should be.
+    #[error("{place}: {reason}")]
+    Parquet {
+        /// Where in the file.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+    },
 }
 
 impl DecodeFault {
@@ -232,6 +240,10 @@ impl DecodeFault {
                  on the way:\nzstd -dc --long=31 FILE | streamledger ingest -"
             }
             DecodeFault::Damaged { .. } => "check it with gzip -t, and get it anew",
+            DecodeFault::Parquet { .. } => {
+                "get the whole file anew (it was cut, damaged, or is still being written) and run \
+                 the same command again"
+            }
         }
     }
 }

@@ -18,6 +18,8 @@ pub enum FileFormat {
     Ndjson,
     /// A value a line, as it stands
     Lines,
+    /// Columns of row groups, with their types
+    Parquet,
 }
 
 impl FileFormat {
@@ -29,6 +31,7 @@ impl FileFormat {
             "csv" => Some(FileFormat::Csv),
             "ndjson" | "jsonl" | "json" => Some(FileFormat::Ndjson),
             "txt" | "log" | "lines" => Some(FileFormat::Lines),
+            "parquet" | "parq" | "pq" => Some(FileFormat::Parquet),
             _ => None,
         }
     }
@@ -46,7 +49,7 @@ pub(super) fn unknown_format(path: &Path) -> Failure {
             return failure
                 .cause(
                     "it ends in none of .csv, .ndjson, .jsonl, .json, .txt, .log, .lines,\n\
-                     nor in one of them and .gz or .zst",
+                     .parquet, nor in one of them and .gz or .zst",
                 )
                 .remedy(
                     "say it: --format csv, --format ndjson or --format lines;\n\

@@ -13,6 +13,8 @@ pub mod file;
 pub mod format;
 pub mod lines;
 pub mod options;
+#[cfg_attr(not(feature = "parquet"), path = "parquet_absent.rs")]
+pub mod parquet;
 pub mod pattern;
 pub mod plan;
 pub mod planned;

@@ -75,20 +75,17 @@ impl InputPlan {
 
     /// The records of one of the files, from its start. Their positions aren't kept.
     pub fn open(&self, file: &PlannedFile) -> Outcome<Box<dyn RecordSource>> {
-        self.open_read_by(file, ChunkReader::new)
+        self.open_read_by(file, false)
     }
 
     /// As [`InputPlan::open`], with the positions that a later reading goes on from.
     pub fn open_hashed(&self, file: &PlannedFile) -> Outcome<Box<dyn RecordSource>> {
-        self.open_read_by(file, ChunkReader::hashed)
+        self.open_read_by(file, true)
     }
 
-    fn open_read_by(
-        &self,
-        file: &PlannedFile,
-        reader: fn(Source, usize) -> ChunkReader<Source>,
-    ) -> Outcome<Box<dyn RecordSource>> {
+    fn open_read_by(&self, file: &PlannedFile, is_hashed: bool) -> Outcome<Box<dyn RecordSource>> {
         let options = &self.options;
+        let reader = if is_hashed { ChunkReader::hashed } else { ChunkReader::new };
         let mut meter = None;
         let source = match file.standard_input.take() {
             Some(input) => Source::Standard(input),
@@ -130,6 +127,9 @@ impl InputPlan {
                 let rows = LineRows::new(chunks, BlankLines::Kept);
                 Box::new(RenderedRows::new(rows, LineRenderer, meter))
             }
+            PlannedRows::Parquet(plan) => {
+                plan.open(&file.path, options, partition_count, is_hashed)?
+            }
         })
     }
 
@@ -138,9 +138,11 @@ impl InputPlan {
     pub fn shape(&self, file: &PlannedFile) -> String {
         let options = &self.options;
         let mut shape = file.format_name().to_owned();
-        if !matches!(file.rows, PlannedRows::Ndjson | PlannedRows::Lines)
-            && options.delimiter != b','
-        {
+        let is_csv = !matches!(
+            file.rows,
+            PlannedRows::Ndjson | PlannedRows::Lines | PlannedRows::Parquet(_)
+        );
+        if is_csv && options.delimiter != b',' {
             let _ = write!(shape, ", delimiter {:?}", char::from(options.delimiter));
         }
         let own = file.is_keyed().then_some(clicks::KEY_COLUMN);
@@ -156,6 +158,9 @@ impl InputPlan {
             for (name, column_type) in names.iter().zip(types) {
                 let _ = write!(shape, " {name} {column_type}");
             }
+        }
+        if let PlannedRows::Parquet(plan) = &file.rows {
+            plan.write_columns(&mut shape);
         }
         shape
     }
@@ -187,15 +192,25 @@ impl InputPlan {
         }
     }
 
-    /// The columns and their types, where they aren't given by the format.
-    pub fn column_types(&self) -> Vec<(&str, ColumnType)> {
-        let mut columns: Vec<(&str, ColumnType)> = Vec::new();
+    /// The columns and the names of their types, where they aren't given by the format.
+    pub fn column_types(&self) -> Vec<(&str, &'static str)> {
+        let mut columns: Vec<(&str, &'static str)> = Vec::new();
+        let mut see = |name, column_type| {
+            if !columns.iter().any(|(known, _)| *known == name) {
+                columns.push((name, column_type));
+            }
+        };
         for file in &self.files {
-            let PlannedRows::Typed { types, output, .. } = &file.rows else { continue };
-            for (index, name) in output {
-                if !columns.iter().any(|(known, _)| known == name) {
-                    columns.push((name, types[*index]));
+            match &file.rows {
+                PlannedRows::Typed { types, output, .. } => {
+                    for (index, name) in output {
+                        see(name.as_str(), types[*index].name());
+                    }
                 }
+                PlannedRows::Parquet(plan) => {
+                    plan.column_types().for_each(|(name, column_type)| see(name, column_type));
+                }
+                _ => {}
             }
         }
         columns

@@ -11,6 +11,7 @@ use super::compression::{Compression, Meter, Unpacked, UnpackedStream};
 use super::csv::CsvRows;
 use super::format::{FileFormat, unknown_format};
 use super::options::InputOptions;
+use super::parquet::{self, ParquetPlan};
 use super::standard::{self, StandardInput};
 use super::{ReadFault, file};
 use crate::clicks;
@@ -52,6 +53,7 @@ pub(super) enum PlannedRows {
     },
     Ndjson,
     Lines,
+    Parquet(ParquetPlan),
 }
 
 impl PlannedFile {
@@ -62,11 +64,18 @@ impl PlannedFile {
             None => Compression::of_file(&source)
                 .map_err(|error| file::failed_at(path, ReadFault::Io(error)))?,
         };
-        let Some(format) = options.format.or_else(|| FileFormat::of_name(path)) else {
-            return Err(unknown_format(path).into());
+        let of_first_bytes = || parquet::begins_as_one(&source).then_some(FileFormat::Parquet);
+        let format = options.format.or_else(|| FileFormat::of_name(path)).or_else(of_first_bytes);
+        let rows = match format {
+            None => return Err(unknown_format(path).into()),
+            Some(FileFormat::Parquet) => {
+                PlannedRows::Parquet(ParquetPlan::look_at(path, compression, options)?)
+            }
+            Some(format) => {
+                let (source, _) = unpack(path, compression)?;
+                PlannedRows::look_at(path, source, format, options)?
+            }
         };
-        let (source, _) = unpack(path, compression)?;
-        let rows = PlannedRows::look_at(path, source, format, options)?;
         let (path, file_bytes) = (path.to_owned(), Some(file_bytes));
         Ok(PlannedFile { path, file_bytes, compression, rows, standard_input: RefCell::default() })
     }
@@ -93,12 +102,24 @@ impl PlannedFile {
         self.file_bytes.is_none()
     }
 
+    /// Whether the file may get longer and still begin with what it had. What ends with a footer
+    /// can't.
+    pub fn can_grow(&self) -> bool {
+        !matches!(self.rows, PlannedRows::Parquet(_))
+    }
+
+    /// What is counted in the file: `line`, or `row` where there are no lines.
+    pub fn row_word(&self) -> &'static str {
+        if matches!(self.rows, PlannedRows::Parquet(_)) { "row" } else { "line" }
+    }
+
     pub(super) fn format_name(&self) -> &'static str {
         match self.rows {
             PlannedRows::Clicks { .. } => "click events",
             PlannedRows::Typed { .. } | PlannedRows::Raw { .. } => "csv",
             PlannedRows::Ndjson => "ndjson",
             PlannedRows::Lines => "lines",
+            PlannedRows::Parquet(_) => "parquet",
         }
     }
 
@@ -147,6 +168,12 @@ impl PlannedRows {
             FileFormat::Lines => {
                 options.check_for_lines(path)?;
                 Ok(PlannedRows::Lines)
+            }
+            FileFormat::Parquet => {
+                Failure::new(Exit::Usage, "a Parquet file can't be read from standard input")
+                    .cause("what its columns are stands at its end")
+                    .remedy("write it to a file, and name that")
+                    .err()
             }
         }
     }

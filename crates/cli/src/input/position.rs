@@ -91,6 +91,9 @@ pub enum ResumeFault {
         /// Bytes of the position.
         bytes: u64,
     },
+    /// The file is read from its end, and what is there isn't what was there; or what was read.
+    #[error("is another file than the one that was ingested: what was read of it isn't the same")]
+    OtherFile,
     /// The last row was taken without a line end, and the file now goes on in the same line.
     #[error(
         "goes on in the middle of its line {line}, which had no line end when it was ingested: \

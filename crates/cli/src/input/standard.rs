@@ -33,7 +33,8 @@ impl StandardInput {
         StandardInput { source, seen: Vec::new(), at: 0, is_looking: true }
     }
 
-    /// What its first character says it holds: NDJSON begins with a brace, anything else is CSV.
+    /// What its first characters say it holds: NDJSON begins with a brace, Parquet with its own
+    /// name, anything else is CSV.
     pub fn sniff(&mut self) -> io::Result<FileFormat> {
         let mut byte = [b' '];
         while byte[0].is_ascii_whitespace() || byte[0] >= 0x80 {
@@ -41,8 +42,24 @@ impl StandardInput {
                 break;
             }
         }
+        let is_parquet = byte[0] == b'P' && self.begins_with(b"PAR1")?;
         self.at = 0;
-        Ok(if byte[0] == b'{' { FileFormat::Ndjson } else { FileFormat::Csv })
+        Ok(match byte[0] {
+            b'{' => FileFormat::Ndjson,
+            _ if is_parquet => FileFormat::Parquet,
+            _ => FileFormat::Csv,
+        })
+    }
+
+    /// Reads on as long as what was read so far is how `text` begins; whether all of it is there.
+    fn begins_with(&mut self, text: &[u8]) -> io::Result<bool> {
+        let mut byte = [0];
+        while self.seen.len() < text.len() && text.starts_with(&self.seen) {
+            if self.read(&mut byte)? == 0 {
+                break;
+            }
+        }
+        Ok(self.seen.starts_with(text))
     }
 
     /// From here on it is read from its start, and nothing more is kept.
@@ -105,6 +122,9 @@ mod tests {
         assert_eq!(format(b"\n {\"a\":1}"), FileFormat::Ndjson);
         assert_eq!(format(b"\xef\xbb\xbf{\"a\":1}"), FileFormat::Ndjson);
         assert_eq!(format(b"a,b\n"), FileFormat::Csv);
+        assert_eq!(format(b"PAR1\x15"), FileFormat::Parquet);
+        assert_eq!(format(b"PAR,b\n"), FileFormat::Csv);
+        assert_eq!(format(b"P"), FileFormat::Csv);
         assert_eq!(format(b""), FileFormat::Csv);
     }
 }

@@ -18,6 +18,8 @@ pub struct FileNow<'a> {
     pub file_bytes: u64,
     /// Whether it may have grown.
     pub may_grow: bool,
+    /// Whether files of its format can grow.
+    pub can_grow: bool,
 }
 
 /// What a run has to do about a file.
@@ -50,6 +52,17 @@ pub enum Changed {
         /// Bytes it has.
         found: u64,
         /// Bytes it had.
+        expected: u64,
+    },
+    /// It is longer or shorter than it was, and files of its format are written once.
+    #[error(
+        "is another file than the one that was ingested: it has {found} bytes, that one had \
+         {expected}, and a file that ends with its footer doesn't grow"
+    )]
+    OtherFile {
+        /// Bytes it has.
+        found: u64,
+        /// Bytes that one had.
         expected: u64,
     },
     /// Its rows would become other records than those before.
@@ -88,6 +101,9 @@ pub fn stance(progress: Option<&FileProgress>, now: &FileNow<'_>) -> Result<Stan
         return Err(Changed::Unreadable { reason: format!("its hash is {:?}", before.hash) });
     };
     let found = now.file_bytes;
+    if !now.can_grow && found != before.file_bytes {
+        return Err(Changed::OtherFile { found, expected: before.file_bytes });
+    }
     // What a compressed file holds is longer than it; whether that was cut is seen when it is read.
     if found < before.bytes && before.compression.is_none() {
         return Err(Changed::Cut { found, expected: before.bytes });
@@ -127,8 +143,14 @@ mod tests {
         }
     }
 
-    const NOW: FileNow<'_> =
-        FileNow { topic: "t", topic_id: "id", shape: "csv", file_bytes: 100, may_grow: false };
+    const NOW: FileNow<'_> = FileNow {
+        topic: "t",
+        topic_id: "id",
+        shape: "csv",
+        file_bytes: 100,
+        may_grow: false,
+        can_grow: true,
+    };
 
     const AT: Position =
         Position { place: Place { bytes: 40, next_line: 5 }, hash: ContentHash(9) };
@@ -186,6 +208,17 @@ mod tests {
         let done = FileProgress { complete: true, ..before() };
         let may_grow = FileNow { may_grow: true, ..now };
         assert_eq!(stance(Some(&done), &may_grow), Ok(Stance::Resume(AT)));
+    }
+
+    #[test]
+    fn a_file_that_is_written_once_is_of_that_length_or_another() {
+        for (file_bytes, may_grow) in [(101, true), (101, false), (99, true), (39, false)] {
+            let now = FileNow { file_bytes, may_grow, can_grow: false, ..NOW };
+            let other = Changed::OtherFile { found: file_bytes, expected: 100 };
+            assert_eq!(stance(Some(&before()), &now), Err(other));
+        }
+        let now = FileNow { can_grow: false, ..NOW };
+        assert_eq!(stance(Some(&before()), &now), Ok(Stance::Resume(AT)));
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl LineRenderer {
 }
 
 /// The partition that a text names, of so many if that is known.
-fn partition_of_text(text: &[u8], partition_count: Option<i32>) -> Option<i32> {
+pub(crate) fn partition_of_text(text: &[u8], partition_count: Option<i32>) -> Option<i32> {
     if text.is_empty() || text.len() > 10 || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }

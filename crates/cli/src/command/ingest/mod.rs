@@ -163,7 +163,8 @@ Click events (a CSV file with the header of the public data set \"eCommerce beha
 become JSON in its reference form, keyed by user_id. The rows of any other CSV file become JSON \
 objects: the columns in their order, with types from the first 1000 rows; empty is null unless the \
 column is a string. The lines of NDJSON are checked and sent as they stand; lines are sent as they \
-stand. Files that are compressed by gzip or zstd are unpacked on the way.
+stand. Files that are compressed by gzip or zstd are unpacked on the way. The rows of Parquet \
+files become JSON objects by the types of their schema.
 
 A directory stands for its regular files in the order of their names' bytes, without hidden \
 ones, with --recursive for those of its directories too; a quoted pattern for the files that match \
@@ -206,6 +207,11 @@ const EXAMPLES: &[(&str, &str)] = &[
         "A few columns under other names, the rest as headers, keyed by two columns",
         "streamledger ingest orders.csv --topic orders --key shop,id --select id,sum\n\
          --rename sum=total --header source=shop",
+    ),
+    (
+        "A Parquet file, a few of its columns, at their own times",
+        "streamledger ingest events.parquet --topic events --key user_id\n\
+         --timestamp event_time --select user_id,price",
     ),
     ("A compressed file", "streamledger ingest 2019-Oct.csv.gz --key user_id"),
     (

@@ -114,6 +114,7 @@ fn prepare<'a>(
         shape: &shape,
         file_bytes: look.file_bytes,
         may_grow: to.may_grow,
+        can_grow: file.can_grow(),
     };
     let before = progress.get(&key);
     let found = stance(before, &now).map_err(|changed| cannot_go_on(&file.path, &changed))?;
@@ -132,7 +133,7 @@ fn prepare<'a>(
     progress.file_bytes = look.file_bytes;
     progress.complete = is_done;
     let rows_before = progress.rows;
-    let may_grow = to.may_grow;
+    let may_grow = to.may_grow && file.can_grow();
     let kept = Some(KeptFile { key, progress, is_done, rows_before, look, may_grow });
     Ok(FeedFile { file, source, kept })
 }
@@ -198,10 +199,10 @@ impl FeedFile<'_> {
         if kept.is_done {
             return Some(format!("{name}: all its {rows} rows were ingested before"));
         }
-        let line = units::grouped(kept.progress.next_line);
-        self.source
-            .as_ref()
-            .map(|_| format!("{name}: {rows} rows were ingested before; it goes on at line {line}"))
+        let (word, line) = (self.file.row_word(), units::grouped(kept.progress.next_line));
+        self.source.as_ref().map(|_| {
+            format!("{name}: {rows} rows were ingested before; it goes on at {word} {line}")
+        })
     }
 
     /// That the file is still the one that was opened. One that may grow may have grown.
@@ -213,18 +214,18 @@ impl FeedFile<'_> {
             return Ok(());
         }
         let name = self.file.path.display();
+        let append =
+            if self.file.can_grow() { "; --append goes on with what is added" } else { "" };
         Failure::new(Exit::BadInput, format!("{name} was written to while it was read"))
             .cause("what was sent since the last commit is taken back")
-            .remedy(
-                "run the same command again when it is whole; --append goes on with what is added",
-            )
+            .remedy(format!("run the same command again when it is whole{append}"))
             .err()
     }
 }
 
 fn cannot_go_on(path: &Path, changed: &Changed) -> Failure {
     let (exit, remedy) = match changed {
-        Changed::Cut { .. } => (Exit::BadInput, PUT_BACK),
+        Changed::Cut { .. } | Changed::OtherFile { .. } => (Exit::BadInput, PUT_BACK),
         Changed::Grown { .. } => {
             (Exit::BadInput, "say --append to go on with what was added to its end")
         }

@@ -59,7 +59,7 @@ impl Report<'_> {
         if !types.is_empty() {
             let mut columns = table::table(&[("column", Lean::Left), ("type", Lean::Left)]);
             for (name, column_type) in types {
-                columns.add_row([name, column_type.name()]);
+                columns.add_row([name, column_type]);
             }
             parts.push(table::text(&columns));
         }
@@ -200,7 +200,7 @@ impl Report<'_> {
     pub(super) fn json(&self) -> Value {
         let sample = self.sample;
         let columns: Vec<Value> = (self.plan.column_types().iter())
-            .map(|(name, kind)| json!({"name": name, "type": kind.name()}))
+            .map(|(name, kind)| json!({"name": name, "type": kind}))
             .collect();
         let files: Vec<String> =
             self.plan.files.iter().map(|file| file.path.display().to_string()).collect();

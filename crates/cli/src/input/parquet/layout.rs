@@ -1,0 +1,216 @@
+//! What a Parquet file says of itself: its footer, checked before anything in it is believed.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use parquet::basic::Compression as Codec;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::schema::types::SchemaDescriptor;
+
+use super::bytes::{FileBytes, decode, reason};
+use super::meaning::Meaning;
+use super::thrift::schema_depth;
+use crate::input::compression::DecodeFault;
+use crate::input::position::ContentHasher;
+
+/// What a Parquet file begins and ends with.
+pub(super) const MAGIC: [u8; 4] = *b"PAR1";
+
+/// What one ends with whose footer is encrypted.
+const MAGIC_ENCRYPTED: [u8; 4] = *b"PARE";
+
+/// The footer's length and the magic behind it.
+const TAIL_BYTES: u64 = 8;
+
+/// Groups within groups of a schema, at most.
+const SCHEMA_DEPTH_MAX: usize = 64;
+
+/// A file and its footer.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) bytes: FileBytes,
+    pub(super) metadata: ParquetMetaData,
+    pub(super) groups: Vec<Group>,
+    pub(super) rows: u64,
+    /// What the footer hashes to, with the file's length.
+    pub(super) footer_hash: ContentHasher,
+}
+
+/// A row group: which rows it has, and where in the file they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) first_row: u64,
+    pub(super) rows: u64,
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// Bytes of the groups before it.
+    pub(super) bytes_before: u64,
+}
+
+/// A column at the top of the schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TopColumn {
+    pub(super) name: String,
+    /// Where its values are, and what they are; or why they can't be read.
+    pub(super) leaf: Result<(usize, Meaning), String>,
+}
+
+impl Layout {
+    /// Reads the footer.
+    pub(super) fn read(file: File, file_bytes: u64) -> io::Result<Layout> {
+        let bytes = FileBytes { file: Arc::new(file), file_bytes };
+        let (footer, tail) = footer(&bytes)?;
+        let depth = schema_depth(&footer);
+        if depth.is_none_or(|depth| depth > SCHEMA_DEPTH_MAX) {
+            let what = format!("it has no schema of {SCHEMA_DEPTH_MAX} levels or fewer");
+            return Err(fault("its footer", &what));
+        }
+        let metadata = decode(|| ParquetMetaDataReader::decode_metadata(&footer))
+            .map_err(|error| fault("its footer", &reason(&error)))?;
+        let groups = groups(&metadata, file_bytes)?;
+        let rows = groups.last().map_or(0, |group| group.first_row + group.rows);
+        let mut footer_hash = ContentHasher::default();
+        footer_hash.update(&footer);
+        footer_hash.update(&tail);
+        footer_hash.update(&file_bytes.to_le_bytes());
+        Ok(Layout { bytes, metadata, groups, rows, footer_hash })
+    }
+
+    /// The columns at the top of the schema, in order.
+    pub(super) fn columns(&self) -> Vec<TopColumn> {
+        let schema = self.metadata.file_metadata().schema_descr();
+        let fields = schema.root_schema().get_fields();
+        let column = |(root, name): (usize, &str)| {
+            let leaf = leaf(schema, root);
+            TopColumn { name: name.to_owned(), leaf }
+        };
+        fields.iter().map(|field| field.name()).enumerate().map(column).collect()
+    }
+
+    /// That the chunks of these columns are compressed by what can be unpacked.
+    pub(super) fn check_codecs(&self, leaves: impl Iterator<Item = usize>) -> io::Result<()> {
+        for leaf in leaves {
+            for (index, group) in self.metadata.row_groups().iter().enumerate() {
+                let codec = group.column(leaf).compression();
+                if let Codec::BROTLI(_) | Codec::LZO = codec {
+                    let column = group.column(leaf).column_path().string();
+                    let name = if codec == Codec::LZO { "LZO" } else { "Brotli" };
+                    let what = format!("it is compressed by {name}, which isn't read");
+                    return Err(fault(&self.place(index, &column), &what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The index of the row group that a row is in, counted from 0; past the last row that of none.
+    pub(super) fn group_of(&self, row: u64) -> usize {
+        self.groups.partition_point(|group| group.first_row + group.rows <= row)
+    }
+
+    /// A column's part of a row group, in words.
+    pub(super) fn place(&self, group: usize, column: &str) -> String {
+        format!("row group {} of {}, column {column}", group + 1, self.groups.len())
+    }
+}
+
+/// Something of the file that isn't what it should be.
+pub(super) fn fault(place: &str, reason: &str) -> io::Error {
+    let (place, reason) = (place.to_owned(), reason.to_owned());
+    io::Error::new(io::ErrorKind::InvalidData, DecodeFault::Parquet { place, reason })
+}
+
+/// The footer, and what stands behind it.
+fn footer(bytes: &FileBytes) -> io::Result<(bytes::Bytes, bytes::Bytes)> {
+    let file_bytes = bytes.file_bytes;
+    if file_bytes < MAGIC.len() as u64 + TAIL_BYTES {
+        return Err(fault("its footer", "the file is too short to have one"));
+    }
+    if bytes.range(0, MAGIC.len())? != MAGIC[..] {
+        return Err(fault("its first bytes", "they aren't PAR1: it isn't a Parquet file"));
+    }
+    let tail = bytes.range(file_bytes - TAIL_BYTES, TAIL_BYTES as usize)?;
+    let (length, magic) = tail.split_at(4);
+    if magic == MAGIC_ENCRYPTED {
+        return Err(fault("its footer", "it is encrypted, which isn't read"));
+    }
+    if magic != MAGIC {
+        return Err(fault(
+            "its last bytes",
+            "they aren't PAR1: the file doesn't end where it should",
+        ));
+    }
+    let length = u32::from_le_bytes(length.try_into().unwrap_or_default());
+    let start = (file_bytes - TAIL_BYTES).checked_sub(length.into());
+    match start.filter(|start| *start >= MAGIC.len() as u64) {
+        Some(start) => Ok((bytes.range(start, length as usize)?, tail)),
+        None => Err(fault("its footer", "it says to be longer than the file")),
+    }
+}
+
+/// The row groups, whose chunks must be in the file and not in one another.
+fn groups(metadata: &ParquetMetaData, file_bytes: u64) -> io::Result<Vec<Group>> {
+    let columns = metadata.file_metadata().schema_descr().num_columns();
+    let (mut groups, mut first_row, mut sum_bytes) = (Vec::new(), 0_u64, 0_u64);
+    for (index, group) in metadata.row_groups().iter().enumerate() {
+        let wrong = |what: &str| {
+            let place = format!("row group {} of {}", index + 1, metadata.row_groups().len());
+            fault(&place, what)
+        };
+        if group.columns().len() != columns {
+            return Err(wrong("it doesn't have the columns of the schema"));
+        }
+        let rows = u64::try_from(group.num_rows()).ok();
+        let next_row = rows.and_then(|rows| first_row.checked_add(rows));
+        let (Some(rows), Some(next_row)) = (rows, next_row) else {
+            return Err(wrong("its number of rows is impossible"));
+        };
+        let Some((start, end)) = extent(group).filter(|(_, end)| *end <= file_bytes) else {
+            return Err(wrong("its columns aren't all in the file"));
+        };
+        let bytes_before = sum_bytes;
+        sum_bytes = sum_bytes.saturating_add(end - start);
+        if sum_bytes > file_bytes {
+            return Err(wrong("its columns are where those of another are"));
+        }
+        groups.push(Group { first_row, rows, start, end, bytes_before });
+        first_row = next_row;
+    }
+    Ok(groups)
+}
+
+/// The first byte of a row group, and the one after its last.
+fn extent(group: &RowGroupMetaData) -> Option<(u64, u64)> {
+    let mut extent: Option<(u64, u64)> = None;
+    for column in group.columns() {
+        if column.file_path().is_some_and(|path| !path.is_empty()) {
+            return None;
+        }
+        let first = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+        let start = u64::try_from(first).ok()?;
+        let end = start.checked_add(u64::try_from(column.compressed_size()).ok()?)?;
+        extent = Some(match extent {
+            None => (start, end),
+            Some((first, last)) => (first.min(start), last.max(end)),
+        });
+    }
+    Some(extent.unwrap_or((0, 0)))
+}
+
+/// The leaf of a column at the top of the schema that has no columns or lists within.
+fn leaf(schema: &SchemaDescriptor, root: usize) -> Result<(usize, Meaning), String> {
+    let of_root = |leaf: &usize| schema.get_column_root_idx(*leaf) == root;
+    let leaves: Vec<usize> = (0..schema.num_columns()).filter(of_root).collect();
+    match leaves[..] {
+        [leaf] if is_flat(schema, leaf) => {
+            Meaning::of(&schema.column(leaf)).map(|meaning| (leaf, meaning))
+        }
+        _ => Err("a list, a map or a group of columns".to_owned()),
+    }
+}
+
+fn is_flat(schema: &SchemaDescriptor, leaf: usize) -> bool {
+    let column = schema.column(leaf);
+    column.max_rep_level() == 0 && column.path().parts().len() == 1
+}

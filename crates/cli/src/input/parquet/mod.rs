@@ -1,0 +1,175 @@
+//! Parquet files: planned by the schema in their footer, read column by column, row group by row
+//! group.
+
+mod bytes;
+mod column;
+mod layout;
+mod meaning;
+mod rows;
+mod thrift;
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::Path;
+
+use self::column::Column;
+use self::layout::{Layout, TopColumn};
+use self::meaning::Meaning;
+use self::rows::{ParquetRows, Wanted};
+use super::columns::{ValueForm, check_header};
+use super::compression::Compression;
+use super::{InputOptions, ReadFault, RecordSource, file};
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::render::RecordColumns;
+
+/// How the rows of a Parquet file become records.
+#[derive(Debug)]
+pub struct ParquetPlan {
+    columns: Vec<TopColumn>,
+    /// The value's columns: where each is in the schema, and its name.
+    output: Vec<(usize, String)>,
+    record: RecordColumns,
+}
+
+impl ParquetPlan {
+    /// Reads a file's footer, and looks for the columns that are wanted.
+    pub fn look_at(
+        path: &Path,
+        compression: Compression,
+        options: &InputOptions,
+    ) -> Outcome<ParquetPlan> {
+        if let Some(name) = compression.name() {
+            let what = format!("{} is a Parquet file compressed by {name}", path.display());
+            return Failure::new(Exit::BadInput, what)
+                .cause("a Parquet file is read from its end, and compresses its columns itself")
+                .remedy(format!("unpack it first: {name} -d {}", path.display()))
+                .err();
+        }
+        if options.value == Some(ValueForm::Raw) {
+            let what = format!("--value raw isn't for Parquet ({})", path.display());
+            return Failure::new(Exit::Usage, what)
+                .cause("a row of a Parquet file has no text of its own")
+                .remedy("leave --value out: the row becomes a JSON object")
+                .err();
+        }
+        let layout = open(path)?;
+        let columns = layout.columns();
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        check_header(path, &names)?;
+        let record = options.record_columns(path, &names)?;
+        let output = options.output(path, &names)?;
+        let plan = ParquetPlan { columns, output, record };
+        for column in plan.used() {
+            if let TopColumn { name, leaf: Err(why) } = &plan.columns[column] {
+                return unreadable(path, name, why, &plan.columns);
+            }
+        }
+        let leaves = plan.used().into_iter().filter_map(|column| plan.leaf(column));
+        let checked = layout.check_codecs(leaves.map(|(leaf, _)| leaf));
+        checked.map_err(|error| file::failed_at(path, ReadFault::Io(error)))?;
+        Ok(plan)
+    }
+
+    /// The file's records, from the first; with positions that a later reading goes on from, if
+    /// they are wanted.
+    pub fn open(
+        &self,
+        path: &Path,
+        options: &InputOptions,
+        partition_count: Option<i32>,
+        is_hashed: bool,
+    ) -> Outcome<Box<dyn RecordSource>> {
+        let layout = open(path)?;
+        if layout.columns() != self.columns {
+            return Failure::new(Exit::BadInput, format!("{} was replaced", path.display()))
+                .cause("its columns aren't those that it had a moment ago")
+                .remedy("run the same command again when it is whole")
+                .err();
+        }
+        let used = self.used();
+        let at = |column: usize| used.iter().position(|used| *used == column).unwrap_or_default();
+        let columns = used.iter().filter_map(|column| {
+            let (leaf, meaning) = self.leaf(*column)?;
+            Some((leaf, Column::new(self.columns[*column].name.clone(), meaning)))
+        });
+        let mut record = RecordColumns { partition_count, ..self.record.clone() };
+        record.key.iter_mut().for_each(|column| *column = at(*column));
+        record.timestamp = record.timestamp.map(at);
+        record.partition = record.partition.map(at);
+        record.headers.iter_mut().for_each(|header| header.column = at(header.column));
+        let wanted = Wanted {
+            columns: columns.collect(),
+            output: self.output.iter().map(|(column, name)| (at(*column), name.clone())).collect(),
+            record,
+            row_bytes_max: options.row_bytes_max,
+            is_hashed,
+        };
+        Ok(Box::new(ParquetRows::new(layout, wanted)))
+    }
+
+    /// The value's columns and their types.
+    pub fn column_types(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.output.iter().filter_map(|(column, name)| {
+            self.leaf(*column).map(|(_, meaning)| (name.as_str(), meaning.name()))
+        })
+    }
+
+    /// Adds to a file's shape what its columns are.
+    pub fn write_columns(&self, shape: &mut String) {
+        shape.push_str(", columns");
+        for column in self.used() {
+            if let Some((_, meaning)) = self.leaf(column) {
+                let _ = write!(shape, " {} {meaning}", self.columns[column].name);
+            }
+        }
+    }
+
+    fn leaf(&self, column: usize) -> Option<(usize, Meaning)> {
+        self.columns[column].leaf.clone().ok()
+    }
+
+    /// The columns that records are made of, each once, in the file's order.
+    fn used(&self) -> Vec<usize> {
+        let RecordColumns { key, timestamp, partition, headers, .. } = &self.record;
+        let mut used: Vec<usize> = self.output.iter().map(|(column, _)| *column).collect();
+        used.extend(key.iter().chain(timestamp).chain(partition));
+        used.extend(headers.iter().map(|header| header.column));
+        used.sort_unstable();
+        used.dedup();
+        used
+    }
+}
+
+/// Whether a file begins as a Parquet file does.
+pub fn begins_as_one(file: &File) -> bool {
+    use std::os::unix::fs::FileExt as _;
+    let mut first = [0; layout::MAGIC.len()];
+    file.read_exact_at(&mut first, 0).is_ok() && first == layout::MAGIC
+}
+
+fn open(path: &Path) -> Outcome<Layout> {
+    let (source, file_bytes) = file::open(path)?;
+    let layout = Layout::read(source, file_bytes);
+    Ok(layout.map_err(|error| file::failed_at(path, ReadFault::Io(error)))?)
+}
+
+fn unreadable<T>(path: &Path, name: &str, why: &str, columns: &[TopColumn]) -> Outcome<T> {
+    let others: Vec<&str> = (columns.iter())
+        .filter(|column| column.leaf.is_ok())
+        .map(|column| column.name.as_str())
+        .collect();
+    let failure = Failure::new(
+        Exit::BadInput,
+        format!("{} has a column {name:?} that isn't read", path.display()),
+    )
+    .cause(format!("it is {why}"));
+    if others.is_empty() {
+        return failure.remedy("write the file with columns of single values").err();
+    }
+    failure.remedy(format!("leave it out: --select {}", others.join(","))).err()
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,83 @@
+//! Parquet files for tests, made by the writer of the `parquet` crate.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses a part of it.
+
+use std::sync::Arc;
+
+use parquet::basic::Compression;
+use parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray,
+    FixedLenByteArrayType, FloatType, Int32Type, Int64Type, Int96, Int96Type,
+};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
+use parquet::schema::parser::parse_message_type;
+
+/// The values of a column in one row group.
+pub enum Cells {
+    Bools(Vec<Option<bool>>),
+    Ints(Vec<Option<i32>>),
+    Longs(Vec<Option<i64>>),
+    Int96s(Vec<Option<[u32; 3]>>),
+    Floats(Vec<Option<f32>>),
+    Doubles(Vec<Option<f64>>),
+    Bytes(Vec<Option<Vec<u8>>>),
+    Fixed(Vec<Option<Vec<u8>>>),
+}
+
+impl Cells {
+    /// Of text.
+    pub fn texts<'a>(texts: impl IntoIterator<Item = Option<&'a str>>) -> Cells {
+        Cells::Bytes(texts.into_iter().map(|text| text.map(|text| text.into())).collect())
+    }
+
+    /// Of 64-bit integers, none null.
+    pub fn longs(values: impl IntoIterator<Item = i64>) -> Cells {
+        Cells::Longs(values.into_iter().map(Some).collect())
+    }
+}
+
+/// A file with pages of 100 rows.
+pub fn parquet(schema: &str, codec: Compression, groups: &[Vec<Cells>]) -> Vec<u8> {
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let properties = WriterProperties::builder()
+        .set_compression(codec)
+        .set_data_page_row_count_limit(100)
+        .set_write_batch_size(50)
+        .build();
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).unwrap();
+    for columns in groups {
+        let mut group = file.next_row_group().unwrap();
+        for cells in columns {
+            let mut column = group.next_column().unwrap().unwrap();
+            match cells {
+                Cells::Bools(cells) => write::<BoolType>(&mut column, cells.clone()),
+                Cells::Ints(cells) => write::<Int32Type>(&mut column, cells.clone()),
+                Cells::Longs(cells) => write::<Int64Type>(&mut column, cells.clone()),
+                Cells::Int96s(cells) => {
+                    let int96 = |parts: &[u32; 3]| Int96::from(parts.to_vec());
+                    let cells = cells.iter().map(|cell| cell.as_ref().map(int96)).collect();
+                    write::<Int96Type>(&mut column, cells);
+                }
+                Cells::Floats(cells) => write::<FloatType>(&mut column, cells.clone()),
+                Cells::Doubles(cells) => write::<DoubleType>(&mut column, cells.clone()),
+                Cells::Bytes(cells) => {
+                    let cells = cells.iter().map(|cell| cell.clone().map(ByteArray::from));
+                    write::<ByteArrayType>(&mut column, cells.collect());
+                }
+                Cells::Fixed(cells) => {
+                    let fixed = |cell: &Option<Vec<u8>>| cell.clone().map(FixedLenByteArray::from);
+                    write::<FixedLenByteArrayType>(&mut column, cells.iter().map(fixed).collect());
+                }
+            }
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+    }
+    file.into_inner().unwrap()
+}
+
+fn write<T: DataType>(column: &mut SerializedColumnWriter<'_>, cells: Vec<Option<T::T>>) {
+    let levels: Vec<i16> = cells.iter().map(|cell| i16::from(cell.is_some())).collect();
+    let values: Vec<T::T> = cells.into_iter().flatten().collect();
+    column.typed::<T>().write_batch(&values, Some(&levels), None).unwrap();
+}
