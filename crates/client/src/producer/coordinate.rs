@@ -17,8 +17,8 @@ use streamledger_protocol::messages::{
     InitProducerIdRequest, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 use streamledger_protocol::{
-    ApiVersion, BrokerId, ErrorCode, PartitionIndex, ProducerId, ProducerIdentity, TopicName,
-    TopicPartition, TransactionalId,
+    ApiKey, ApiVersion, BrokerId, ErrorCode, PartitionIndex, ProducerId, ProducerIdentity,
+    TopicName, TopicPartition, TransactionalId,
 };
 
 use crate::coordinator;
@@ -87,6 +87,9 @@ async fn put(
     let answered = match question {
         // Answered above.
         Question::FindCoordinator(_) => return Ok(refusal),
+        // A transaction that can be begun and not ended is none: some brokers give producers ids
+        // and have no transactions.
+        Question::InitProducerId { .. } if lacks(connection, ApiKey::EndTxn) => return Ok(refusal),
         Question::InitProducerId { transactional_id, timeout: transaction_timeout, current } => {
             let request = InitProducerIdRequest {
                 transactional_id: Some(transactional_id),
@@ -151,6 +154,11 @@ async fn put(
         }) => Ok(refusal),
         answered => answered,
     }
+}
+
+/// Whether the broker at the other end is known not to have an API.
+fn lacks(connection: &BrokerConnection, api: ApiKey) -> bool {
+    connection.versions().is_some() && connection.version_for(api).is_none()
 }
 
 /// The answer of a broker that doesn't have the request.

@@ -20,7 +20,7 @@ use streamledger_client_core::transaction::{
     SettledOperation, TransactionQuestion, TransactionState,
 };
 use streamledger_protocol::compression::CompressionScratch;
-use streamledger_protocol::messages::InitProducerIdRequest;
+use streamledger_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use streamledger_protocol::{Acks, BrokerId, ErrorCode, ProducerIdentity};
 use tokio::time::Sleep;
 
@@ -312,7 +312,16 @@ impl IoLoop {
                 transaction_timeout_ms: i32::MAX,
                 ..InitProducerIdRequest::default()
             };
-            let ask = |connection: BrokerConnection| connection.call(&request, timeout);
+            let ask = async |connection: BrokerConnection| {
+                match connection.call(&request, timeout).await {
+                    // Asking again would not help.
+                    Err(error) if matches!(error.kind, NetworkErrorKind::NoCommonVersion(_)) => {
+                        let error_code = ErrorCode::UnsupportedVersion;
+                        Ok(InitProducerIdResponse { error_code, ..Default::default() })
+                    }
+                    answered => answered,
+                }
+            };
             let answer = match refresher.ask_any(ask).await {
                 Ok(response) if response.error_code == ErrorCode::None => {
                     ProducerIdAnswer::Given(ProducerIdentity {

@@ -164,8 +164,8 @@ impl Shared {
         let turned_away = self.turned_away.lock().0;
         let _asked = self.topics.add(topic);
         let known = self.metadata_changed.until(|| {
-            if self.accumulator.is_closed() {
-                return Some(Err(ProduceError::Closed));
+            if let Some(closed) = self.closed(topic) {
+                return Some(Err(closed));
             }
             let refusal = || self.refusal_of(topic, generation);
             let turned_away = || {
@@ -236,14 +236,21 @@ impl Shared {
         let deadline = self.deadlines.at(begun + self.max_block);
         extras.reservation = before(memory, deadline, || self.wake.notify_one()).await;
         self.caller_metrics.count_memory_wait(waiting_since.elapsed());
-        if self.accumulator.is_closed() {
+        if let Some(closed) = self.closed(topic) {
             extras.reservation = None;
-            return Err(ProduceError::Closed);
+            return Err(closed);
         }
         match extras.reservation {
             Some(_) => Ok(()),
             None => Err(ProduceError::MemoryFull { topic: topic.clone(), waited: begun.elapsed() }),
         }
+    }
+
+    /// That the producer takes nothing more, and why, if so.
+    fn closed(&self, topic: &TopicName) -> Option<ProduceError> {
+        let is_closed = self.accumulator.is_closed();
+        let refusal = self.accumulator.check_gate().err().filter(|_| is_closed);
+        refusal.map(|error| refused(topic, &error))
     }
 
     fn generation(&self) -> u64 {

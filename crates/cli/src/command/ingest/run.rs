@@ -34,6 +34,11 @@ const OWN_DEFAULTS: [(&str, &str); 3] =
 /// A transaction may wait for brokers that are away as long as its records may.
 const TRANSACTION_TIMEOUT: (&str, &str) = ("transaction.timeout.ms", "180000");
 
+/// For a broker without transactions, which may know nothing of idempotent producers either: with
+/// one request in flight a retry at least keeps the order.
+const WITHOUT_TRANSACTIONS: [(&str, &str); 2] =
+    [("enable.idempotence", "false"), ("max.in.flight.requests.per.connection", "1")];
+
 /// Sends the files.
 pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
     let interrupt = Interrupt::watch()?;
@@ -222,13 +227,21 @@ fn start<'a>(
         return Ok(Some(Started { producer, guarantee, files }));
     }
     if let Err(error) = producer.init_transactions() {
-        if !transactions::are_unsupported(&error) || arguments.exactly_once {
+        if !transactions::are_unsupported(&error) {
             return Err(transactions::failure(arguments.job(), &error).into());
         }
+        if arguments.exactly_once {
+            return Failure::new(Exit::Failed, "the broker has no transactions")
+                .because(&error)
+                .remedy("say --at-least-once: rows may then be there twice after a failure")
+                .err();
+        }
         let servers = &access.bootstrap_servers;
-        let plain = producing::config(&arguments.producer, servers, &OWN_DEFAULTS)?;
-        let (guarantee, files) =
-            (Guarantee::BrokerHasNoTransactions, prepare::from_the_start(plan));
+        let defaults = [&OWN_DEFAULTS[..], &WITHOUT_TRANSACTIONS].concat();
+        let plain = producing::config(&arguments.producer, servers, &defaults)?;
+        let guarantee = Guarantee::BrokerHasNoTransactions;
+        note(arguments.quiet, guarantee.words());
+        let files = prepare::from_the_start(plan);
         let producer = producing::start(plain.config, counted)?;
         return Ok(Some(Started { producer, guarantee, files }));
     }
@@ -317,6 +330,10 @@ fn send(
     let (status, outcome) = match (end, closed) {
         (Err(failure), _) if is_exactly_once => (Status::Failed, Err(failure)),
         _ if was_told_to => (Status::Interrupted, Ok(Exit::Interrupted)),
+        // That the producer has ended says nothing of why; how its records ended does.
+        (Err(failure), _) if failure.exit == Exit::Failed && account.totals.failed > 0 => {
+            (Status::Failed, delivery_failure(&fed, &account).err())
+        }
         (Err(failure), _) | (Ok(_), Err(failure)) => (Status::Failed, Err(failure)),
         (Ok(FeedEnd::Complete), Ok(())) if account.totals.failed == 0 => {
             (Status::Done, Ok(Exit::Done))
