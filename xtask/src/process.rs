@@ -67,6 +67,16 @@ impl Group {
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::TERM);
     }
 
+    /// Has the group stand still (SIGSTOP) until [`Group::resume`].
+    pub(crate) fn pause(&self) -> Outcome<()> {
+        Ok(kill_process_group(Pid::from_child(&self.child), Signal::STOP)?)
+    }
+
+    /// Has it go on (SIGCONT).
+    pub(crate) fn resume(&self) -> Outcome<()> {
+        Ok(kill_process_group(Pid::from_child(&self.child), Signal::CONT)?)
+    }
+
     /// Waits for the child's own end; kills the group and fails after `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> Outcome<ExitStatus> {
         let deadline = Instant::now() + limit;

@@ -148,6 +148,15 @@ impl Broker {
         self.running = None;
     }
 
+    /// It stands still while something is done, and goes on whatever came of that.
+    pub(crate) fn while_it_stands_still<T>(&self, work: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
+        let running = self.running.as_ref().ok_or_else(|| Failure::new("it is not running"))?;
+        running.pause()?;
+        let done = work();
+        running.resume()?;
+        done
+    }
+
     /// SIGTERM, and the wait for its end.
     pub(crate) fn stop(&mut self, limit: Duration) -> Outcome<()> {
         if let Some(mut group) = self.running.take() {

@@ -47,7 +47,7 @@ impl Cluster {
         addresses.join(",")
     }
 
-    fn node(&mut self, id: BrokerId) -> Outcome<&mut Broker> {
+    pub(crate) fn node(&mut self, id: BrokerId) -> Outcome<&mut Broker> {
         let place = usize::try_from(id.0 - 1)?;
         self.nodes.get_mut(place).ok_or_else(|| Failure::new(format!("no broker {id}")))
     }

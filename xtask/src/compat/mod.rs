@@ -2,6 +2,7 @@
 //! Kafka. Every scenario also runs against Apache Kafka itself (`--broker apache`): that it passes
 //! there shows that the scenario asks for the right thing.
 
+mod adaptive;
 mod apache;
 mod broker;
 mod clicks;
@@ -11,6 +12,7 @@ mod connect;
 mod franz_go;
 mod groups;
 mod ingested;
+mod ingested_columns;
 mod java;
 mod kcat;
 mod kill;
@@ -62,7 +64,8 @@ pub(crate) struct Options {
     /// Run every scenario against this broker, instead of each against its own kind.
     #[arg(long)]
     broker: Option<Kind>,
-    /// Scenarios that kill something kill it far more often; takes long.
+    /// Scenarios that kill something kill it far more often, and groups of other people's clients
+    /// are tried out against Apache Kafka as well as against ours; takes long.
     #[arg(long)]
     nightly: bool,
     /// Our binary, instead of building it in release.
@@ -79,6 +82,14 @@ struct Scenario {
     /// Whether `--broker` may put another in its place.
     elsewhere: bool,
     run: fn(&Trial) -> Outcome<String>,
+}
+
+impl Scenario {
+    /// Whether other people's clients form groups in it: what it asks of a group is right if Apache
+    /// Kafka gives it.
+    fn is_of_groups(&self) -> bool {
+        self.broker == Kind::Ours && self.elsewhere && self.name.contains("group")
+    }
 }
 
 const fn stock(
@@ -107,6 +118,8 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-clicks", clicks::in_and_out),
     our_client("ours-ingest-killed", ingested::survives_its_own_death),
     our_client("ours-ingest-restart", ingested::survives_the_brokers_death),
+    our_client("ours-ingest-columns", ingested_columns::by_columns),
+    only("ingest-columns-ours", Kind::Ours, ingested_columns::by_columns),
     our_client("ours-timestamps", ours::keeps_timestamps),
     our_client("ours-large", ours::survives_large_records),
     our_client("ours-interceptors", our_producer::intercepts),
@@ -144,6 +157,7 @@ const SCENARIOS: &[Scenario] = &[
     only("telemetry", Kind::Apache, telemetry::pushes_metrics),
     only("cluster-racks", Kind::Apache, our_producer::prefers_its_rack),
     only("cluster-near", Kind::Apache, our_racks::reads_nearby),
+    only("cluster-slow", Kind::Apache, adaptive::spares_a_slow_broker),
     only("cluster-kills", Kind::Apache, cluster::survives_killed_leaders),
     only("cluster-txn-kills", Kind::Apache, cluster::survives_killed_coordinators),
     only("cluster-moves", Kind::Apache, cluster::follows_moving_partitions),
@@ -233,11 +247,18 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         return Ok(());
     }
     let start = Instant::now();
+    let mut trials: Vec<(&Scenario, Kind)> =
+        scenarios.into_iter().map(|s| (s, options.broker.unwrap_or(s.broker))).collect();
+    if options.nightly && options.broker.is_none() {
+        let again = trials.iter().filter(|(scenario, _)| scenario.is_of_groups());
+        let again: Vec<_> = again.map(|(scenario, _)| (*scenario, Kind::Apache)).collect();
+        // After all others of that broker: each kind is started once.
+        trials.extend(again);
+    }
     let target = Metadata::load()?.target_directory;
     let lab = Lab::new(&target, options.binary.clone(), options.nightly)?;
     let mut rows = Vec::new();
-    for scenario in scenarios {
-        let broker = options.broker.unwrap_or(scenario.broker);
+    for (scenario, broker) in trials {
         lab.keep_only(broker);
         let row = try_out(&lab, scenario, broker);
         eprintln!("{}", line(&row));
@@ -314,6 +335,13 @@ fn table(results: &Results) -> String {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn groups_of_others_are_told_from_ours() {
+        let groups: Vec<_> = SCENARIOS.iter().filter(|s| s.is_of_groups()).collect();
+        assert!(groups.len() >= 8, "the clients' names say so");
+        assert!(groups.iter().all(|scenario| scenario.peer != "streamledger"));
+    }
 
     #[test]
     fn scenarios_have_names_of_their_own() {

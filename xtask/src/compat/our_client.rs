@@ -91,7 +91,12 @@ pub(crate) fn close(producer: &Producer) -> Outcome<()> {
 
 /// Everything in these topics, from the first offset to the end as it is now.
 pub(crate) fn consume(trial: &Trial, topics: &[String]) -> Outcome<Vec<Record>> {
-    let settings = properties(&trial.bootstrap()?, &[]);
+    consume_from(&trial.bootstrap()?, topics)
+}
+
+/// The same, of any brokers.
+pub(crate) fn consume_from(bootstrap: &str, topics: &[String]) -> Outcome<Vec<Record>> {
+    let settings = properties(bootstrap, &[]);
     let consumer = Consumer::new(ConsumerConfig::from_properties(&settings)?)?;
     let mut partitions = Vec::new();
     for topic in topics {

@@ -135,7 +135,12 @@ fn start(trial: &Trial, bootstrap: &str, topic: &str, log: &Path) -> Outcome<Gro
     Group::spawn(&mut command)
 }
 
-fn read(trial: &Trial, bootstrap: &str, topic: &str, isolation: &str) -> Outcome<Vec<Record>> {
+pub(crate) fn read(
+    trial: &Trial,
+    bootstrap: &str,
+    topic: &str,
+    isolation: &str,
+) -> Outcome<Vec<Record>> {
     let mut command = trial.tools().java("Peer")?;
     command.args(["consume", bootstrap, &format!("isolation.level={isolation}"), topic]);
     read_lines(&process::run_ok(&mut command, b"", LIMIT)?.text(), Record::from_line)
