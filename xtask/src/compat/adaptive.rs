@@ -52,9 +52,13 @@ pub(crate) fn spares_a_slow_broker(trial: &Trial) -> Outcome<String> {
         let (to_slow, to_others) = (shares.mean_of(&its_own), shares.mean_of(&others));
         let share = to_slow / to_others;
         match adaptive {
-            true => ensure!(share < 0.6, "{share:.2} of what the others got: {:?}", shares.records),
+            true => ensure!(
+                (0.0..0.6).contains(&share),
+                "{share:.2} of what the others got: {:?}",
+                shares.records
+            ),
             false => ensure!(
-                share > 0.75 && share < 1.34,
+                (0.75..1.34).contains(&share),
                 "{share:.2} of what the others got, not adaptive: {:?}",
                 shares.records
             ),
