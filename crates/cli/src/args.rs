@@ -3,16 +3,18 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::command::name_and_value;
 use crate::command::{
     audit, bench, completions, consume, generate, groups, ingest, jobs, log, partition_of, produce,
     serve, topics, transactions,
 };
+use crate::failure::Failure;
 use crate::input::columns::{HeaderOption, ValueForm};
 use crate::input::compression::Compression;
 use crate::input::{FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
+use crate::job_file::{self, Expanded};
 use crate::schema::TypeOverride;
 
 /// The directory of the embedded broker unless told otherwise.
@@ -41,7 +43,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Send the rows of files into a topic
-    Ingest(ingest::IngestArguments),
+    Ingest(Box<ingest::IngestArguments>),
     /// Find out whether a topic holds the rows of files, each once
     Audit(audit::AuditArguments),
     /// Run the embedded broker until Ctrl-C
@@ -241,15 +243,39 @@ pub struct AdminArguments {
     pub command_config: Option<PathBuf>,
 }
 
-/// Parses a command line. On an error, and for help, clap's own text and exit code are used.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
-    Arguments::try_parse_from(arguments)
+/// Why a command line isn't followed.
+#[derive(Debug)]
+pub enum Misunderstood {
+    /// It is wrong, or asks for help: clap's own text and exit code are used.
+    ByClap(clap::Error),
+    /// The job file that it names is wrong.
+    JobFile(Box<Failure>),
+}
+
+/// Parses a command line, with the options of a job file if it names one.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, Misunderstood> {
+    let mut definition = Arguments::command();
+    definition.build();
+    let expanded = job_file::expand(arguments.into_iter().collect(), &definition);
+    let Expanded { arguments, file } = expanded.map_err(Misunderstood::JobFile)?;
+    let refused = |error: clap::Error| match file.as_ref().and_then(|file| file.blame(&error)) {
+        Some(failure) => Misunderstood::JobFile(failure.into()),
+        None => Misunderstood::ByClap(error),
+    };
+    let mut matches = Arguments::command().try_get_matches_from(arguments).map_err(refused)?;
+    let in_force = matches.subcommand_matches(job_file::COMMAND);
+    let in_force = in_force.map(|of| job_file::in_force(&definition, of, file.as_ref()));
+    let parsed = Arguments::from_arg_matches_mut(&mut matches);
+    let mut parsed = parsed.map_err(|error| refused(error.format(&mut definition)))?;
+    if let (Command::Ingest(ingest), Some(in_force)) = (&mut parsed.command, in_force) {
+        ingest.in_force = in_force;
+    }
+    Ok(parsed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_definitions_are_consistent() {

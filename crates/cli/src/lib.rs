@@ -30,6 +30,7 @@ pub mod command;
 pub mod given;
 pub mod interrupt;
 pub mod job;
+pub mod job_file;
 pub mod metrics_server;
 pub mod producing;
 pub mod topic_access;
@@ -38,6 +39,8 @@ pub mod usage;
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
+
+use self::args::Misunderstood;
 
 /// Which log lines go to stderr, in tracing's syntax (`debug`, `streamledger=trace`); none unless
 /// set.
@@ -49,11 +52,15 @@ const LOG_FORMAT_VARIABLE: &str = "STREAMLEDGER_LOG_FORMAT";
 pub fn main() -> ExitCode {
     let arguments = match args::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
-        Err(error) => {
+        Err(Misunderstood::ByClap(error)) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(exit::Exit::Usage.code());
             // Nothing can be said if stderr is gone.
             let _ = error.print();
             return ExitCode::from(code);
+        }
+        Err(Misunderstood::JobFile(failure)) => {
+            ui::say(&failure);
+            return failure.exit.into();
         }
     };
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("off"));

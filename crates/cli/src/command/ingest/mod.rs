@@ -23,6 +23,7 @@ use crate::args::{BrokerArguments, InputArguments, ProducerArguments};
 use crate::clicks;
 use crate::command::name_and_value;
 use crate::help::with_examples;
+use crate::job_file::OptionInForce;
 use crate::metrics_server::MetricsArguments;
 
 /// Partitions of a topic that `ingest` creates, unless told otherwise.
@@ -70,7 +71,8 @@ pub struct IngestArguments {
     at_least_once: bool,
 
     /// The name under which it is kept how far the files came, instead of the topic's name; of two
-    /// runs of one job the later ends the earlier
+    /// runs of one job the later ends the earlier. A name that ends in .toml is a file with options
+    /// like these, over which those of the command line win
     #[arg(long, value_name = "NAME", conflicts_with = "at_least_once")]
     job: Option<String>,
 
@@ -143,6 +145,10 @@ pub struct IngestArguments {
 
     #[command(flatten)]
     metrics: MetricsArguments,
+
+    /// The options that have a value, and who gave it.
+    #[arg(skip)]
+    pub in_force: Vec<OptionInForce>,
 }
 
 /// What to do at a bad row.
@@ -239,6 +245,7 @@ const EXAMPLES: &[(&str, &str)] = &[
         "As it happened, an hour in a minute",
         "streamledger ingest clicks.csv --timestamp event_time --replay 60x",
     ),
+    ("The same each night, from a file of options", "streamledger ingest --job nightly.toml"),
     ("For a script", "streamledger ingest day1.csv day2.csv --json --quiet | jq .rows"),
 ];
 

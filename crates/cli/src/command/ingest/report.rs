@@ -66,7 +66,7 @@ impl FileReport {
 }
 
 /// A setting in force: its name, its value, where it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// Kafka's name, or a word for what isn't Kafka's.
     pub name: String,

@@ -52,7 +52,7 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
     // Checked before a broker is started: a wrong setting is told at once.
     let configured = configure(arguments, &plan, "localhost:9092")?;
     if arguments.dry_run {
-        return dry_run::run(arguments, &mut plan, &configured.properties, &interrupt);
+        return dry_run::run(arguments, &mut plan, &configured, &interrupt);
     }
     let access = Access::open(&arguments.broker, MissingDirectory::Create);
     let access = access.map_err(|failure| not_begun(arguments, failure))?;

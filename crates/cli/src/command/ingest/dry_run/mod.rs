@@ -10,6 +10,7 @@ use streamledger::Properties;
 use self::report::{Partitions, Report};
 use self::sample::Sample;
 use super::pace::{Rate, Replay};
+use super::report::Setting;
 use super::{IngestArguments, PARTITIONS};
 use crate::access::{Access, MissingDirectory};
 use crate::exit::Exit;
@@ -18,6 +19,7 @@ use crate::input::planned::PlannedFile;
 use crate::input::{InputPlan, ReadFault, file};
 use crate::interrupt::Interrupt;
 use crate::partitioner::KeyPartitioner;
+use crate::producing::Configured;
 use crate::topic_access;
 use crate::ui;
 
@@ -34,9 +36,10 @@ const BYTES_MAX: u64 = 256 << 20;
 pub(super) fn run(
     arguments: &IngestArguments,
     plan: &mut InputPlan,
-    properties: &Properties,
+    configured: &Configured,
     interrupt: &Interrupt,
 ) -> Outcome<Exit> {
+    let properties = &configured.properties;
     let partitions = partitions(arguments, properties)?;
     plan.set_partition_count(partitions.count);
     let plan = &*plan;
@@ -57,6 +60,7 @@ pub(super) fn run(
     let total_bytes = plan.total_bytes();
     let report = Report {
         topic: &arguments.topic,
+        options: in_force(arguments, configured),
         partitions,
         plan,
         total_bytes,
@@ -65,6 +69,16 @@ pub(super) fn run(
     };
     if arguments.json { ui::print(report.json()) } else { ui::print(report.text()) }?;
     Ok(Exit::Done)
+}
+
+/// The options of the command and the producer's settings, as far as they are in force.
+fn in_force(arguments: &IngestArguments, configured: &Configured) -> Vec<Setting> {
+    let of_command = arguments.in_force.iter();
+    let of_command =
+        of_command.map(|option| Setting::new(&option.name, option.value.as_str(), option.source));
+    let of_producer = configured.in_force().into_iter();
+    let of_producer = of_producer.map(|(name, value, source)| Setting { name, value, source });
+    of_command.chain(of_producer).collect()
 }
 
 /// Takes the first rows of a file into the sample.

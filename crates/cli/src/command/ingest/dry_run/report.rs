@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::report::{Setting, settings_table};
 use super::sample::{FirstRecord, Sample};
 use crate::input::InputPlan;
 use crate::time::format_timestamp;
@@ -30,6 +31,8 @@ pub(super) struct Partitions {
 #[derive(Debug)]
 pub(super) struct Report<'a> {
     pub(super) topic: &'a str,
+    /// What the command was told, by whom.
+    pub(super) options: Vec<Setting>,
     pub(super) partitions: Partitions,
     pub(super) plan: &'a InputPlan,
     pub(super) total_bytes: Option<u64>,
@@ -54,7 +57,10 @@ impl Report<'_> {
 
     /// For people.
     pub(super) fn text(&self) -> String {
-        let mut parts = vec![table::text(&table::pairs(self.pairs()))];
+        let mut parts = vec![
+            format!(" What is in effect\n\n{}", table::text(&settings_table(&self.options))),
+            table::text(&table::pairs(self.pairs())),
+        ];
         let types = self.plan.column_types();
         if !types.is_empty() {
             let mut columns = table::table(&[("column", Lean::Left), ("type", Lean::Left)]);
@@ -211,6 +217,7 @@ impl Report<'_> {
         json!({
             "status": "dry-run",
             "topic": self.topic,
+            "options": self.options,
             "partitions": self.partitions.count,
             "partitions_from": self.partitions.source,
             "files": files,
