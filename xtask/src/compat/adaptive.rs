@@ -25,7 +25,7 @@ const STILL: Duration = Duration::from_millis(1500);
 const ROUNDS_MAX: usize = 12;
 /// A batch has about so many records; each choice of a partition is for one batch.
 const RECORDS_OF_A_BATCH: usize = 8;
-const BATCHES_MIN: usize = 600;
+const BATCHES_MIN: usize = 2400;
 
 /// How many records each partition was sent while the broker stood still.
 struct Shares {
