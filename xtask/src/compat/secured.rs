@@ -4,6 +4,7 @@
 //! as a Java client would be given it: a topic is created, records are produced and read back.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,9 @@ const SESSION: Duration = Duration::from_secs(2);
 /// So long records are sent, over several sessions.
 const SENDING: Duration = Duration::from_secs(6);
 
+/// Opens the key that is encrypted.
+const KEY_PASSWORD: &str = "alices-key";
+
 const KAFKA: &str = "org.apache.kafka.common.security";
 
 /// The ports of the listeners, by their name in the broker's settings.
@@ -42,6 +46,10 @@ struct Lock {
     authority: PathBuf,
     /// A client's own key and certificate.
     own: PathBuf,
+    /// The same, with the key encrypted.
+    encrypted: PathBuf,
+    /// The settings of mTLS as one line each, in Java's syntax.
+    inline: String,
     /// An authority that signed nothing.
     stranger: PathBuf,
 }
@@ -70,8 +78,17 @@ impl Lock {
         let (authority, stranger) = (Authority::new("ours")?, Authority::new("stranger")?);
         let write = |name: &str, text: &str| trial.write(name, text);
         let broker_store = write("broker.pem", &authority.sign("localhost")?)?;
-        let authority_file = write("authority.pem", &authority.0.pem())?;
-        let own = write("own.pem", &authority.sign("alice")?)?;
+        let authority_file = write("authority.pem", &authority.pem())?;
+        let pem = authority.sign("alice")?;
+        let own = write("own.pem", &pem)?;
+        let (key, certificate) = parts(&pem)?;
+        let encrypted = write("encrypted.pem", &(encrypt(key)? + certificate))?;
+        let inline = [
+            ("ssl.keystore.key", key),
+            ("ssl.keystore.certificate.chain", certificate),
+            ("ssl.truststore.certificates", &authority.pem()),
+        ];
+        let inline = inline.map(|(name, pem)| format!("{name}={}\n", on_one_line(pem))).concat();
         let port = || Ok::<_, Failure>(free_address()?.port());
         let ports = Ports { tls: port()?, mutual: port()?, login: port()?, secure: port()? };
         let files = [
@@ -81,8 +98,8 @@ impl Lock {
         let settings = [ports.settings(), files.to_vec()].concat();
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let broker = trial.own_broker(&settings)?;
-        let stranger = write("stranger.pem", &stranger.0.pem())?;
-        Ok(Self { broker, ports, authority: authority_file, own, stranger })
+        let stranger = write("stranger.pem", &stranger.pem())?;
+        Ok(Self { broker, ports, authority: authority_file, own, encrypted, inline, stranger })
     }
 
     /// A user for each hash of SCRAM, by Kafka's own tool, both at once.
@@ -106,26 +123,23 @@ impl Lock {
     }
 
     fn ways(&self) -> Vec<(&'static str, String)> {
-        let (tls, own) = (self.tls(&self.authority), self.own.display());
+        let tls = self.tls(&self.authority);
         let Ports { tls: tls_port, mutual, login, secure } = self.ports;
         let scram = |hash: &str| self.scram("SASL_SSL", secure, hash);
+        let encrypted = |more: &str| format!("{}security.protocol=SSL\n{more}", at(tls_port));
+        let mutual = |more: &str| {
+            format!("{}security.protocol=SSL\nssl.keystore.type=PEM\n{more}", at(mutual))
+        };
+        let by_file = |file: &PathBuf| format!("ssl.keystore.location={}\n{tls}", file.display());
+        let by_password = format!("ssl.key.password={KEY_PASSWORD}\n{}", by_file(&self.encrypted));
+        let by_text = format!("ssl.truststore.type=PEM\n{}", self.inline);
         vec![
-            ("TLS", format!("{}security.protocol=SSL\n{tls}", at(tls_port))),
-            (
-                "TLS 1.2",
-                format!(
-                    "{}security.protocol=SSL\nssl.enabled.protocols=TLSv1.2\n{tls}",
-                    at(tls_port)
-                ),
-            ),
-            (
-                "mTLS",
-                format!(
-                    "{}security.protocol=SSL\nssl.keystore.type=PEM\nssl.keystore.location={own}\n\
-                     {tls}",
-                    at(mutual)
-                ),
-            ),
+            ("TLS", encrypted(&tls)),
+            ("TLS 1.2", encrypted(&format!("ssl.enabled.protocols=TLSv1.2\n{tls}"))),
+            ("TLS 1.3", encrypted(&format!("ssl.enabled.protocols=TLSv1.3\n{tls}"))),
+            ("mTLS", mutual(&by_file(&self.own))),
+            ("mTLS with an encrypted key", mutual(&by_password)),
+            ("mTLS with inline PEM", mutual(&by_text)),
             ("PLAIN", plain("SASL_PLAINTEXT", login, "alice-secret")),
             ("TLS+PLAIN", plain("SASL_SSL", secure, "alice-secret") + &tls),
             ("TLS+SCRAM-SHA-256", scram("256") + &tls),
@@ -264,6 +278,25 @@ impl Lock {
         }
         Ok(count)
     }
+}
+
+/// Key and certificate of a PEM that has one after the other.
+fn parts(pem: &str) -> Outcome<(&str, &str)> {
+    let at = pem.find("-----BEGIN CERTIFICATE");
+    at.map(|at| pem.split_at(at)).ok_or_else(|| Failure::new("no certificate"))
+}
+
+/// The key by PBES2, as OpenSSL makes it.
+fn encrypt(key: &str) -> Outcome<String> {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["pkcs8", "-topk8", "-v2", "aes256", "-passout"]);
+    openssl.arg(format!("pass:{KEY_PASSWORD}"));
+    Ok(process::run_ok(&mut openssl, key.as_bytes(), LIMIT)?.text())
+}
+
+/// A text with line ends as a properties file has it in one line.
+fn on_one_line(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\n', "\\n")
 }
 
 fn at(port: u16) -> String {
