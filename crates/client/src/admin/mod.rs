@@ -245,9 +245,7 @@ impl Admin {
     /// The system has no thread to give.
     #[expect(clippy::needless_pass_by_value, reason = "as the other handles take their config")]
     pub fn new(config: AdminConfig) -> Result<Self, AdminError> {
-        for note in config.notes() {
-            tracing::warn!("{note}");
-        }
+        config.log_notes();
         let settings = config.client().clone();
         let network = NetworkConfig::new(&settings, config.connections());
         // Nobody asks for this client's id.

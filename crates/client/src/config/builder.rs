@@ -103,6 +103,13 @@ impl<S: Settings> Config<S> {
         self.values.effective()
     }
 
+    /// Logs the notes, as a client starts.
+    pub(crate) fn log_notes(&self) {
+        for note in self.notes() {
+            tracing::warn!("{note}");
+        }
+    }
+
     /// What was set and is not in effect as it was set, for a person to read.
     #[must_use]
     pub fn notes(&self) -> &[ConfigNote] {

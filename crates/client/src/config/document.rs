@@ -46,10 +46,13 @@ pub fn settings_markdown() -> String {
 const HEAD: &str = "\
 # Settings
 
-The names, types and defaults are those of Apache Kafka 4.3's Java clients (and two of 4.4's), so
-that a client's properties file works as it is. A value comes from the typed builder, from a file
-(Java's `.properties` syntax) or from `-X name=value`; the last word counts. An unknown name, a
-value that isn't accepted and settings that contradict each other are errors that say so.
+The names, types and defaults are those of Apache Kafka 4.3's Java clients (and two names of 4.4's,
+one of 3's), so that a client's properties file works as it is; where a default is another, its row
+says why. A value comes from the typed builder, from a file (Java's `.properties` syntax) or from
+`-X name=value`; the last word counts. A value that isn't accepted and settings that contradict each
+other are errors that say so, and so is an unknown name: Java only warns of one, but a name written
+wrong would be a setting that isn't in effect. Settings that are a plug-in's own (a serializer's
+schema registry, say) belong in a file of their own.
 
 This page is written from the table in `crates/client/src/config/settings`; a test keeps it current.
 ";

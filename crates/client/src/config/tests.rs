@@ -62,6 +62,8 @@ fn every_setting_of_kafkas_is_known_with_its_type_default_and_importance() {
     // Of Kafka 4.4 (KIP-1123).
     let newer = ["partitioner.rack.aware", "client.rack"];
     kafkas_names.extend(newer.map(|name| (ClientKind::Producer, name)));
+    // Of Kafka 3, in files that are still about.
+    kafkas_names.extend(ClientKind::ALL.map(|client| (client, "auto.include.jmx.reporter")));
     for spec in settings_table() {
         for &client in spec.clients {
             assert!(
@@ -253,6 +255,7 @@ fn a_java_producers_file_works_as_it_is() {
          value.serializer=org.apache.kafka.common.serialization.ByteArraySerializer\n\
          acks = -1\nenable.idempotence=TRUE\ncompression.type=lz4\nclient.id=shop\n\
          security.protocol=plaintext\nmetric.reporters=com.example.Reporter\n\
+         auto.include.jmx.reporter=true\n\
          ssl.truststore.password=hunter2\ngroup.id=readers\ninterceptor.classes=\n\
          partitioner.class=org.apache.kafka.clients.producer.RoundRobinPartitioner",
     )

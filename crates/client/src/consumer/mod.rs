@@ -95,9 +95,7 @@ impl Consumer {
     /// # Errors
     /// The system has no thread to give.
     pub fn new(config: ConsumerConfig) -> Result<Self, ConsumerError> {
-        for note in config.notes() {
-            tracing::warn!("{note}");
-        }
+        config.log_notes();
         let inbox = Arc::new(Inbox::new(config.isolation_level, config.check_crcs));
         let records_max = config.max_poll_records;
         let group = GroupHandle::new(&config).map(Arc::new);

@@ -83,6 +83,7 @@ impl ProducerBuilder {
     /// The codec is not built in, or the system gives no thread.
     pub fn build(self) -> Result<Producer, StartError> {
         let Self { config, partitioning, observer, interceptors } = self;
+        config.log_notes();
         let compression =
             Compression { codec: config.compression_type, level: config.compression_level() };
         compression.validate()?;

@@ -14,6 +14,11 @@ settings_without_effect! {
     why "JMX is how Java programs are observed.";
     support METRICS;
 
+    "auto.include.jmx.reporter", EVERY_CLIENT, SettingType::Boolean, default "true", Low;
+    does "Whether JMX is told of metrics whatever metric.reporters says; gone with Kafka 4.0.";
+    why "files of Kafka 3's clients may have it.";
+    support METRICS;
+
     "metrics.recording.level", EVERY_CLIENT, SettingType::Choice(&["INFO", "DEBUG", "TRACE"]),
     default "INFO", Low;
     does "How many of Java's metrics are recorded.";
@@ -31,9 +36,9 @@ settings_without_effect! {
     "config.providers", EVERY_CLIENT, SettingType::List, default "", Low;
     does "Java classes that fill in the ${...} of other settings (KIP-297).";
     why "most files have none.";
-    support Support::NotYet(
-        "a Java class can't run in this client, so its ${...} would stay as they are",
-        WhenSet::Refuse
+    support Support::NotNeeded(
+        "Kafka's own providers of files, directories and the environment are built in, and named \
+         as in Java; another class stops the start, as it can't run here"
     );
 
     "client.dns.lookup", EVERY_CLIENT,
