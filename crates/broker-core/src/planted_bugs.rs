@@ -47,6 +47,8 @@ pub enum PlantedBug {
     CommitOfOldGeneration,
     /// A member of a next-generation group is given partitions that another has not given up.
     AssignUnreleased,
+    /// A group that turns to the next generation forgets what its classic members have.
+    TurnForgetsAssigned,
     /// Offsets that a transaction stores are seen before it commits.
     OffsetsBeforeCommit,
     /// Offsets that a transaction stored stay although it aborts.
@@ -61,7 +63,7 @@ pub enum PlantedBug {
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::KeepTornTail,
         Self::AckBeforeFlush,
         Self::ForgetProducerStateOnRestart,
@@ -83,6 +85,7 @@ impl PlantedBug {
         Self::CompactionSwapsUnflushed,
         Self::CommitOfOldGeneration,
         Self::AssignUnreleased,
+        Self::TurnForgetsAssigned,
         Self::OffsetsBeforeCommit,
         Self::OffsetsAfterAbort,
         Self::ForgetPendingOffsets,

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use streamledger_simulator::{
-    CompactionReport, Counters, Planted, Report, RunPlan, run, run_compaction,
+    CompactionReport, Counters, GroupReport, Planted, Report, RunPlan, run, run_compaction,
+    run_groups,
 };
 
 const USAGE: &str = "\
@@ -13,7 +14,8 @@ Usage: simulate [--seed N] [--seeds M] [--plan NAME] [--trace] [--planted BUG] [
 
   --seed N       the first seed (default 0)
   --seeds M      how many seeds, one after the other (default 1)
-  --plan NAME    plain, transactions, processing, compaction, or all of each seed (the default)
+  --plan NAME    plain, transactions, processing, compaction, groups, or all of each seed (the
+                 default)
   --trace        print what happened, line by line
   --planted BUG  with a bug planted in one of the cores; `--planted list` names them
   --quiet        print only runs that are bad, and the sum
@@ -37,9 +39,11 @@ enum Plan {
     Transactions,
     Processing,
     Compaction,
+    Groups,
 }
 
-const ALL: &[Plan] = &[Plan::Plain, Plan::Transactions, Plan::Processing, Plan::Compaction];
+const ALL: &[Plan] =
+    &[Plan::Plain, Plan::Transactions, Plan::Processing, Plan::Compaction, Plan::Groups];
 
 enum Asked {
     Run(Arguments),
@@ -71,6 +75,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
                     "transactions" => &[Plan::Transactions],
                     "processing" => &[Plan::Processing],
                     "compaction" => &[Plan::Compaction],
+                    "groups" => &[Plan::Groups],
                     "all" => ALL,
                     other => return Err(format!("{other:?} is no plan")),
                 }
@@ -100,6 +105,7 @@ fn run_one(mut plan: RunPlan, arguments: &Arguments) -> Report {
 fn run_all(arguments: &Arguments) -> ExitCode {
     let mut sum = Counters::default();
     let mut compactions = CompactionReport::default();
+    let mut groups = GroupReport::default();
     let mut bad = Vec::new();
     let seeds = arguments.first_seed..arguments.first_seed.saturating_add(arguments.seeds);
     let runs = seeds.flat_map(|seed| arguments.plans.iter().map(move |plan| (seed, *plan)));
@@ -114,9 +120,16 @@ fn run_all(arguments: &Arguments) -> ExitCode {
                     println!("{plan:?} {report}");
                 }
                 compactions.add(&report);
-                if !report.is_good() {
-                    bad.push((seed, plan));
+                bad.extend((!report.is_good()).then_some((seed, plan)));
+                continue;
+            }
+            Plan::Groups => {
+                let report = run_groups(seed, arguments.planted);
+                if !arguments.quiet || !report.is_good() {
+                    println!("{plan:?} {report}");
                 }
+                groups.add(&report);
+                bad.extend((!report.is_good()).then_some((seed, plan)));
                 continue;
             }
         };
@@ -142,12 +155,23 @@ fn run_all(arguments: &Arguments) -> ExitCode {
         println!("  {crashes_in_swaps:>10}  crashes in swaps");
         println!("  {compared:>10}  records compared beside compaction");
     }
+    if arguments.plans.contains(&Plan::Groups) {
+        print_groups(&groups);
+    }
     if bad.is_empty() {
         println!("every promise was kept");
         return ExitCode::SUCCESS;
     }
     println!("{} runs are bad: {bad:?}", bad.len());
     ExitCode::FAILURE
+}
+
+fn print_groups(sum: &GroupReport) {
+    let GroupReport { compared, commits, zombies, turns, .. } = sum;
+    println!("  {compared:>10}  states of groups compared");
+    println!("  {commits:>10}  offsets stored by members");
+    println!("  {zombies:>10}  offsets of zombies refused");
+    println!("  {turns:>10}  groups turned to the other protocol");
 }
 
 fn main() -> ExitCode {

@@ -14,6 +14,7 @@ fn no_partition_is_two_members_and_the_log_is_the_state() {
     println!("{sum}");
     assert!(sum.compared > 30_000 && sum.assignments > 2_500, "{sum}");
     assert!(sum.commits > 1_000 && sum.zombies > 50, "{sum}");
+    assert!(sum.turns > 100 && sum.turns_back > 30, "{sum:?}");
     assert!(sum.failures > 100 && sum.restarts > 250, "{sum}");
 }
 
@@ -28,7 +29,7 @@ macro_rules! found {
             #[test]
             fn $test() {
                 let bug = $bug.parse().expect("a planted bug of that name");
-                let caught = (0..150).any(|seed| {
+                let caught = (0..30).any(|seed| {
                     let with_bug = run_groups(seed, Some(bug));
                     !with_bug.is_good() && run_groups(seed, None).is_good()
                 });
@@ -41,4 +42,5 @@ macro_rules! found {
 found! {
     offsets_of_an_old_generation_are_found: "commit-of-old-generation";
     partitions_given_before_they_are_given_up_are_found: "assign-unreleased";
+    a_turn_that_forgets_what_members_have_is_found: "turn-forgets-assigned";
 }

@@ -55,6 +55,11 @@ impl MemberSubscription {
         Self::decode(&mut r, version).ok()
     }
 
+    /// Whether it says that it owns anything.
+    pub(super) fn owns_any(&self) -> bool {
+        !self.owned.is_empty()
+    }
+
     /// The partitions that it says it owns.
     pub(super) fn into_owned(self) -> Named {
         named(self.owned)

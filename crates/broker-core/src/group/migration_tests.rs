@@ -200,6 +200,17 @@ fn a_classic_member_that_is_silent_or_does_not_join_again_is_out() {
 }
 
 #[test]
+fn who_was_put_out_and_goes_on_with_what_it_had_begins_anew() {
+    let mut rig = two_classic(GroupConfig::default());
+    rig.beat(&join("a"));
+    assert_eq!(rig.leave(&[("m1", None)]), [ErrorCode::None]);
+    assert_eq!(rig.classic_join("m1", &[0, 1]).error, ErrorCode::UnknownMemberId);
+    // With nothing it is as good as one that was just given its name.
+    assert_eq!(rig.classic_join("m1", &[]).error, ErrorCode::None);
+    rig.check_law_4();
+}
+
+#[test]
 fn a_static_member_takes_its_place_by_either_protocol() {
     let mut rig = Rig::quick();
     rig.beat(&join("a"));

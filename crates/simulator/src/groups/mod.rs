@@ -2,15 +2,17 @@
 //! silent, come back and leave; answers that are lost, appends that fail, restarts.
 //!
 //! Four members by the classic protocol and four by the next generation, each in a group of its
-//! kind. What is held against the truth after each step:
+//! kind, and four in a group that turns from one to the other and back under them. What is held
+//! against the truth after each step:
 //!
 //! 1. A coordinator that replays the log has the very hard state of the one that wrote it.
 //! 2. No partition is consumed by two members of the group's generation, or by two members that are
-//!    each in their own epoch.
+//!    each in their own epoch, of whatever protocol each is.
 //! 3. Who stores an offset is of its group, and in its generation or epoch.
 //! 4. A parked request is answered once, or not at all if a restart came before.
 
 mod classic;
+mod moving;
 mod next_generation;
 mod world;
 
@@ -33,6 +35,10 @@ pub struct GroupReport {
     pub commits: u64,
     /// Offsets of members that their group had moved on from: refused.
     pub zombies: u64,
+    /// How often a group turned to the other protocol with members in it.
+    pub turns: u64,
+    /// How many of these were back to the classic one.
+    pub turns_back: u64,
     /// Appends that failed.
     pub failures: u64,
     /// Restarts of the coordinator.
@@ -52,6 +58,8 @@ impl GroupReport {
         self.assignments += other.assignments;
         self.commits += other.commits;
         self.zombies += other.zombies;
+        self.turns += other.turns;
+        self.turns_back += other.turns_back;
         self.failures += other.failures;
         self.restarts += other.restarts;
     }
@@ -63,13 +71,14 @@ impl fmt::Display for GroupReport {
         write!(
             f,
             "seed {}: {}, {} states compared, {} assignments, {} commits, {} of zombies refused, \
-             {} failed appends, {} restarts",
+             {} turns, {} failed appends, {} restarts",
             self.seed,
             if self.is_good() { "good" } else { "BAD" },
             self.compared,
             self.assignments,
             self.commits,
             self.zombies,
+            self.turns,
             self.failures,
             self.restarts
         )?;

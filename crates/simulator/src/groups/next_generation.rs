@@ -8,10 +8,6 @@ use streamledger_protocol::{ErrorCode, GroupId, TopicId, TopicName};
 use super::world::World;
 use crate::random::Dice;
 
-fn group() -> GroupId {
-    GroupId::from("next")
-}
-
 /// Two topics, whose partitions grow.
 #[derive(Debug, Clone)]
 pub(super) struct Topics {
@@ -54,8 +50,9 @@ impl TopicsView for Topics {
 }
 
 /// What a member believes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct NextMember {
+    group: GroupId,
     name: String,
     lives: u32,
     instance_id: Option<String>,
@@ -71,7 +68,31 @@ pub(super) struct NextMember {
 impl NextMember {
     pub(super) fn new(number: usize) -> Self {
         let instance_id = (number == 0).then(|| "static".to_owned());
-        Self { name: format!("n{number}"), instance_id, ..Self::default() }
+        Self { instance_id, ..Self::of("next", format!("n{number}")) }
+    }
+
+    /// A dynamic one of that group.
+    pub(super) fn of(group: &str, name: String) -> Self {
+        Self {
+            group: GroupId::from(group),
+            name,
+            lives: 0,
+            instance_id: None,
+            epoch: 0,
+            consumes: Assigned::new(),
+            told: None,
+            has_missed: false,
+        }
+    }
+
+    /// Whether it is in its group, as far as it knows.
+    pub(super) fn has_joined(&self) -> bool {
+        self.epoch > 0
+    }
+
+    /// What it consumes, if the group says that it is its member in that epoch.
+    pub(super) fn consumed(&self, world: &World) -> Option<&Assigned> {
+        self.is_current(world).then_some(&self.consumes)
     }
 
     fn member_id(&self) -> String {
@@ -87,7 +108,7 @@ impl NextMember {
 
     /// Whether the group says that this is its member, in that epoch.
     fn is_current(&self, world: &World) -> bool {
-        let described = world.core.describe_consumer(&group());
+        let described = world.core.describe_consumer(&self.group);
         let id = self.member_id();
         described.is_some_and(|group| {
             group.members.iter().any(|one| one.member_id == id && one.epoch == self.epoch)
@@ -118,7 +139,7 @@ impl NextMember {
                     generation: self.epoch,
                 };
                 let is_current = self.is_current(world);
-                world.commit(&group(), &by, is_current);
+                world.commit(&self.group, &by, is_current);
             }
             _ => self.heartbeat(world),
         }
@@ -134,7 +155,7 @@ impl NextMember {
             _ => None,
         };
         ConsumerHeartbeat {
-            group: group(),
+            group: self.group.clone(),
             member_id: self.member_id(),
             member_epoch: self.epoch,
             instance_id: self.instance_id.clone(),
@@ -180,7 +201,7 @@ impl NextMember {
         }
     }
 
-    fn leave(&mut self, world: &mut World) {
+    pub(super) fn leave(&mut self, world: &mut World) {
         let is_static = self.instance_id.is_some();
         let request = ConsumerHeartbeat {
             member_epoch: if is_static { -2 } else { -1 },
@@ -196,9 +217,9 @@ impl NextMember {
 
     /// Of the members that are each in their epoch, no two consume a partition.
     pub(super) fn check(members: &[Self], world: &mut World) {
-        let current = members.iter().filter(|member| member.is_current(world));
         let mut consumed = Assigned::new();
-        let twice = current.flat_map(|member| &member.consumes).find(|one| !consumed.insert(**one));
+        let current = members.iter().filter_map(|member| member.consumed(world)).flatten();
+        let twice = current.copied().find(|one| !consumed.insert(*one));
         if let Some(one) = twice {
             world.violated(format!("{one:?} is two members': {members:?}"));
         }

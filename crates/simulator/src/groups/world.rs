@@ -13,11 +13,12 @@ use streamledger_protocol::{
 
 use super::GroupReport;
 use super::classic::ClassicMember;
+use super::moving::{MovingMember, goes_by};
 use super::next_generation::{NextMember, Topics};
 use crate::plan::Planted;
 use crate::random::Dice;
 
-const STEPS: u64 = 400;
+const STEPS: u64 = 600;
 const MEMBERS: usize = 4;
 const PARTITION: PartitionIndex = PartitionIndex(0);
 
@@ -59,6 +60,8 @@ impl World {
     pub(super) fn run(mut self) -> GroupReport {
         let mut classic: Vec<_> = (0..MEMBERS).map(ClassicMember::new).collect();
         let mut next: Vec<_> = (0..MEMBERS).map(NextMember::new).collect();
+        let mut moving: Vec<_> = (0..MEMBERS).map(MovingMember::new).collect();
+        let mut went_by = None;
         for _ in 0..STEPS {
             self.log_fails = self.dice.chance(60);
             match self.dice.below(20) {
@@ -68,19 +71,25 @@ impl World {
                 }
                 1 if self.dice.chance(300) => self.restart(),
                 2 => self.topics.grow(&mut self.dice),
-                n if n % 2 == 0 => {
+                n => {
                     let member = self.dice.place(MEMBERS);
-                    classic[member].act(&mut self);
-                }
-                _ => {
-                    let member = self.dice.place(MEMBERS);
-                    next[member].act(&mut self);
+                    match n % 3 {
+                        0 => classic[member].act(&mut self),
+                        1 => next[member].act(&mut self),
+                        _ => moving[member].act(&mut self),
+                    }
                 }
             }
             self.pass(self.dice.clone().below(200));
             self.check_hard_state();
             ClassicMember::check(&classic, &mut self);
             NextMember::check(&next, &mut self);
+            MovingMember::check(&moving, &mut self);
+            let goes_by = goes_by(&self);
+            let turned = goes_by.is_some() && went_by.is_some() && goes_by != went_by;
+            self.report.turns += u64::from(turned);
+            self.report.turns_back += u64::from(turned && goes_by == Some("classic"));
+            went_by = goes_by;
             if !self.report.is_good() {
                 break;
             }

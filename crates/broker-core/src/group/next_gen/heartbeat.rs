@@ -21,7 +21,7 @@ const LEAVES_FOR_A_WHILE: i32 = -2;
 pub(in crate::group) struct Draft {
     group: ConsumerGroup,
     pub(in crate::group) records: Vec<ConsumerRecord>,
-    planted: Planted,
+    pub(super) planted: Planted,
 }
 
 impl Draft {
