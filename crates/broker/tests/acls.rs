@@ -244,6 +244,11 @@ fn topics_are_deleted_by_who_may_delete_them_or_all() {
     let denied = ErrorCode::TopicAuthorizationFailed;
     assert_eq!(delete(&mut admin, &[], named("a")), denied);
     assert_eq!(delete(&mut admin, &[(Topic, "a", Delete)], named("b")), denied);
+    // Who may see topics of a name is told that there is none, and who may not isn't.
+    let sees = [(Topic, "gone", Describe), (Topic, "b", Describe)];
+    assert_eq!(delete(&mut admin, &sees, named("gone")), ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(delete(&mut admin, &[], named("b")), denied);
+    assert_eq!(delete(&mut admin, &[], named("hidden")), denied);
     assert_eq!(delete(&mut admin, &[], named("a")), ErrorCode::None);
     let cluster = [(Cluster, "kafka-cluster", Delete)];
     assert_eq!(delete(&mut admin, &cluster, named("b")), ErrorCode::None);

@@ -78,10 +78,15 @@ fn delete(
         && let Err(error) = call.topic_for(Operation::Delete, &name, wanted.topic_id)
         && error == ErrorCode::TopicAuthorizationFailed
     {
-        // Its name is told to who may see it.
-        if let Ok(seen) = call.topic_for(Operation::Describe, &name, wanted.topic_id) {
-            wanted.name = Some(seen.name.clone());
-        }
+        // Who may see it is told its name, and that it isn't there (Kafka's `ControllerApis`).
+        let error = match call.topic_for(Operation::Describe, &name, wanted.topic_id) {
+            Ok(seen) => {
+                wanted.name = Some(seen.name.clone());
+                error
+            }
+            Err(ErrorCode::UnknownTopicOrPartition) => ErrorCode::UnknownTopicOrPartition,
+            Err(_) => error,
+        };
         return refused(wanted, Refusal::new(error, ""));
     }
     match call.node.delete_topic(&name, wanted.topic_id, quota) {
