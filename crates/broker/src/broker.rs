@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::authentication::{UnknownUsers, ensure_scram_user};
+use crate::authentication::{Bearer, UnknownUsers, ensure_scram_user};
 use crate::config::{BrokerConfig, ListenAddress, ListenerSettings, Settings};
 use crate::controller::{Controller, METADATA_LOG, MetadataLog, MetadataLogError, random_bytes};
 use crate::coordinator::{Groups, Transactions, keep_group_time, keep_time};
@@ -82,6 +82,14 @@ pub enum StartError {
     /// A listener's key, certificates or authorities can't be used.
     #[error("listener {listener}: TLS: {reason}")]
     Tls {
+        /// The listener's name.
+        listener: String,
+        /// What is wrong, and with which file.
+        reason: String,
+    },
+    /// The keys that a listener's tokens are signed with can't be read.
+    #[error("listener {listener}: OAUTHBEARER: {reason}")]
+    Tokens {
         /// The listener's name.
         listener: String,
         /// What is wrong, and with which file.
@@ -276,7 +284,12 @@ fn bind_all(settings: &Settings) -> Result<Vec<BoundListener>, StartError> {
             .map(Tls::new)
             .transpose()
             .map_err(|reason| StartError::Tls { listener: wanted.name.clone(), reason })?;
-        let listener = BoundListener::bind(wanted, tls, settings.network.backlog)
+        let oauth = wanted.security.sasl.as_ref().and_then(|sasl| sasl.oauth.clone());
+        let bearer = oauth
+            .map(Bearer::new)
+            .transpose()
+            .map_err(|reason| StartError::Tokens { listener: wanted.name.clone(), reason })?;
+        let listener = BoundListener::bind(wanted, tls, bearer, settings.network.backlog)
             .map_err(|source| listen_error(&wanted.address, source))?;
         bound.push(listener);
     }

@@ -23,6 +23,7 @@ mod our_door;
 mod our_groups;
 mod our_producer;
 mod our_racks;
+mod our_tokens;
 mod our_transactions;
 mod ours;
 mod peer;
@@ -153,6 +154,7 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-settings", settings::are_kafkas),
     only("secured", Kind::Apache, secured::each_way_in),
     only("secured-ours", Kind::Ours, our_door::lets_stock_clients_in),
+    only("tokens", Kind::Ours, our_tokens::let_stock_clients_in),
     only("acls", Kind::Ours, our_acls::say_who_may_do_what),
     only("telemetry", Kind::Apache, telemetry::pushes_metrics),
     only("cluster-racks", Kind::Apache, our_producer::prefers_its_rack),

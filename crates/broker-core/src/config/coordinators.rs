@@ -163,12 +163,26 @@ pub(super) const COORDINATORS: &[ConfigSpec] = &[
         "Each is memory for a week after its last use."
     ),
     row!(
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        ConfigKind::int_from(1),
+        Some("10000"),
+        "Has no effect: a transaction is aborted at the moment its time is up.",
+        "Kafka looks so often; a file that sets it works as it is."
+    ),
+    row!(
         "transaction.max.timeout.ms",
         ConfigKind::int_from(1),
         Some("900000"),
         "The longest time-out a producer may ask for its transactions, in ms.",
         "Kafka's quarter of an hour: an open transaction holds up every read-committed \
          reader."
+    ),
+    row!(
+        "transaction.remove.expired.transaction.cleanup.interval.ms",
+        ConfigKind::int_from(1),
+        Some("3600000"),
+        "Has no effect: a transactional id is forgotten at the moment its time is up.",
+        "Kafka looks so often; a file that sets it works as it is."
     ),
     row!(
         "transaction.state.log.min.isr",

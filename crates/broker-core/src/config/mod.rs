@@ -14,8 +14,8 @@ pub use resolve::{
     resolve_min_insync_replicas, resolve_topic_config, resolve_topic_configs,
 };
 pub use security::{
-    ListenerSetting, SASL_MECHANISMS, SECURITY_CONFIGS, STANDARD_AUTHORIZER, is_listener_config,
-    listener_setting,
+    ListenerSetting, SASL_MECHANISMS, SECURITY_CONFIGS, SIGNED_TOKENS, STANDARD_AUTHORIZER,
+    UNSIGNED_TOKENS, is_listener_config, listener_setting,
 };
 pub use spec::{ConfigError, ConfigKind, ConfigSpec, nearest_name};
 pub use topic::{

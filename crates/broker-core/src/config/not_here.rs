@@ -14,7 +14,7 @@ pub(super) const NOT_HERE: &[(&str, &str)] = &[
     ("process.roles", "the one node is broker and controller"),
     ("remote.*", "there is no tiered storage"),
     ("replica.*", "there is one node"),
-    ("sasl.kerberos.*", "Kerberos needs a C library; there are PLAIN and SCRAM"),
+    ("sasl.kerberos.*", "Kerberos needs a C library; there are SCRAM, PLAIN and OAUTHBEARER"),
     ("sasl.*", "the settings of SASL are those of docs/broker-settings.md"),
     ("security.inter.broker.protocol", "there is one node"),
     ("security.*", "the cryptography is built in"),
@@ -23,8 +23,6 @@ pub(super) const NOT_HERE: &[(&str, &str)] = &[
     ("ssl.*", "TLS is spoken by its own good choice, but for docs/broker-settings.md"),
     ("listener.name.*", "no such setting of a listener"),
     ("principal.builder.class", "a name becomes a user by ssl.principal.mapping.rules"),
-    ("transaction.abort.*", "a transaction is aborted at the moment its time is up"),
     ("transaction.partition.verification.enable", "batches are always verified"),
-    ("transaction.remove.*", "an id is forgotten at the moment its time is up"),
     ("zookeeper.*", "there is no ZooKeeper"),
 ];

@@ -2,7 +2,7 @@
 //!
 //! Those for which [`is_listener_config`] holds are also known as `listener.name.NAME.setting`, for
 //! the listener of that name alone; a login module goes to its mechanism as
-//! `listener.name.NAME.MECHANISM.sasl.jaas.config`.
+//! `listener.name.NAME.MECHANISM.sasl.jaas.config`, and so does what checks its tokens.
 
 use super::spec::{ConfigKind, ConfigSpec};
 
@@ -13,13 +13,24 @@ macro_rules! security_config {
 }
 
 /// The mechanisms of SASL that are spoken here.
-pub const SASL_MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+pub const SASL_MECHANISMS: &[&str] = &["OAUTHBEARER", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
 /// The authorizer that this broker has, by the name of Kafka's class.
 pub const STANDARD_AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
 
+/// Kafka's class that has the tokens of OAUTHBEARER checked by the keys of an endpoint.
+pub const SIGNED_TOKENS: &str =
+    "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler";
+/// Its name before Kafka 4.0.
+const SIGNED_TOKENS_BEFORE: &str =
+    "org.apache.kafka.common.security.oauthbearer.secured.OAuthBearerValidatorCallbackHandler";
+/// Kafka's class that takes tokens which nobody signed, for tests.
+pub const UNSIGNED_TOKENS: &str = "org.apache.kafka.common.security.oauthbearer.internals.\
+    unsecured.OAuthBearerUnsecuredValidatorCallbackHandler";
+
 const PREFIX: &str = "listener.name.";
 const JAAS: &str = "sasl.jaas.config";
+const HANDLER: &str = "sasl.server.callback.handler.class";
 
 /// Every setting about security, in order of name.
 pub const SECURITY_CONFIGS: &[ConfigSpec] = &[
@@ -72,6 +83,79 @@ pub const SECURITY_CONFIGS: &[ConfigSpec] = &[
         "The login module of a mechanism, as Java writes it; for PLAIN its users are the options \
          user_NAME=\"PASSWORD\".",
         "There are no users that nobody made."
+    ),
+    security_config!(
+        "sasl.oauthbearer.clock.skew.seconds",
+        ConfigKind::Int { min: 0, max: 86_400 },
+        Some("30"),
+        "How much later or earlier than here it may be where tokens are made, in seconds.",
+        "Kafka's."
+    ),
+    security_config!(
+        "sasl.oauthbearer.expected.audience",
+        ConfigKind::Text,
+        None,
+        "Of a token's audience (aud) one must be among these, separated by commas.",
+        "Unset: tokens that name an audience are refused, as Kafka refuses them."
+    ),
+    security_config!(
+        "sasl.oauthbearer.expected.issuer",
+        ConfigKind::Text,
+        None,
+        "A token's issuer (iss) must be this.",
+        "Unset in Kafka: whoever has the key may issue."
+    ),
+    security_config!(
+        "sasl.oauthbearer.jwks.endpoint.refresh.ms",
+        ConfigKind::long_from(1),
+        Some("3600000"),
+        "How often the keys of tokens are read again, in ms; soon where one is missed.",
+        "Kafka's hour."
+    ),
+    security_config!(
+        "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms",
+        ConfigKind::long_from(1),
+        Some("10000"),
+        "The longest wait before keys that couldn't be read are asked for again, in ms; as long is \
+         waited between two readings for the sake of missed keys.",
+        "Kafka's."
+    ),
+    security_config!(
+        "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms",
+        ConfigKind::long_from(1),
+        Some("100"),
+        "The first such wait, in ms; each is twice the one before.",
+        "Kafka's."
+    ),
+    security_config!(
+        "sasl.oauthbearer.jwks.endpoint.url",
+        ConfigKind::Text,
+        None,
+        "Where the keys are that tokens are signed with (a JSON Web Key Set): https://, http:// or \
+         file://.",
+        "OAUTHBEARER needs it, or says so."
+    ),
+    security_config!(
+        "sasl.oauthbearer.scope.claim.name",
+        ConfigKind::Text,
+        Some("scope"),
+        "The claim of a token that has its scopes: a text or a list, if it is there.",
+        "Kafka's."
+    ),
+    security_config!(
+        "sasl.oauthbearer.sub.claim.name",
+        ConfigKind::Text,
+        Some("sub"),
+        "The claim of a token that names the user.",
+        "Kafka's."
+    ),
+    security_config!(
+        "sasl.server.callback.handler.class",
+        ConfigKind::Choice(&[SIGNED_TOKENS, SIGNED_TOKENS_BEFORE, UNSIGNED_TOKENS]),
+        Some(SIGNED_TOKENS),
+        "What checks the tokens of OAUTHBEARER: the keys of sasl.oauthbearer.jwks.endpoint.url, or \
+         nothing, so that everybody is who they say they are, for tests.",
+        "Kafka's own default takes tokens that nobody signed."
     ),
     security_config!(
         "sasl.server.max.receive.size",
@@ -187,20 +271,20 @@ pub struct ListenerSetting<'a> {
     pub listener: &'a str,
     /// The setting's own name.
     pub name: &'a str,
-    /// The mechanism a login module is for, in lower case.
+    /// The mechanism a login module or a handler is for, in lower case.
     pub mechanism: Option<&'a str>,
 }
 
-/// Reads `listener.name.NAME.setting` and `listener.name.NAME.MECHANISM.sasl.jaas.config`; `None`
-/// for any other name.
+/// Reads `listener.name.NAME.setting`, and for a login module or a handler
+/// `listener.name.NAME.MECHANISM.setting`; `None` for any other name.
 #[must_use]
 pub fn listener_setting(name: &str) -> Option<ListenerSetting<'_>> {
     let (listener, name) = name.strip_prefix(PREFIX)?.split_once('.')?;
     let is_mechanism =
         |word: &str| SASL_MECHANISMS.iter().any(|known| known.eq_ignore_ascii_case(word));
     match name.split_once('.') {
-        Some((mechanism, JAAS)) if is_mechanism(mechanism) => {
-            Some(ListenerSetting { listener, name: JAAS, mechanism: Some(mechanism) })
+        Some((mechanism, own @ (JAAS | HANDLER))) if is_mechanism(mechanism) => {
+            Some(ListenerSetting { listener, name: own, mechanism: Some(mechanism) })
         }
         _ => Some(ListenerSetting { listener, name, mechanism: None }),
     }

@@ -8,11 +8,12 @@
 //!    (KIP-368).
 
 mod credential;
+mod oauthbearer;
 mod plain;
 mod scram;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -25,6 +26,7 @@ use crate::config::{Mechanism, SaslSettings};
 use crate::controller::Controller;
 
 pub(crate) use credential::ensure_scram_user;
+pub(crate) use oauthbearer::Bearer;
 pub(crate) use scram::UnknownUsers;
 
 /// The first version of SaslHandshake after which tokens come in SaslAuthenticate.
@@ -34,6 +36,8 @@ const FRAMED_FROM: i16 = 1;
 #[derive(Debug)]
 pub(crate) struct Session {
     sasl: Option<Arc<SaslSettings>>,
+    /// Checks tokens, where they are taken.
+    bearer: Option<Arc<Bearer>>,
     state: Mutex<State>,
 }
 
@@ -64,6 +68,7 @@ enum Login {
 enum Exchange {
     Plain,
     Scram(Box<Scram>),
+    OAuthBearer(oauthbearer::Exchange),
 }
 
 /// What a mechanism makes of a token.
@@ -72,8 +77,12 @@ enum Step {
     Challenge(Bytes),
     /// It is this user; say this.
     Done { user: String, last: Bytes },
+    /// It is this user, until then.
+    Token { user: String, expires: SystemTime },
     /// It is nobody.
     Refused,
+    /// It is nobody, and the client has been told so much.
+    RefusedWith(&'static str),
 }
 
 /// The answer to a token.
@@ -92,13 +101,13 @@ impl Session {
     pub(crate) fn known(principal: Principal) -> Self {
         let known = Known { principal: Arc::new(principal), expires: None };
         let state = State { known: Some(known), login: Login::Idle };
-        Self { sasl: None, state: Mutex::new(state) }
+        Self { sasl: None, bearer: None, state: Mutex::new(state) }
     }
 
     /// With a client that must log in.
-    pub(crate) fn login_expected(sasl: Arc<SaslSettings>) -> Self {
+    pub(crate) fn login_expected(sasl: Arc<SaslSettings>, bearer: Option<Arc<Bearer>>) -> Self {
         let state = State { known: None, login: Login::Idle };
-        Self { sasl: Some(sasl), state: Mutex::new(state) }
+        Self { sasl: Some(sasl), bearer, state: Mutex::new(state) }
     }
 
     /// Who it is; anonymous before the login.
@@ -174,6 +183,7 @@ impl Session {
             Mechanism::ScramSha256 | Mechanism::ScramSha512 => {
                 Exchange::Scram(Box::new(Scram::new(chosen)))
             }
+            Mechanism::OAuthBearer => Exchange::OAuthBearer(oauthbearer::Exchange::default()),
         };
         state.login = Login::Exchanging { exchange, is_raw: version < FRAMED_FROM };
         (ErrorCode::None, names)
@@ -200,13 +210,25 @@ impl Session {
         let step = match exchange {
             Exchange::Plain => plain::step(token, &sasl.plain_users),
             Exchange::Scram(scram) => scram.step(token, controller, unknown),
+            Exchange::OAuthBearer(exchange) => match &self.bearer {
+                Some(bearer) => bearer.step(exchange, token),
+                None => Step::Refused,
+            },
         };
-        let (user, bytes) = match step {
+        let (user, bytes, token_end) = match step {
             Step::Challenge(bytes) => return Authenticated::going_on(bytes, 0),
-            Step::Done { user, last } => (user, last),
+            Step::Done { user, last } => (user, last, None),
+            Step::Token { user, expires } => (user, Bytes::new(), Some(expires)),
             Step::Refused => {
                 *login = Login::Failed;
                 return Authenticated::refused(sasl.failure_delay);
+            }
+            Step::RefusedWith(message) => {
+                *login = Login::Failed;
+                return Authenticated {
+                    message: Some(message.to_owned()),
+                    ..Authenticated::refused(sasl.failure_delay)
+                };
             }
         };
         let principal = Principal::user(user);
@@ -216,10 +238,16 @@ impl Session {
             return Authenticated::refused(sasl.failure_delay);
         }
         debug!(%principal, "logged in");
-        let expires = sasl.session_max.and_then(|session| Instant::now().checked_add(session));
+        // A token's login is over when the token is (Kafka's `SaslServerAuthenticator`).
+        let left = |end: SystemTime| end.duration_since(SystemTime::now()).unwrap_or_default();
+        let session = match (sasl.session_max, token_end.map(left)) {
+            (Some(session), Some(left)) => Some(session.min(left)),
+            (session, left) => session.or(left),
+        };
+        let expires = session.and_then(|session| Instant::now().checked_add(session));
         *known = Some(Known { principal: Arc::new(principal), expires });
         *login = Login::Idle;
-        let lifetime = sasl.session_max.map_or(0, |session| session.as_millis());
+        let lifetime = session.map_or(0, |session| session.as_millis());
         Authenticated::going_on(bytes, i64::try_from(lifetime).unwrap_or(i64::MAX))
     }
 }

@@ -89,7 +89,9 @@ impl Scram {
     pub(super) fn new(mechanism: Mechanism) -> Self {
         let mechanism = match mechanism {
             Mechanism::ScramSha512 => ScramMechanism::Sha512,
-            Mechanism::ScramSha256 | Mechanism::Plain => ScramMechanism::Sha256,
+            Mechanism::ScramSha256 | Mechanism::Plain | Mechanism::OAuthBearer => {
+                ScramMechanism::Sha256
+            }
         };
         Self { mechanism, expecting: Expecting::First }
     }
@@ -251,7 +253,9 @@ mod tests {
         };
         match scram.answer(FIRST.as_bytes(), OWN_NONCE, find)? {
             Step::Challenge(bytes) => assert_eq!(bytes, SERVER_FIRST),
-            Step::Done { .. } | Step::Refused => panic!("not a challenge"),
+            Step::Done { .. } | Step::Token { .. } | Step::Refused | Step::RefusedWith(_) => {
+                panic!("not a challenge")
+            }
         }
         let step = scram.answer(last.as_bytes(), OWN_NONCE, |_| unreachable!());
         assert!(scram.answer(last.as_bytes(), OWN_NONCE, |_| unreachable!()).is_none());

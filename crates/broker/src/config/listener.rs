@@ -167,6 +167,8 @@ impl fmt::Display for ListenAddress {
 mod tests {
     use std::collections::BTreeMap;
 
+    use streamledger_broker_core::config::UNSIGNED_TOKENS;
+
     use super::*;
 
     fn parse(settings: &[(&str, &str)]) -> Result<Vec<ListenerSettings>, ConfigError> {
@@ -241,6 +243,27 @@ mod tests {
         assert_eq!(sasl.plain_users["alice"].reveal(), "hunter2");
         assert_eq!(login.security.sasl.as_ref().unwrap().mechanisms.len(), 2);
         assert!(!format!("{listeners:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn tokens_that_nobody_signed_are_no_security_and_keys_or_those_must_be_named() {
+        let tls = [("listeners", "SASL_SSL://127.0.0.1:0"), ("ssl.keystore.location", "/x.pem")];
+        let mechanism = [("sasl.enabled.mechanisms", "SCRAM-SHA-256,OAUTHBEARER")];
+        let handler = "listener.name.sasl_ssl.oauthbearer.sasl.server.callback.handler.class";
+        let unsigned = (handler, UNSIGNED_TOKENS);
+        let keys = ("sasl.oauthbearer.jwks.endpoint.url", "https://idp.example.com/keys");
+        let with = |more: &[(&'static str, &'static str)]| [&tls[..], &mechanism, more].concat();
+        assert!(parse(&with(&[keys])).unwrap()[0].security.is_secure());
+        assert!(!parse(&with(&[unsigned])).unwrap()[0].security.is_secure());
+        assert!(refusal(&with(&[])).contains("jwks.endpoint.url"));
+        assert!(refusal(&with(&[keys, unsigned])).contains("not both"));
+        let jaas = "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config";
+        let module = |text| with(&[keys, (jaas, text)]);
+        assert!(parse(&module("x.OAuthBearerLoginModule required;")).is_ok());
+        assert!(refusal(&module("x.PlainLoginModule required;")).contains("PlainLoginModule"));
+        assert!(refusal(&module("x.OAuthBearerLoginModule required a=b;")).contains("option"));
+        let odd = ("sasl.oauthbearer.jwks.endpoint.url", "ftp://x/");
+        assert!(refusal(&with(&[odd])).contains("https"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How a broker is configured: a builder with Kafka's setting names, checked as a whole.
 
 mod listener;
+mod oauth;
 mod principal_rules;
 mod security;
 mod settings;
@@ -18,6 +19,7 @@ use streamledger_protocol::Password;
 use crate::storage::FlushPolicy;
 
 pub(crate) use listener::{ListenAddress, ListenerSettings};
+pub(crate) use oauth::{KeyPlace, KeySource, OAuthSettings, TokenRules};
 pub(crate) use security::{ClientAuth, Mechanism, PemSource, SaslSettings, TlsSettings};
 pub(crate) use settings::{NetworkSettings, Settings};
 

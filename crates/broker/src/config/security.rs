@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use streamledger_broker_core::config::{BrokerConfigs, ConfigError, listener_setting};
+use streamledger_broker_core::config::{
+    BrokerConfigs, ConfigError, UNSIGNED_TOKENS, listener_setting,
+};
 use streamledger_protocol::Password;
 use streamledger_protocol::jaas::LoginModule;
 
+use super::oauth::{KeyPlace, KeySource, OAuthSettings, TokenRules};
 use super::principal_rules::PrincipalRules;
 
 /// What a listener speaks (Kafka's `SecurityProtocol`).
@@ -53,7 +56,11 @@ impl ListenerSecurity {
     /// Whether what is said is secret, and who says it known.
     pub(crate) fn is_secure(&self) -> bool {
         let Some(tls) = &self.tls else { return false };
-        self.sasl.is_some() || tls.client_auth == ClientAuth::Required
+        let knows_users = |sasl: &Arc<SaslSettings>| {
+            // Without a signature everybody is who they say they are.
+            sasl.oauth.as_ref().is_none_or(|oauth| oauth.keys.is_some())
+        };
+        self.sasl.as_ref().is_some_and(knows_users) || tls.client_auth == ClientAuth::Required
     }
 }
 
@@ -95,10 +102,11 @@ pub(crate) enum Mechanism {
     Plain,
     ScramSha256,
     ScramSha512,
+    OAuthBearer,
 }
 
 impl Mechanism {
-    const ALL: [Self; 3] = [Self::Plain, Self::ScramSha256, Self::ScramSha512];
+    const ALL: [Self; 4] = [Self::Plain, Self::ScramSha256, Self::ScramSha512, Self::OAuthBearer];
 
     /// The registered name.
     pub(crate) const fn name(self) -> &'static str {
@@ -106,6 +114,7 @@ impl Mechanism {
             Self::Plain => "PLAIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha512 => "SCRAM-SHA-512",
+            Self::OAuthBearer => "OAUTHBEARER",
         }
     }
 
@@ -122,6 +131,8 @@ pub(crate) struct SaslSettings {
     pub(crate) mechanisms: BTreeSet<Mechanism>,
     /// PLAIN's users, from its login module.
     pub(crate) plain_users: BTreeMap<String, Password>,
+    /// How OAUTHBEARER's tokens are checked, where they are taken.
+    pub(crate) oauth: Option<OAuthSettings>,
     /// connections.max.reauth.ms.
     pub(crate) session_max: Option<Duration>,
     /// connection.failed.authentication.delay.ms.
@@ -272,10 +283,15 @@ impl Own<'_> {
             true => self.plain_users()?,
             false => BTreeMap::new(),
         };
+        let oauth = match mechanisms.contains(&Mechanism::OAuthBearer) {
+            true => Some(self.oauth()?),
+            false => None,
+        };
         let ms = |name| self.value(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
         Ok(SaslSettings {
             mechanisms,
             plain_users,
+            oauth,
             session_max: Some(ms("connections.max.reauth.ms"))
                 .filter(|&session_ms| session_ms > 0)
                 .map(Duration::from_millis),
@@ -283,6 +299,77 @@ impl Own<'_> {
             request_bytes_max: u32::try_from(ms("sasl.server.max.receive.size"))
                 .unwrap_or(u32::MAX),
         })
+    }
+
+    /// How tokens are checked: by the keys of an endpoint, or not by any, if that is asked for.
+    fn oauth(&self) -> Result<OAuthSettings, ConfigError> {
+        const HANDLER: &str = "sasl.server.callback.handler.class";
+        const URL: &str = "sasl.oauthbearer.jwks.endpoint.url";
+        let module = self.oauth_module()?;
+        let option = |name| module.as_ref().and_then(|module| module.text(name));
+        let handler = self.value(&format!("oauthbearer.{HANDLER}"));
+        let is_unsigned = handler.or_else(|| self.value(HANDLER)) == Some(UNSIGNED_TOKENS);
+        let number = |name| self.value(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let ms = |name| Duration::from_millis(number(name));
+        let claim = |name| self.value(name).unwrap_or_default().to_owned();
+        let wrong = |reason: &str| self.wrong(&format!("{URL}: {reason}"));
+        let mut rules = TokenRules {
+            subject_claim: claim("sasl.oauthbearer.sub.claim.name"),
+            scope_claim: claim("sasl.oauthbearer.scope.claim.name"),
+            clock_skew: Duration::from_secs(number("sasl.oauthbearer.clock.skew.seconds")),
+            audiences: self
+                .words("sasl.oauthbearer.expected.audience")
+                .map(str::to_owned)
+                .collect(),
+            issuer: self.value("sasl.oauthbearer.expected.issuer").map(str::to_owned),
+        };
+        let keys = match (self.value(URL), is_unsigned) {
+            (Some(url), false) => Some(KeySource {
+                place: KeyPlace::parse(url).map_err(|reason| wrong(&reason))?,
+                authorities: option("ssl.truststore.location").map(PathBuf::from),
+                refresh: ms("sasl.oauthbearer.jwks.endpoint.refresh.ms"),
+                retry_first: ms("sasl.oauthbearer.jwks.endpoint.retry.backoff.ms"),
+                retry_max: ms("sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms"),
+            }),
+            (None, true) => {
+                let name = option("unsecuredValidatorPrincipalClaimName").unwrap_or("sub");
+                let skew = option("unsecuredValidatorAllowableClockSkewMs").unwrap_or("0");
+                let skew = skew.parse().map_err(|_| wrong("the clock skew is no number"))?;
+                name.clone_into(&mut rules.subject_claim);
+                rules.clock_skew = Duration::from_millis(skew);
+                None
+            }
+            (None, false) => {
+                return Err(wrong(&format!(
+                    "OAUTHBEARER needs the keys that tokens are signed with; tokens that nobody \
+                     signed are for tests, by oauthbearer.{HANDLER}={UNSIGNED_TOKENS}"
+                )));
+            }
+            (Some(_), true) => {
+                return Err(wrong("either keys are given or tokens are not signed, not both"));
+            }
+        };
+        Ok(OAuthSettings { rules, keys })
+    }
+
+    /// The login module of OAUTHBEARER, which may be left out.
+    fn oauth_module(&self) -> Result<Option<LoginModule>, ConfigError> {
+        let Some(jaas) = self.value("oauthbearer.sasl.jaas.config") else { return Ok(None) };
+        let wrong = |reason: String| self.wrong(&format!("oauthbearer.sasl.jaas.config: {reason}"));
+        let module = LoginModule::parse(jaas).map_err(wrong)?;
+        if module.simple_class() != "OAuthBearerLoginModule" {
+            return Err(wrong(format!("{} is not OAuthBearerLoginModule", module.simple_class())));
+        }
+        // What a broker would log in with elsewhere is of no use in one node.
+        let known = [
+            "ssl.truststore.location",
+            "ssl.truststore.type",
+            "unsecuredValidatorPrincipalClaimName",
+            "unsecuredValidatorAllowableClockSkewMs",
+        ];
+        let is_own = |name: &str| name.starts_with("unsecuredLogin");
+        module.check_options(|name| known.contains(&name) || is_own(name)).map_err(wrong)?;
+        Ok(Some(module))
     }
 
     /// The options `user_NAME` of `PlainLoginModule` (Kafka's `PlainServerCallbackHandler`).

@@ -14,7 +14,7 @@ use super::connection;
 use super::frame_reader::ReadBudgets;
 use super::log_limit::LogLimit;
 use super::tls::Tls;
-use crate::authentication::Session;
+use crate::authentication::{Bearer, Session};
 use crate::config::{ListenerSettings, SaslSettings, Settings};
 use crate::node::{Endpoint, Node};
 use streamledger_broker_core::authorizer::Principal;
@@ -30,6 +30,7 @@ pub(crate) struct BoundListener {
     advertised: Option<Endpoint>,
     tls: Option<Arc<Tls>>,
     sasl: Option<Arc<SaslSettings>>,
+    bearer: Option<Arc<Bearer>>,
 }
 
 impl BoundListener {
@@ -37,6 +38,7 @@ impl BoundListener {
     pub(crate) fn bind(
         wanted: &ListenerSettings,
         tls: Option<Tls>,
+        bearer: Option<Bearer>,
         backlog: u32,
     ) -> io::Result<Self> {
         let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -55,7 +57,8 @@ impl BoundListener {
                     });
                     let tls = tls.map(Arc::new);
                     let sasl = wanted.security.sasl.clone();
-                    return Ok(Self { listener, address, advertised, tls, sasl });
+                    let bearer = bearer.map(Arc::new);
+                    return Ok(Self { listener, address, advertised, tls, sasl, bearer });
                 }
                 Err(error) => last_error = error,
             }
@@ -83,7 +86,7 @@ impl BoundListener {
     /// What is known, and still asked, of a client that TLS says is this one.
     pub(super) fn session(&self, principal: Principal) -> Session {
         match &self.sasl {
-            Some(sasl) => Session::login_expected(Arc::clone(sasl)),
+            Some(sasl) => Session::login_expected(Arc::clone(sasl), self.bearer.clone()),
             None => Session::known(principal),
         }
     }
@@ -138,6 +141,9 @@ impl Serving {
     pub(crate) async fn accept(self, listener: BoundListener) {
         let listener = Arc::new(listener);
         let mut stopping = self.stopping.clone();
+        if let Some(bearer) = &listener.bearer {
+            tokio::spawn(Arc::clone(bearer).keep_fresh(stopping.clone()));
+        }
         loop {
             let accepted = tokio::select! {
                 biased;
