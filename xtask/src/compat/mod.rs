@@ -30,6 +30,7 @@ mod peer;
 mod python;
 mod record;
 mod secured;
+mod secured_tokens;
 mod settings;
 mod stock;
 mod streams;

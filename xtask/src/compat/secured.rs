@@ -16,6 +16,7 @@ use streamledger::{
 
 use super::broker::{Broker, free_address};
 use super::lab::{LIMIT, Trial};
+use super::secured_tokens::{CLIENT_ID, CLIENT_SECRET, Elsewhere, SCOPE, TokenEndpoint};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process;
 
@@ -29,6 +30,7 @@ const SENDING: Duration = Duration::from_secs(6);
 const KEY_PASSWORD: &str = "alices-key";
 
 const KAFKA: &str = "org.apache.kafka.common.security";
+const BEARER: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
 
 /// The ports of the listeners, by their name in the broker's settings.
 struct Ports {
@@ -50,6 +52,7 @@ struct Lock {
     encrypted: PathBuf,
     /// The settings of mTLS as one line each, in Java's syntax.
     inline: String,
+    tokens: TokenEndpoint,
     /// An authority that signed nothing.
     stranger: PathBuf,
 }
@@ -62,12 +65,17 @@ pub(crate) fn each_way_in(trial: &Trial) -> Outcome<String> {
         let through = |failure: Failure| failure.while_doing(name);
         lock.pass(name, settings).map_err(through)?;
     }
+    let asked = lock.by_provider().map_err(|failure| failure.while_doing("a token provider"))?;
+    // Three clients in the clear, three over TLS; each keeps its token.
+    ensure!(asked == 6, "the token provider was asked {asked} times");
+    let given = lock.tokens.given();
+    ensure!(given >= 6, "the token endpoint gave {given} tokens");
     lock.commands(trial)?;
     let turned_away = lock.turns_away()?;
     let sent = lock.logs_in_again()?;
     let names: Vec<&str> = ways.iter().map(|(name, _)| *name).collect();
     Ok(format!(
-        "{RECORDS} records each by {}; {turned_away} turned away; {sent} over sessions of {} s",
+        "{RECORDS} records each by {}, a token provider; {turned_away} turned away; {sent} over sessions of {} s",
         names.join(", "),
         SESSION.as_secs()
     ))
@@ -99,7 +107,8 @@ impl Lock {
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let broker = trial.own_broker(&settings)?;
         let stranger = write("stranger.pem", &stranger.pem())?;
-        Ok(Self { broker, ports, authority: authority_file, own, encrypted, inline, stranger })
+        let (authority, tokens) = (authority_file, TokenEndpoint::start()?);
+        Ok(Self { broker, ports, authority, own, encrypted, inline, tokens, stranger })
     }
 
     /// A user for each hash of SCRAM, by Kafka's own tool, both at once.
@@ -146,6 +155,8 @@ impl Lock {
             ("TLS+SCRAM-SHA-512", scram("512") + &tls),
             ("SCRAM-SHA-512", self.scram("SASL_PLAINTEXT", login, "512")),
             ("OAUTHBEARER", bearer(login)),
+            ("OIDC", self.oidc("SASL_PLAINTEXT", login)),
+            ("TLS+OIDC", self.oidc_of_old("SASL_SSL", secure) + &tls),
         ]
     }
 
@@ -162,36 +173,69 @@ impl Lock {
         )
     }
 
+    /// Tokens by client id and secret, as settings have them since Kafka 4.2.
+    fn oidc(&self, protocol: &str, port: u16) -> String {
+        format!(
+            "{}sasl.oauthbearer.client.credentials.client.id={CLIENT_ID}\n\
+             sasl.oauthbearer.client.credentials.client.secret={CLIENT_SECRET}\n\
+             sasl.oauthbearer.scope={SCOPE}\n\
+             sasl.jaas.config={BEARER} required;\n",
+            self.endpoint(protocol, port)
+        )
+    }
+
+    /// The same, as the login module had them before.
+    fn oidc_of_old(&self, protocol: &str, port: u16) -> String {
+        format!(
+            "{}sasl.jaas.config={BEARER} required clientId=\"{CLIENT_ID}\" \
+             clientSecret=\"{CLIENT_SECRET}\" scope=\"{SCOPE}\";\n",
+            self.endpoint(protocol, port)
+        )
+    }
+
+    fn endpoint(&self, protocol: &str, port: u16) -> String {
+        format!(
+            "{}security.protocol={protocol}\nsasl.mechanism=OAUTHBEARER\n\
+             sasl.login.callback.handler.class={KAFKA}.oauthbearer.OAuthBearerLoginCallbackHandler\n\
+             sasl.oauthbearer.token.endpoint.url={}\n",
+            at(port),
+            self.tokens.url
+        )
+    }
+
+    /// Tokens from a provider of the program's own, in the clear and over TLS.
+    fn by_provider(&self) -> Outcome<usize> {
+        let ports = [("SASL_PLAINTEXT", self.ports.login), ("SASL_SSL", self.ports.secure)];
+        let provider = Elsewhere::default();
+        for (protocol, port) in ports {
+            let settings = format!(
+                "{}security.protocol={protocol}\nsasl.mechanism=OAUTHBEARER\n{}",
+                at(port),
+                self.tls(&self.authority)
+            );
+            let properties = || Properties::parse(&settings);
+            let admin = AdminConfig::builder().properties(properties()?);
+            let producer = ProducerConfig::builder().properties(properties()?);
+            let consumer = ConsumerConfig::builder().properties(properties()?);
+            let (admin, producer, consumer) = (
+                admin.token_provider(provider.clone()).build()?,
+                producer.token_provider(provider.clone()).build()?,
+                consumer.token_provider(provider.clone()).build()?,
+            );
+            round(&format!("secured-provider-{protocol}"), admin, producer, consumer)?;
+        }
+        Ok(provider.asked())
+    }
+
     /// Creates a topic, produces and reads back, all by these settings.
     fn pass(&self, name: &str, settings: &str) -> Outcome<()> {
         let properties = Properties::parse(settings)?;
-        let topic = format!("secured-{}", name.replace(['+', ' '], "-"));
-        let admin = Admin::new(AdminConfig::from_properties(&properties)?)?;
-        admin.create_topics(&[NewTopic::new(TopicName::new(topic.as_str()), 1, 1)])?.only()?;
-        let producer = Producer::new(ProducerConfig::from_properties(&properties)?)?;
-        // Some are larger than a record of TLS, and than a socket's buffer.
-        let value = |number: usize| vec![b'a' + (number % 26) as u8; number * number * 50];
-        let sent: Vec<_> = (0..RECORDS)
-            .map(|number| producer.send(ProducerRecord::to(&topic).value(&value(number))))
-            .collect::<Result<_, _>>()?;
-        for delivery in sent {
-            delivery.wait()?;
-        }
-        let consumer = Consumer::new(ConsumerConfig::from_properties(&properties)?)?;
-        let partitions = consumer.partitions_for(&topic)?;
-        let start: Vec<_> = partitions.into_iter().map(|at| (at, Position::Beginning)).collect();
-        consumer.assign(&start);
-        let deadline = Instant::now() + LIMIT;
-        let mut next = 0;
-        while next < RECORDS {
-            ensure!(Instant::now() < deadline, "{next} of {RECORDS} records came back");
-            for record in consumer.poll(Duration::from_millis(200))? {
-                ensure!(record.offset == Offset(i64::try_from(next)?), "{:?}", record.offset);
-                ensure!(record.value.as_deref() == Some(&*value(next)), "record {next} differs");
-                next += 1;
-            }
-        }
-        Ok(())
+        round(
+            &format!("secured-{}", name.replace(['+', ' '], "-")),
+            AdminConfig::from_properties(&properties)?,
+            ProducerConfig::from_properties(&properties)?,
+            ConsumerConfig::from_properties(&properties)?,
+        )
     }
 
     /// The command gets in by a properties file, as Kafka's own tools do.
@@ -231,6 +275,10 @@ impl Lock {
             (
                 self.scram("SASL_PLAINTEXT", login, "512").replace("alice-512", "wrong"),
                 "SASL SCRAM-SHA-512: Authentication failed",
+            ),
+            (
+                self.oidc("SASL_PLAINTEXT", login).replace(CLIENT_SECRET, "wrong"),
+                "the token endpoint answers 401: invalid_client",
             ),
             (at(tls), "the broker speaks TLS there"),
         ];
@@ -278,6 +326,41 @@ impl Lock {
         }
         Ok(count)
     }
+}
+
+/// Creates a topic, produces and reads back.
+fn round(
+    topic: &str,
+    admin: AdminConfig,
+    producer: ProducerConfig,
+    consumer: ConsumerConfig,
+) -> Outcome<()> {
+    let admin = Admin::new(admin)?;
+    admin.create_topics(&[NewTopic::new(TopicName::new(topic), 1, 1)])?.only()?;
+    let producer = Producer::new(producer)?;
+    // Some are larger than a record of TLS, and than a socket's buffer.
+    let value = |number: usize| vec![b'a' + (number % 26) as u8; number * number * 50];
+    let sent: Vec<_> = (0..RECORDS)
+        .map(|number| producer.send(ProducerRecord::to(topic).value(&value(number))))
+        .collect::<Result<_, _>>()?;
+    for delivery in sent {
+        delivery.wait()?;
+    }
+    let consumer = Consumer::new(consumer)?;
+    let partitions = consumer.partitions_for(topic)?;
+    let start: Vec<_> = partitions.into_iter().map(|at| (at, Position::Beginning)).collect();
+    consumer.assign(&start);
+    let deadline = Instant::now() + LIMIT;
+    let mut next = 0;
+    while next < RECORDS {
+        ensure!(Instant::now() < deadline, "{next} of {RECORDS} records came back");
+        for record in consumer.poll(Duration::from_millis(200))? {
+            ensure!(record.offset == Offset(i64::try_from(next)?), "{:?}", record.offset);
+            ensure!(record.value.as_deref() == Some(&*value(next)), "record {next} differs");
+            next += 1;
+        }
+    }
+    Ok(())
 }
 
 /// Key and certificate of a PEM that has one after the other.
