@@ -31,6 +31,9 @@ const KEY_PASSWORD: &str = "alices-key";
 
 const KAFKA: &str = "org.apache.kafka.common.security";
 const BEARER: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
+/// By which Java's client asks a token endpoint.
+const BEARER_HANDLER: &str =
+    "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginCallbackHandler";
 
 /// The ports of the listeners, by their name in the broker's settings.
 struct Ports {
@@ -75,7 +78,8 @@ pub(crate) fn each_way_in(trial: &Trial) -> Outcome<String> {
     let sent = lock.logs_in_again()?;
     let names: Vec<&str> = ways.iter().map(|(name, _)| *name).collect();
     Ok(format!(
-        "{RECORDS} records each by {}, a token provider; {turned_away} turned away; {sent} over sessions of {} s",
+        "{RECORDS} records each by {}, a token provider; {turned_away} turned away; {sent} over \
+         sessions of {} s",
         names.join(", "),
         SESSION.as_secs()
     ))
@@ -196,7 +200,7 @@ impl Lock {
     fn endpoint(&self, protocol: &str, port: u16) -> String {
         format!(
             "{}security.protocol={protocol}\nsasl.mechanism=OAUTHBEARER\n\
-             sasl.login.callback.handler.class={KAFKA}.oauthbearer.OAuthBearerLoginCallbackHandler\n\
+             sasl.login.callback.handler.class={BEARER_HANDLER}\n\
              sasl.oauthbearer.token.endpoint.url={}\n",
             at(port),
             self.tokens.url
