@@ -78,6 +78,8 @@ func startMember(
 		switch name {
 		case "partition.assignment.strategy":
 			options = append(options, kgo.Balancers(balancers[value]))
+		case "group.protocol":
+			options = append(options, kgo.ServerSideBalancer())
 		case "group.instance.id":
 			options = append(options, kgo.InstanceID(value))
 		default:

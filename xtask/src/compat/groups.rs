@@ -396,6 +396,20 @@ pub(crate) fn python_next_generation(trial: &Trial) -> Outcome<String> {
     stage.play(program, &ways, &[NEXT])
 }
 
+/// The same by franz-go, whose balancer names the assignor at the coordinator.
+pub(crate) fn franz_go_next_generation(trial: &Trial) -> Outcome<String> {
+    const NEXT: &str = "group.protocol=consumer";
+    let stage = Stage::new(trial)?;
+    let mut program = trial.tools().go()?;
+    program.args(["group", &stage.broker.bootstrap()]);
+    let ways: [(&str, &[&str]); 2] = [
+        ("uniform", &[NEXT, "partition.assignment.strategy=sticky"]),
+        ("range", &[NEXT, "partition.assignment.strategy=range"]),
+    ];
+    // Static members by the classic protocol: in this one they leave for good (FINDINGS.md).
+    stage.play(program, &ways, &["partition.assignment.strategy=range"])
+}
+
 /// kcat as a member: reads what is there, and the next one reads on from there.
 pub(crate) fn kcat(trial: &Trial) -> Outcome<String> {
     let stage = Stage::new(trial)?;

@@ -204,6 +204,7 @@ const SCENARIOS: &[Scenario] = &[
     stock("java-moving-group", "java", groups::java_moves),
     stock("python-next-group", "python", groups::python_next_generation),
     stock("franz-go-group", "franz-go", groups::franz_go),
+    stock("franz-go-next-group", "franz-go", groups::franz_go_next_generation),
     stock("java-groups-tool", "java", groups::tool),
     stock("connect-standalone", "java", connect::standalone),
     stock("connect-distributed", "java", connect::distributed),
