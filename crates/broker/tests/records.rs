@@ -55,7 +55,7 @@ fn every_codec_is_stored_as_it_came(
     let fetched = client.fetch("t", 0, 0);
     assert_eq!(records_of(&fetched), [(0, "one".to_owned()), (1, "two".to_owned())]);
     // Offset and leader epoch are patched in front, all from the CRC on is untouched.
-    assert_eq!(fetched.records.unwrap()[17..], batch[17..]);
+    assert_eq!(fetched.records.unwrap().into_bytes()[17..], batch[17..]);
 }
 
 #[test]

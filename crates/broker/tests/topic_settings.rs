@@ -21,7 +21,7 @@ fn a_topic_stores_batches_in_the_codec_it_is_told_to() {
         assert_eq!(client.produce(topic, 0, batch).error_code, ErrorCode::None);
         let fetched = client.fetch(topic, 0, 0);
         assert_eq!(common::records_of(&fetched), [(0, "one".to_owned()), (1, "two".to_owned())]);
-        let records = fetched.records.unwrap();
+        let records = fetched.records.unwrap().into_bytes();
         batches(&records).next().unwrap().unwrap().header().attributes.codec().unwrap()
     };
     assert_eq!(stored("as-sent", &[], Codec::Snappy), Codec::Snappy);
@@ -57,7 +57,7 @@ fn a_compacted_topic_keeps_the_latest_of_each_key() {
         while first.is_none() && from < 40 {
             let fetched = client.fetch("state", 0, from);
             first = common::records_of(&fetched).first().map(|(offset, _)| *offset);
-            let records = fetched.records.unwrap();
+            let records = fetched.records.unwrap().into_bytes();
             from = batches(&records).last().unwrap().unwrap().header().next_offset().0;
         }
         if first > Some(20) {

@@ -164,7 +164,8 @@ fn committed_values(client: &mut RawClient, partition: i32) -> Vec<String> {
     let mut skipped: Vec<ProducerId> = Vec::new();
     let mut values = Vec::new();
     let mut decompressor = Decompressor::default();
-    for batch in batches(data.records.as_deref().unwrap_or_default()) {
+    let bytes = data.records.unwrap_or_default().into_bytes();
+    for batch in batches(&bytes) {
         let batch = batch.unwrap();
         let header = *batch.header();
         while open.last().is_some_and(|one| one.first_offset <= header.base_offset) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::message::{Request, Response};
 use crate::messages::ApiVersionsResponse;
 use crate::wire::{
-    DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Frame, Reader, Writer,
+    DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Frame, Reader, Segment, Writer,
 };
 use crate::{ApiKey, ApiVersion, CorrelationId, ErrorCode};
 
@@ -64,13 +64,39 @@ pub fn encode_request<R: Request>(
 /// Writes a response with its length and header.
 ///
 /// # Errors
-/// The version is not known here or cannot carry what the response holds, or the frame is too
-/// long.
+/// The version is not known here or cannot carry what the response holds, the frame is too long,
+/// or it would have gaps.
 pub fn encode_response<R: Response>(
     correlation_id: CorrelationId,
     version: ApiVersion,
     response: &R,
 ) -> Result<Frame, EncodeError> {
+    let w = write_response(correlation_id, version, response)?;
+    match w.has_gaps() {
+        false => Ok(w.finish()),
+        true => Err(EncodeError::new(EncodeErrorKind::Gap)),
+    }
+}
+
+/// Writes a response with its length and header, and a gap for each of its
+/// [`crate::wire::Records::Elsewhere`], in their order.
+///
+/// # Errors
+/// The version is not known here or cannot carry what the response holds, or the frame is too
+/// long.
+pub fn encode_response_with_gaps<R: Response>(
+    correlation_id: CorrelationId,
+    version: ApiVersion,
+    response: &R,
+) -> Result<Vec<Segment>, EncodeError> {
+    Ok(write_response(correlation_id, version, response)?.finish_with_gaps())
+}
+
+fn write_response<R: Response>(
+    correlation_id: CorrelationId,
+    version: ApiVersion,
+    response: &R,
+) -> Result<Writer, EncodeError> {
     let api = R::API_KEY;
     check_encodable(api, version)?;
     let mut w = Writer::with_capacity(REQUEST_BYTES);
@@ -81,7 +107,7 @@ pub fn encode_response<R: Response>(
     }
     response.encode(&mut w, version)?;
     w.patch_frame_length()?;
-    Ok(w.finish())
+    Ok(w)
 }
 
 fn check_encodable(api: ApiKey, version: ApiVersion) -> Result<(), EncodeError> {
@@ -209,6 +235,9 @@ impl FrameLength {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messages::FetchResponse;
+    use crate::messages::fetch::{FetchableTopicResponse, PartitionData};
+    use crate::wire::Records;
 
     #[test]
     fn a_hostile_length_is_refused_before_anything_is_allocated() {
@@ -217,6 +246,37 @@ mod tests {
         assert!(FrameLength::parse([0x7f, 0xff, 0xff, 0xff], 256).is_err());
         let error = FrameLength::parse([0xff; 4], 256).unwrap_err();
         assert_eq!(error.kind(), &DecodeErrorKind::FrameLength { length: -1, max: 256 });
+    }
+
+    #[test]
+    fn records_that_are_elsewhere_leave_gaps_of_their_length() {
+        let answer = |records: [Records; 2]| FetchResponse {
+            responses: vec![FetchableTopicResponse {
+                partitions: records
+                    .map(|records| PartitionData { records: Some(records), ..Default::default() })
+                    .into(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let (here, there) = (Bytes::from(vec![7; 300]), Bytes::from(vec![8; 5000]));
+        let elsewhere = answer([Records::Elsewhere(300), Records::Elsewhere(5000)]);
+        for version in [ApiVersion(4), ApiVersion(12)] {
+            let id = CorrelationId(1);
+            assert!(encode_response(id, version, &elsewhere).is_err());
+            let segments = encode_response_with_gaps(id, version, &elsewhere).unwrap();
+            let mut gaps = [&here, &there].into_iter();
+            let filled: Vec<u8> = segments
+                .iter()
+                .flat_map(|segment| match segment {
+                    Segment::Bytes(bytes) => bytes,
+                    Segment::Gap(bytes) => gaps.next().filter(|gap| gap.len() == *bytes).unwrap(),
+                })
+                .copied()
+                .collect();
+            let all_here = answer([here.clone().into(), there.clone().into()]);
+            assert_eq!(filled, *encode_response(id, version, &all_here).unwrap().into_bytes());
+        }
     }
 
     #[test]

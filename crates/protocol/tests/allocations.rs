@@ -46,7 +46,7 @@ fn decoding_a_produce_response_allocates_only_its_vectors() {
 fn decoding_a_fetch_response_copies_no_records() {
     let partition = |index| PartitionData {
         partition_index: PartitionIndex(index),
-        records: Some(records()),
+        records: Some(records().into()),
         ..PartitionData::default()
     };
     let topic = FetchableTopicResponse {

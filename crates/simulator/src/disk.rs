@@ -127,6 +127,13 @@ impl LogFile {
         self.last_write_at = self.bytes.len();
     }
 
+    /// A stretch of it.
+    pub(crate) fn stretch(&self, position: u64, bytes: usize) -> Result<&[u8], String> {
+        let begin = usize::try_from(position).unwrap_or(usize::MAX);
+        let stretch = self.bytes.get(begin..begin.saturating_add(bytes));
+        stretch.ok_or_else(|| "the file is shorter than its log".to_owned())
+    }
+
     fn lose_power(&mut self, dice: &mut Dice) {
         let unsafe_bytes = self.bytes.len() - self.safe_bytes;
         if unsafe_bytes == 0 {

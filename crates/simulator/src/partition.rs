@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use streamledger_broker_core::log::{
-    AbortedTransaction, AppendDecision, AppendOrigin, LogConfig, LogDamage, LogRecovery, OnDamage,
-    PartitionLog, PreparedAppend, ProducerStateTable, ReadLimit, ReadPlan, ReadRange,
+    AbortedTransaction, AppendDecision, AppendOrigin, BatchWalk, LogConfig, LogDamage, LogRecovery,
+    OnDamage, PartitionLog, PreparedAppend, ProducerStateTable, ReadLimit, ReadPlan, ReadRange,
     RecoveryStart, ScanDepth, SegmentIndexes, SegmentScan, SegmentVerdict, Selection,
-    TransactionGuard, decode_snapshot, decode_transaction_index, select_batches, validate_batches,
+    TransactionGuard, decode_snapshot, decode_transaction_index, validate_batches,
 };
 use streamledger_broker_core::planted_bugs::PlantedBug;
 use streamledger_broker_core::time::Now;
@@ -351,9 +351,9 @@ impl Partition {
         let interval = self.config.index_interval_bytes;
         let Self { log, files, .. } = self;
         let Some(log) = log else { return Ok(Vec::new()) };
-        let (mut wanted, mut skipped, mut rebuilt) = (from, 0, false);
+        let (mut wanted, mut rebuilt) = (from, false);
         for _ in 0..READ_STEPS_MAX {
-            let mut range = match log.plan_read(wanted, limit).map_err(|e| e.to_string())? {
+            let range = match log.plan_read(wanted, limit).map_err(|e| e.to_string())? {
                 ReadPlan::Nothing => return Ok(Vec::new()),
                 ReadPlan::LoadIndexes { segment } => {
                     load_indexes(log, files, segment, interval)?;
@@ -361,27 +361,20 @@ impl Partition {
                 }
                 ReadPlan::Range(range) => range,
             };
-            range.go_on(skipped);
             let Some(file) = files.segments.get(&range.segment) else {
                 return Err(format!("segment {} has no file", range.segment));
             };
-            let begin = range.position as usize;
-            let end = begin + range.bytes_to_read(max_bytes);
-            let piece = file.bytes.get(begin..end).ok_or("the file is shorter than its log")?;
-            match select_batches(piece, &range, max_bytes) {
+            match choose(file, range, max_bytes)? {
                 Selection::AtLimit => return Ok(Vec::new()),
-                Selection::Beyond(further) if begin + further < file.bytes.len() => {
-                    skipped += further;
-                }
-                Selection::Beyond(_) => match range.next_segment {
-                    Some(next) => (wanted, skipped) = (next, 0),
+                Selection::Beyond => match range.next_segment {
+                    Some(next) => wanted = next,
                     None => return Ok(Vec::new()),
                 },
-                Selection::Longer { skip, bytes, next_offset } => {
-                    return take(log, file, &range, skip..skip + bytes, next_offset);
-                }
-                Selection::Batches { start, end, next_offset } => {
-                    return take(log, file, &range, start..end, next_offset);
+                Selection::Batches { position, bytes, next_offset } => {
+                    let found = file.stretch(u64::from(position), bytes)?.to_vec();
+                    let end = u32::try_from(u64::from(position) + bytes as u64);
+                    log.note_read(next_offset, range.segment, end.unwrap_or(u32::MAX));
+                    return Ok(found);
                 }
                 // The index may have misled.
                 Selection::Damaged { .. } if !rebuilt => {
@@ -389,27 +382,27 @@ impl Partition {
                     load_indexes(log, files, range.segment, interval)?;
                     rebuilt = true;
                 }
-                Selection::Damaged { at } => {
-                    return Err(format!("segment {} is damaged at {at}", range.segment));
+                Selection::Damaged { position } => {
+                    return Err(format!("segment {} is damaged at {position}", range.segment));
                 }
+                Selection::Open => break,
             }
         }
         Err(format!("reading from {from} does not come to an end"))
     }
 }
 
-fn take(
-    log: &mut PartitionLog,
-    file: &LogFile,
-    range: &ReadRange,
-    chosen: std::ops::Range<usize>,
-    next_offset: Offset,
-) -> Result<Vec<u8>, String> {
-    let begin = range.position as usize;
-    let (start, end) = (begin + chosen.start, begin + chosen.end);
-    let bytes = file.bytes.get(start..end).ok_or("the file is shorter than its log")?;
-    log.note_read(next_offset, range.segment, u32::try_from(end).unwrap_or(u32::MAX));
-    Ok(bytes.to_vec())
+/// Chooses batches from a range of a file, of which as much is handed in as the walk wants.
+fn choose(file: &LogFile, range: ReadRange, max_bytes: usize) -> Result<Selection, String> {
+    let mut walk = BatchWalk::new(range, max_bytes);
+    for _ in 0..READ_STEPS_MAX {
+        let (position, bytes) = walk.wants();
+        match walk.look(file.stretch(position, bytes)?) {
+            Selection::Open => {}
+            decided => return Ok(decided),
+        }
+    }
+    Ok(Selection::Open)
 }
 
 /// The indexes of a closed segment, from their files or, where these are no good, from the log.

@@ -86,12 +86,6 @@ impl OffsetIndex {
         above.checked_sub(1).and_then(|below| self.entry(below))
     }
 
-    /// The entry after the one that `floor` gives.
-    #[must_use]
-    pub fn ceiling(&self, offset: Offset) -> Option<OffsetPosition> {
-        self.entry(self.first_above(offset))
-    }
-
     fn first_above(&self, offset: Offset) -> usize {
         let relative = offset - self.base_offset;
         self.entries.partition_point(|entry| i64::from(entry.relative_offset) <= relative)
@@ -180,17 +174,13 @@ mod tests {
     }
 
     #[test]
-    fn floor_and_ceiling_bracket_an_offset() {
+    fn the_floor_is_the_last_entry_that_is_not_above() {
         let index = index();
         let floor = |offset| index.floor(Offset(offset)).map(|entry| entry.position);
-        let ceiling = |offset| index.ceiling(Offset(offset)).map(|entry| entry.position);
         assert_eq!(floor(100), None);
         assert_eq!(floor(109), Some(4096));
         assert_eq!(floor(118), Some(4096));
         assert_eq!(floor(9999), Some(20_000));
-        assert_eq!(ceiling(100), Some(4096));
-        assert_eq!(ceiling(109), Some(9000));
-        assert_eq!(ceiling(150), None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Where a fetch finds its batches: a plan for the shell to read by, and the choice of whole
-//! batches in what it read.
+//! batches by their headers.
 //!
 //! 1. A read never crosses its limit: high watermark, last stable offset, or the log's end.
 //! 2. The first batch is given even if it alone is larger than was asked for (KIP-74).
@@ -11,8 +11,10 @@ use streamledger_protocol::{ErrorCode, IsolationLevel, Offset};
 use super::partition_log::PartitionLog;
 use super::segment::{LogSegment, SegmentIndexes};
 
-/// The most bytes read at once to get to a batch: a sparse index costs time, never memory.
-const SKIP_BYTES_MAX: usize = 256 << 10;
+/// How much of a log of short batches is looked through at once.
+const PIECE_BYTES: usize = 16 << 10;
+/// After a batch of this many bytes only the next one's header is looked at.
+const LONG_BATCH_BYTES: usize = 4 << 10;
 
 /// Where a reader stopped: the next read usually goes on there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +74,7 @@ pub enum ReadPlan {
         /// The base offset of the segment.
         segment: Offset,
     },
-    /// Read that range and choose from it with `select_batches`.
+    /// Choose from that range with a [`BatchWalk`].
     Range(ReadRange),
 }
 
@@ -83,8 +85,6 @@ pub struct ReadRange {
     pub segment: Offset,
     /// Where to begin to read: the first byte of a batch.
     pub position: u32,
-    /// How many bytes at most lie between `position` and the wanted batch.
-    pub skip_bytes_max: u32,
     /// The end of the whole batches in the file.
     pub end_position: u32,
     /// The last offset of the batch at `position`, if the index names it.
@@ -98,102 +98,116 @@ pub struct ReadRange {
     pub next_segment: Option<Offset>,
 }
 
-impl ReadRange {
-    /// Begins `bytes` further on: nothing before is wanted.
-    pub fn go_on(&mut self, bytes: usize) {
-        if bytes > 0 {
-            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            self.position = self.position.saturating_add(bytes).min(self.end_position);
-            self.skip_bytes_max = self.skip_bytes_max.saturating_sub(bytes);
-            self.begins_with = None;
-        }
-    }
-
-    /// Whether there may be another batch `bytes` further on.
-    #[must_use]
-    pub fn goes_on_after(&self, bytes: usize) -> bool {
-        let left = self.end_position.saturating_sub(self.position) as usize;
-        left.saturating_sub(bytes) >= HEADER_BYTES
-    }
-
-    /// Bytes to read for `max_bytes` of batches.
-    #[must_use]
-    pub fn bytes_to_read(&self, max_bytes: usize) -> usize {
-        let available = self.end_position.saturating_sub(self.position) as usize;
-        let skip = (self.skip_bytes_max as usize).min(SKIP_BYTES_MAX);
-        max_bytes.max(HEADER_BYTES).saturating_add(skip).min(available)
-    }
-}
-
-/// What of the bytes that were read is to be given.
+/// What of a range is to be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {
-    /// No wanted batch begins in what was read: go on that many bytes further, or with the next
-    /// segment if that is the end of this one.
-    Beyond(usize),
+    /// Not decided yet: hand in what [`BatchWalk::wants`] says.
+    Open,
+    /// No wanted batch begins in the range: go on with the next segment.
+    Beyond,
     /// What is wanted lies at or after the limit.
     AtLimit,
-    /// The first wanted batch is longer than what was read: read `bytes` from `skip` bytes further
-    /// on, and give it.
-    Longer {
-        /// Bytes from the beginning of what was read to the batch.
-        skip: usize,
-        /// Bytes of the batch.
-        bytes: usize,
-        /// The offset after its last record.
-        next_offset: Offset,
-    },
-    /// Give this part of what was read.
+    /// Give this part of the file.
     Batches {
-        /// Where the first batch begins.
-        start: usize,
-        /// Where the last one ends.
-        end: usize,
-        /// The offset after the last record in it.
+        /// Where in the file the first batch begins.
+        position: u32,
+        /// Bytes of all batches.
+        bytes: usize,
+        /// The offset after the last record in them.
         next_offset: Offset,
     },
     /// Not a batch where one must be: the file is not what the log wrote.
     Damaged {
-        /// Bytes from the beginning of what was read.
-        at: usize,
+        /// Where in the file.
+        position: u64,
     },
 }
 
-/// Chooses the whole batches that answer a read from bytes read as `range` says.
-#[must_use]
-pub fn select_batches(bytes: &[u8], range: &ReadRange, max_bytes: usize) -> Selection {
-    let mut at = 0;
-    let mut chosen: Option<(usize, usize, Offset)> = None;
-    let file_bytes = range.end_position.saturating_sub(range.position) as usize;
-    while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= HEADER_BYTES) {
-        let Ok(header) = RecordBatchHeader::parse(rest) else { return Selection::Damaged { at } };
-        let batch_bytes = header.batch_bytes();
-        let misled = at == 0 && range.begins_with.is_some_and(|last| last != header.last_offset());
-        if misled || batch_bytes > file_bytes.saturating_sub(at) {
-            return Selection::Damaged { at };
-        }
-        if header.base_offset >= range.limit {
-            return chosen.map_or(Selection::AtLimit, as_batches);
-        }
-        let end = at + batch_bytes;
-        if header.last_offset() >= range.from {
-            let next_offset = header.next_offset();
-            let start = chosen.map_or(at, |(start, ..)| start);
-            if end > bytes.len() || (end - start > max_bytes && chosen.is_some()) {
-                return chosen.map_or(
-                    Selection::Longer { skip: at, bytes: batch_bytes, next_offset },
-                    as_batches,
-                );
-            }
-            chosen = Some((start, end, next_offset));
-        }
-        at = end;
-    }
-    chosen.map_or(Selection::Beyond(at), as_batches)
+/// Chooses the whole batches that answer a read, by their headers alone: what is to be given need
+/// not be in memory.
+#[derive(Debug, Clone)]
+pub struct BatchWalk {
+    range: ReadRange,
+    max_bytes: usize,
+    /// The next batch to look at, counted from the range's position.
+    at: usize,
+    passed_bytes: usize,
+    chosen: Option<Chosen>,
 }
 
-const fn as_batches((start, end, next_offset): (usize, usize, Offset)) -> Selection {
-    Selection::Batches { start, end, next_offset }
+#[derive(Debug, Clone, Copy)]
+struct Chosen {
+    start: usize,
+    end: usize,
+    next_offset: Offset,
+}
+
+impl BatchWalk {
+    /// Looks in a range for up to `max_bytes` of batches.
+    #[must_use]
+    pub const fn new(range: ReadRange, max_bytes: usize) -> Self {
+        Self { range, max_bytes, at: 0, passed_bytes: 0, chosen: None }
+    }
+
+    /// Where in the file to read next, and how much of it at best. After a short batch that is a
+    /// piece with many headers, after a long one no more than the next header.
+    #[must_use]
+    pub fn wants(&self) -> (u64, usize) {
+        let is_long = self.passed_bytes >= LONG_BATCH_BYTES;
+        let bytes = if is_long { HEADER_BYTES } else { PIECE_BYTES };
+        (self.position_of(self.at), bytes.min(self.file_bytes().saturating_sub(self.at)))
+    }
+
+    /// Takes what is in the file from where [`Self::wants`] says on, at least a header of it.
+    #[must_use]
+    pub fn look(&mut self, bytes: &[u8]) -> Selection {
+        let begin = self.at;
+        loop {
+            let is_full = self.chosen.is_some_and(|c| c.end - c.start >= self.max_bytes);
+            if is_full || self.file_bytes().saturating_sub(self.at) < HEADER_BYTES {
+                return self.selection_or(Selection::Beyond);
+            }
+            let rest = bytes.get(self.at - begin..).filter(|rest| rest.len() >= HEADER_BYTES);
+            let Some(rest) = rest else { return Selection::Open };
+            let damaged = Selection::Damaged { position: self.position_of(self.at) };
+            let Ok(header) = RecordBatchHeader::parse(rest) else { return damaged };
+            let misled = |last: Offset| self.at == 0 && last != header.last_offset();
+            let batch_bytes = header.batch_bytes();
+            if self.range.begins_with.is_some_and(misled)
+                || batch_bytes > self.file_bytes() - self.at
+            {
+                return damaged;
+            }
+            if header.base_offset >= self.range.limit {
+                return self.selection_or(Selection::AtLimit);
+            }
+            let end = self.at + batch_bytes;
+            if header.last_offset() >= self.range.from {
+                let start = self.chosen.map_or(self.at, |chosen| chosen.start);
+                if self.chosen.is_some() && end - start > self.max_bytes {
+                    return self.selection_or(Selection::Beyond);
+                }
+                self.chosen = Some(Chosen { start, end, next_offset: header.next_offset() });
+            }
+            (self.at, self.passed_bytes) = (end, batch_bytes);
+        }
+    }
+
+    fn file_bytes(&self) -> usize {
+        self.range.end_position.saturating_sub(self.range.position) as usize
+    }
+
+    fn position_of(&self, at: usize) -> u64 {
+        u64::from(self.range.position) + at as u64
+    }
+
+    fn selection_or(&self, nothing: Selection) -> Selection {
+        self.chosen.map_or(nothing, |Chosen { start, end, next_offset }| Selection::Batches {
+            position: u32::try_from(self.position_of(start)).unwrap_or(u32::MAX),
+            bytes: end - start,
+            next_offset,
+        })
+    }
 }
 
 impl PartitionLog {
@@ -225,7 +239,6 @@ impl PartitionLog {
         let mut range = ReadRange {
             segment: segment.base_offset(),
             position: 0,
-            skip_bytes_max: 0,
             end_position: segment.bytes(),
             begins_with: None,
             from,
@@ -243,8 +256,6 @@ impl PartitionLog {
             range.position = entry.position;
             range.begins_with = Some(entry.last_offset);
         }
-        let until = indexes.offsets.ceiling(from).map_or(range.end_position, |e| e.position);
-        range.skip_bytes_max = until.saturating_sub(range.position);
         Ok(ReadPlan::Range(range))
     }
 

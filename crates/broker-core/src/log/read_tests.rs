@@ -80,6 +80,33 @@ fn the_first_batch_is_given_even_if_it_is_larger_than_asked_for() {
 }
 
 #[test]
+fn of_long_batches_only_the_headers_need_be_read() {
+    let mut disk = DiskLog::new(LogConfig { segment_bytes: 10 << 20, ..small() });
+    for _ in 0..50 {
+        disk.append(BatchSpec { value_bytes: 10_000, ..PLAIN }).unwrap();
+    }
+    disk.flush();
+    let Ok(ReadPlan::Range(range)) = disk.log.plan_read(Offset(0), ReadLimit::HighWatermark) else {
+        panic!("nothing to read")
+    };
+    let file = &disk.files[&Offset(0)];
+    let mut walk = BatchWalk::new(range, usize::MAX);
+    let mut read_bytes = 0;
+    let chosen = loop {
+        let (position, bytes) = walk.wants();
+        let position = usize::try_from(position).unwrap();
+        read_bytes += bytes;
+        match walk.look(&file[position..position + bytes]) {
+            Selection::Open => {}
+            Selection::Batches { bytes, .. } => break bytes,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(chosen, file.len());
+    assert!(read_bytes < file.len() / 10, "{read_bytes} of {}", file.len());
+}
+
+#[test]
 fn failure_34_an_index_that_points_elsewhere_is_noticed() {
     let mut disk = filled(80, 400);
     while disk.log.active_segment().indexes().unwrap().offsets.entry_count() < 3 {
@@ -98,8 +125,9 @@ fn failure_34_an_index_that_points_elsewhere_is_noticed() {
     else {
         panic!("nothing to read")
     };
-    let bytes = &disk.files[&range.segment][range.position as usize..];
-    assert_eq!(select_batches(bytes, &range, 100), Selection::Damaged { at: 0 });
+    let position = u64::from(range.position);
+    let file = &disk.files[&range.segment];
+    assert_eq!(walk_batches(file, range, 100), Selection::Damaged { position });
     let short = IndexFiles { offsets: Vec::new(), ..disk.indexes[&Offset(0)].clone() };
     let first = disk.log.segment(Offset(0)).unwrap();
     let decoded = SegmentIndexes::decode(first, &short.offsets, &short.times);

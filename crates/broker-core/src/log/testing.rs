@@ -145,9 +145,8 @@ impl DiskLog {
     /// Reads as a shell would: whole batches from `from` on, in one segment.
     pub(super) fn read(&mut self, from: Offset, max_bytes: usize, limit: ReadLimit) -> Vec<u8> {
         let mut wanted = from;
-        let mut skipped = 0;
         loop {
-            let mut range = match self.log.plan_read(wanted, limit).unwrap() {
+            let range = match self.log.plan_read(wanted, limit).unwrap() {
                 ReadPlan::Nothing => return Vec::new(),
                 ReadPlan::LoadIndexes { segment } => {
                     self.load_indexes(segment);
@@ -155,32 +154,21 @@ impl DiskLog {
                 }
                 ReadPlan::Range(range) => range,
             };
-            range.go_on(skipped);
-            let begin = range.position as usize;
-            let file = &self.files[&range.segment];
-            let bytes = &file[begin..begin + range.bytes_to_read(max_bytes)];
-            let (skip, bytes, next_offset) = match select_batches(bytes, &range, max_bytes) {
+            match walk_batches(&self.files[&range.segment], range, max_bytes) {
                 Selection::AtLimit => return Vec::new(),
-                Selection::Beyond(further) if begin + further < file.len() => {
-                    skipped += further;
-                    continue;
-                }
-                Selection::Beyond(_) => match range.next_segment {
-                    Some(next) => {
-                        wanted = next;
-                        skipped = 0;
-                        continue;
-                    }
+                Selection::Beyond => match range.next_segment {
+                    Some(next) => wanted = next,
                     None => return Vec::new(),
                 },
-                Selection::Longer { skip, bytes, next_offset } => (skip, bytes, next_offset),
-                Selection::Batches { start, end, next_offset } => (start, end - start, next_offset),
-                Selection::Damaged { at } => panic!("damaged at {at} of {range:?}"),
-            };
-            let end = begin + skip + bytes;
-            let found = file[begin + skip..end].to_vec();
-            self.log.note_read(next_offset, range.segment, u32::try_from(end).unwrap());
-            return found;
+                Selection::Batches { position, bytes, next_offset } => {
+                    let end = position as usize + bytes;
+                    let found = self.files[&range.segment][position as usize..end].to_vec();
+                    let end = u32::try_from(end).unwrap();
+                    self.log.note_read(next_offset, range.segment, end);
+                    return found;
+                }
+                undecided => panic!("{undecided:?} of {range:?}"),
+            }
         }
     }
 
@@ -219,6 +207,20 @@ impl DiskLog {
     /// Everything that is in the files, without their indexes.
     pub(super) fn all_bytes(&self) -> Vec<u8> {
         self.files.values().flatten().copied().collect()
+    }
+}
+
+/// Chooses batches from a range, of which as much is handed in as the walk wants.
+pub(super) fn walk_batches(file: &[u8], range: ReadRange, max_bytes: usize) -> Selection {
+    let mut walk = BatchWalk::new(range, max_bytes);
+    loop {
+        let (position, bytes) = walk.wants();
+        let position = usize::try_from(position).unwrap();
+        assert!(bytes > 0, "{range:?}");
+        match walk.look(&file[position..position + bytes]) {
+            Selection::Open => {}
+            decided => return decided,
+        }
     }
 }
 

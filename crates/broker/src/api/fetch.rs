@@ -7,7 +7,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::log::ReadLimit;
@@ -15,6 +14,7 @@ use streamledger_protocol::messages::fetch::{
     AbortedTransaction, EpochEndOffset, FetchPartition, FetchableTopicResponse, PartitionData,
 };
 use streamledger_protocol::messages::{FetchRequest, FetchResponse};
+use streamledger_protocol::wire::Records;
 use streamledger_protocol::{
     ErrorCode, IsolationLevel, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicName,
 };
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::access::Access;
 use super::{Answer, Api, Call, Held, leadership};
 use crate::server::BytePermit;
-use crate::storage::{Partition, ReadOutcome};
+use crate::storage::{FileRange, Partition, ReadOutcome, StoredRecords};
 
 const NO_SESSION: i32 = 0;
 /// Session epochs that go with no session: "make one" (0), which is not done, and "none" (-1).
@@ -77,9 +77,14 @@ struct WantedTopic {
 }
 
 /// One look at all partitions.
+#[derive(Default)]
 struct Look {
     response: FetchResponse,
+    /// Records that stay in their files until they are sent, in the order of their partitions.
+    files: Vec<FileRange>,
     record_bytes: usize,
+    /// Those of them that are in memory.
+    held_bytes: usize,
     /// Something is to be told at once: an error, or a log that diverged.
     is_urgent: bool,
 }
@@ -165,15 +170,14 @@ impl LongPoll {
 
     fn held(&self, look: Look, permit: Option<BytePermit>) -> Held<FetchResponse> {
         let Some(mut permit) = permit else {
-            return Held { response: FetchResponse::default(), permit: None };
+            return Held::whole(FetchResponse::default());
         };
-        permit.resize(look.record_bytes);
-        Held { response: look.response, permit: Some(permit) }
+        permit.resize(look.held_bytes);
+        Held { response: look.response, files: look.files, permit: Some(permit) }
     }
 
     fn look(&self) -> Look {
-        let mut look =
-            Look { response: FetchResponse::default(), record_bytes: 0, is_urgent: false };
+        let mut look = Look::default();
         for topic in &self.topics {
             let partitions = topic.partitions.iter().map(|wanted| self.read(wanted, &mut look));
             let response = FetchableTopicResponse {
@@ -207,14 +211,13 @@ impl LongPoll {
         if look.record_bytes > 0 && bytes_max == 0 {
             return told(index, log);
         }
-        match log.read(wanted.ask.fetch_offset, bytes_max, read_limit(self.isolation)) {
+        match log.read_to_send(wanted.ask.fetch_offset, bytes_max, read_limit(self.isolation)) {
             Ok(read) => {
                 let is_first = look.record_bytes == 0;
                 if !is_first && read.records.len() > bytes_max {
                     return told(index, log);
                 }
-                look.record_bytes += read.records.len();
-                given(index, read, self.isolation)
+                look.given(index, read, self.isolation)
             }
             Err(error) => {
                 look.is_urgent = true;
@@ -287,7 +290,7 @@ fn refused(index: PartitionIndex, error: ErrorCode) -> PartitionData {
         partition_index: index,
         error_code: error,
         high_watermark: Offset::NONE,
-        records: Some(Bytes::new()),
+        records: Some(Records::default()),
         ..Default::default()
     }
 }
@@ -299,28 +302,48 @@ fn told(index: PartitionIndex, log: &Partition) -> PartitionData {
         high_watermark: log.high_watermark(),
         last_stable_offset: log.last_stable_offset(),
         log_start_offset: log.log_start_offset(),
-        records: Some(Bytes::new()),
+        records: Some(Records::default()),
         ..Default::default()
     }
 }
 
-fn given(index: PartitionIndex, read: ReadOutcome, isolation: IsolationLevel) -> PartitionData {
-    let aborted = read.aborted.iter().map(|aborted| AbortedTransaction {
-        producer_id: aborted.producer_id,
-        first_offset: aborted.first_offset,
-    });
-    let aborted_transactions = match isolation {
-        IsolationLevel::ReadUncommitted => None,
-        IsolationLevel::ReadCommitted => Some(aborted.collect()),
-    };
-    PartitionData {
-        partition_index: index,
-        error_code: ErrorCode::None,
-        high_watermark: read.high_watermark,
-        last_stable_offset: read.last_stable_offset,
-        log_start_offset: read.log_start_offset,
-        aborted_transactions,
-        records: Some(read.records),
-        ..Default::default()
+impl Look {
+    /// Takes what was read of a partition.
+    fn given(
+        &mut self,
+        index: PartitionIndex,
+        read: ReadOutcome<StoredRecords>,
+        isolation: IsolationLevel,
+    ) -> PartitionData {
+        self.record_bytes += read.records.len();
+        let records = match read.records {
+            StoredRecords::Here(bytes) => {
+                self.held_bytes += bytes.len();
+                Records::Here(bytes)
+            }
+            StoredRecords::InFile(range) => {
+                let bytes = range.len();
+                self.files.push(range);
+                Records::Elsewhere(bytes)
+            }
+        };
+        let aborted = read.aborted.iter().map(|aborted| AbortedTransaction {
+            producer_id: aborted.producer_id,
+            first_offset: aborted.first_offset,
+        });
+        let aborted_transactions = match isolation {
+            IsolationLevel::ReadUncommitted => None,
+            IsolationLevel::ReadCommitted => Some(aborted.collect()),
+        };
+        PartitionData {
+            partition_index: index,
+            error_code: ErrorCode::None,
+            high_watermark: read.high_watermark,
+            last_stable_offset: read.last_stable_offset,
+            log_start_offset: read.log_start_offset,
+            aborted_transactions,
+            records: Some(records),
+            ..Default::default()
+        }
     }
 }

@@ -71,9 +71,7 @@ impl Api for JoinGroupRequest {
         };
         let reply = call.node.groups.join(&call.node, &call.connection, request);
         let version = call.version;
-        Answer::Later(Box::pin(async move {
-            Held { response: told(reply.await, version), permit: None }
-        }))
+        Answer::Later(Box::pin(async move { Held::whole(told(reply.await, version)) }))
     }
 }
 

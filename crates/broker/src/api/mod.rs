@@ -82,7 +82,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use streamledger_broker_core::quota::QuotaKind;
-use streamledger_protocol::frame::{decode_request, decode_request_header, encode_response};
+use streamledger_protocol::frame::{
+    decode_request, decode_request_header, encode_response_with_gaps,
+};
 use streamledger_protocol::message::{Request, Response};
 use streamledger_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterClientQuotasRequest,
@@ -102,7 +104,7 @@ use streamledger_protocol::messages::{
     ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
     TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
-use streamledger_protocol::wire::{DecodeError, EncodeError, Frame, Reader};
+use streamledger_protocol::wire::{DecodeError, EncodeError, Reader, Segment};
 use streamledger_protocol::{ApiKey, ApiVersion, CorrelationId, ErrorCode};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -114,7 +116,8 @@ use crate::authentication::Session;
 use crate::faults::Fault;
 use crate::node::{Endpoint, Node};
 use crate::quotas::{ClientQuotas, MutationQuota};
-use crate::server::BytePermit;
+use crate::server::{BytePermit, Piece};
+use crate::storage::FileRange;
 
 /// Every API the broker serves, in order of key.
 pub(crate) static SERVED: &[ServedApi] = &[
@@ -209,17 +212,33 @@ impl<R> From<R> for Answer<R> {
     }
 }
 
-/// A response, and what memory it is charged for.
+/// A response, what fills its gaps, and what memory it is charged for.
 pub(crate) struct Held<R> {
     pub(crate) response: R,
+    /// One for each of its records that are elsewhere, in their order.
+    pub(crate) files: Vec<FileRange>,
     pub(crate) permit: Option<BytePermit>,
+}
+
+impl<R> Held<R> {
+    /// A response that is whole and small.
+    pub(crate) fn whole(response: R) -> Self {
+        Self { response, files: Vec::new(), permit: None }
+    }
 }
 
 /// A response's bytes, and what memory they are charged for until they are sent.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    pub(crate) frame: Frame,
+    pub(crate) pieces: Vec<Piece>,
     pub(crate) _charged: Option<BytePermit>,
+}
+
+impl Outgoing {
+    /// How many bytes are to be sent.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.iter().map(Piece::len).sum()
+    }
 }
 
 /// What a connection does about a request.
@@ -243,6 +262,8 @@ pub(crate) enum CloseReason {
     Undecodable(#[from] DecodeError),
     #[error("an answer that cannot be written: {0}")]
     Unencodable(#[from] EncodeError),
+    #[error("an answer with a gap of {0} bytes")]
+    Unfilled(usize),
     #[error("a produce request with acks=0 failed: {0}")]
     FailedWithoutAck(ErrorCode),
     #[error("{0}")]
@@ -297,13 +318,24 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    fn encode<R: Response>(&self, held: &Held<R>) -> Result<Frame, CloseReason> {
-        Ok(encode_response(self.correlation_id, self.version, &held.response)?)
+    fn encode<R: Response>(&self, held: &Held<R>) -> Result<Vec<Segment>, CloseReason> {
+        Ok(encode_response_with_gaps(self.correlation_id, self.version, &held.response)?)
     }
 
     fn outgoing<R: Response>(&self, held: Held<R>) -> Result<Outgoing, CloseReason> {
-        let frame = self.encode(&held)?;
-        Ok(Outgoing { frame, _charged: held.permit })
+        let mut pieces = Vec::new();
+        let segments = self.encode(&held)?;
+        let mut files = held.files.into_iter();
+        for segment in segments {
+            pieces.push(match segment {
+                Segment::Bytes(bytes) => Piece::Memory(bytes),
+                Segment::Gap(bytes) => {
+                    let file = files.next().filter(|file| file.len() == bytes);
+                    Piece::File(file.ok_or(CloseReason::Unfilled(bytes))?)
+                }
+            });
+        }
+        Ok(Outgoing { pieces, _charged: held.permit })
     }
 
     /// The answer that says for how long its client shall send nothing.
@@ -358,7 +390,7 @@ impl Call {
         if R::API_KEY != ApiKey::Fetch || self.fetch_bytes_of_quota().is_none() {
             return Ok(Duration::ZERO);
         }
-        let bytes = self.encode(held)?.len();
+        let bytes: usize = self.encode(held)?.iter().map(Segment::len).sum();
         let throttle = self.charge(QuotaKind::Fetch, bytes as f64);
         self.connection.quotas.mute(throttle);
         Ok(throttle)
@@ -443,7 +475,7 @@ pub(crate) async fn dispatch(
         // KIP-511: told in version 0, which every client reads, it learns what is served.
         call.version = ApiVersion(0);
         let response = api_versions::unsupported_version();
-        return Ok(Reply::Ready(call.outgoing(Held { response, permit: None })?));
+        return Ok(Reply::Ready(call.outgoing(Held::whole(response))?));
     }
     Err(CloseReason::UnservedVersion { api: served.key, version: header.api_version })
 }
@@ -460,8 +492,8 @@ fn raw_token(node: &Node, connection: &Connection, token: &[u8]) -> Result<Reply
         })));
     }
     let length = u32::try_from(done.bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
-    let segments = vec![Bytes::copy_from_slice(&length), done.bytes];
-    Ok(Reply::Ready(Outgoing { frame: Frame { segments }, _charged: None }))
+    let pieces = [Bytes::copy_from_slice(&length), done.bytes].map(Piece::Memory).into();
+    Ok(Reply::Ready(Outgoing { pieces, _charged: None }))
 }
 
 async fn serve<R: Api>(call: Arc<Call>, body: Reader) -> Result<Reply, CloseReason> {
@@ -473,7 +505,7 @@ async fn serve<R: Api>(call: Arc<Call>, body: Reader) -> Result<Reply, CloseReas
         Some(Fault::Hold) => call.node.faults.released().await,
         Some(Fault::AnswerWith(error)) => {
             let response = request.refused(error);
-            return Ok(Reply::Ready(call.outgoing(Held { response, permit: None })?));
+            return Ok(Reply::Ready(call.outgoing(Held::whole(response))?));
         }
         Some(Fault::DropResponse | Fault::DelayResponse(_)) | None => {}
     }
@@ -481,14 +513,12 @@ async fn serve<R: Api>(call: Arc<Call>, body: Reader) -> Result<Reply, CloseReas
         && !operations.iter().any(|operation| call.allows_cluster(*operation))
     {
         let response = request.refused(ErrorCode::ClusterAuthorizationFailed);
-        return Ok(Reply::Ready(call.outgoing(Held { response, permit: None })?));
+        return Ok(Reply::Ready(call.outgoing(Held::whole(response))?));
     }
     let (answer, busy) = timed(request.handle(&call)).await;
     let throttle = call.charge_request(R::API_KEY, busy);
     let reply = match answer {
-        Answer::Now(response) => {
-            Reply::Ready(call.throttled(Held { response, permit: None }, throttle)?)
-        }
+        Answer::Now(response) => Reply::Ready(call.throttled(Held::whole(response), throttle)?),
         Answer::Later(response) => Reply::Later(Box::pin(async move {
             let held = response.await;
             let throttle = throttle.max(call.charge_response(&held)?);

@@ -245,7 +245,7 @@ async fn once_flushed(
             Err(_elapsed) => answer.error_code = ErrorCode::RequestTimedOut,
         }
     }
-    Held { response, permit: None }
+    Held::whole(response)
 }
 
 /// With acks=0 nothing is answered; an error can only be told by closing the connection, so that

@@ -32,7 +32,7 @@ impl Api for SaslAuthenticateRequest {
         }
         Answer::Later(Box::pin(async move {
             tokio::time::sleep(done.delay).await;
-            Held { response, permit: None }
+            Held::whole(response)
         }))
     }
 }

@@ -43,7 +43,7 @@ impl Api for SyncGroupRequest {
             assignments: assignments.map(|one| (one.member_id, one.assignment)).collect(),
         };
         let reply = call.node.groups.sync(&call.node, &call.connection, &request);
-        Answer::Later(Box::pin(async move { Held { response: told(reply.await), permit: None } }))
+        Answer::Later(Box::pin(async move { Held::whole(told(reply.await)) }))
     }
 }
 

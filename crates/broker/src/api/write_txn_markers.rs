@@ -87,5 +87,5 @@ async fn once_flushed(
             }
         }
     }
-    Held { response, permit: None }
+    Held::whole(response)
 }

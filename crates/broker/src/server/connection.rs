@@ -13,12 +13,13 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use streamledger_broker_core::authorizer::Principal;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
+use super::answer_stream::{AnswerStream, CopyingStream, PlainStream, SendFailure};
 use super::frame_reader::{FrameReader, ReadFailure};
 use super::listener::{BoundListener, Serving};
 use super::log_limit::LogLimit;
@@ -73,9 +74,10 @@ pub(super) async fn serve(node: Arc<Node>, opened: Opened, serving: Serving) {
     let warnings = Arc::clone(&serving.warnings);
     let end = match listener.tls() {
         None => {
-            let (reader, mut writer) = stream.split();
+            let (reader, writer) = stream.split();
             let session = listener.session(Principal::anonymous());
-            converse(&node, (peer, endpoint, session), reader, &mut writer, serving).await
+            let known = (peer, endpoint, session);
+            converse(&node, known, reader, &mut PlainStream::new(&writer), serving).await
         }
         Some(tls) => {
             let mut stopping = serving.stopping.clone();
@@ -89,7 +91,8 @@ pub(super) async fn serve(node: Arc<Node>, opened: Opened, serving: Serving) {
                     let (reader, mut writer) = tokio::io::split(stream);
                     let session = listener.session(principal);
                     let known = (peer, endpoint, session);
-                    let end = converse(&node, known, reader, &mut writer, serving).await;
+                    let answers = &mut CopyingStream::new(&mut writer);
+                    let end = converse(&node, known, reader, answers, serving).await;
                     // So that the other side knows nothing was cut off; if it is gone, so be it.
                     let _ = timeout(GOODBYE, writer.shutdown()).await;
                     end
@@ -102,11 +105,11 @@ pub(super) async fn serve(node: Arc<Node>, opened: Opened, serving: Serving) {
 }
 
 /// Requests in, answers out, until one of both ends.
-async fn converse<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+async fn converse<R: AsyncRead + Unpin, S: AnswerStream>(
     node: &Arc<Node>,
     (peer, endpoint, session): (SocketAddr, Endpoint, Session),
     reader: R,
-    writer: &mut W,
+    writer: &mut S,
     serving: Serving,
 ) -> End {
     let network = node.settings.network.clone();
@@ -211,7 +214,9 @@ fn log(peer: SocketAddr, end: &End, warnings: &LogLimit) {
     match end {
         End::ByClient | End::Stopping => debug!(%peer, "connection: {end}"),
         End::Read(ReadFailure::Io(_) | ReadFailure::CutShort | ReadFailure::Idle)
-        | End::Write(WriteFailure::Io(_)) => debug!(%peer, "connection lost: {end}"),
+        | End::Write(WriteFailure::Send(SendFailure::Socket(_))) => {
+            debug!(%peer, "connection lost: {end}");
+        }
         End::Request(CloseReason::Fault) | End::Write(WriteFailure::Closed(CloseReason::Fault)) => {
             info!(%peer, "connection closed: {end}");
         }

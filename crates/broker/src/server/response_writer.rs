@@ -1,7 +1,8 @@
-//! Writes responses in the order of their requests, several in one write, records uncopied.
+//! Sends responses in the order of their requests, several in one write, records uncopied.
 //!
 //! 1. A response is only asked for when all before it are written or ready: what a connection
 //!    holds of fetched records is one answer, however many it asked for ahead.
+//!    Most of such an answer is no memory, only a place in a file.
 //! 2. A reader that does not read is dropped at a deadline (FAILURES.md 59).
 
 use std::io::IoSlice;
@@ -9,11 +10,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use thiserror::Error;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 
+use super::answer_stream::{AnswerStream, Piece, SendFailure};
 use crate::api::{CloseReason, Outgoing, Reply};
+use crate::storage::FileRange;
 
 /// Responses are gathered for one write up to this many bytes.
 const GATHERED_BYTES_MAX: usize = 256 << 10;
@@ -28,15 +30,15 @@ const BYTES_PER_SECOND_MIN: usize = 64 << 10;
 pub(crate) enum WriteFailure {
     #[error("its reader does not take the responses")]
     Stalled,
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Send(#[from] SendFailure),
     #[error(transparent)]
     Closed(#[from] CloseReason),
 }
 
 /// Writes what comes through the queue until it ends.
-pub(crate) async fn write_responses<W: AsyncWrite + Unpin>(
-    stream: &mut W,
+pub(crate) async fn write_responses<S: AnswerStream>(
+    stream: &mut S,
     mut queue: Receiver<Reply>,
     patience: Duration,
 ) -> Result<(), WriteFailure> {
@@ -65,7 +67,7 @@ fn gather(
     gathered: &mut Vec<Outgoing>,
     queue: &mut Receiver<Reply>,
 ) -> Result<Option<Reply>, CloseReason> {
-    let mut bytes: usize = gathered.iter().map(|outgoing| outgoing.frame.len()).sum();
+    let mut bytes: usize = gathered.iter().map(Outgoing::len).sum();
     while bytes < GATHERED_BYTES_MAX {
         let outgoing = match queue.try_recv() {
             Err(_) => break,
@@ -76,63 +78,101 @@ fn gather(
                 None => return Ok(Some(Reply::Later(outgoing))),
             },
         };
-        bytes += outgoing.frame.len();
+        bytes += outgoing.len();
         gathered.push(outgoing);
     }
     Ok(None)
 }
 
-async fn write<W: AsyncWrite + Unpin>(
-    stream: &mut W,
+async fn write<S: AnswerStream>(
+    stream: &mut S,
     gathered: &mut Vec<Outgoing>,
     patience: Duration,
 ) -> Result<(), WriteFailure> {
-    let bytes: usize = gathered.iter().map(|outgoing| outgoing.frame.len()).sum();
+    let bytes: usize = gathered.iter().map(Outgoing::len).sum();
     let pace = Duration::from_secs((bytes / BYTES_PER_SECOND_MIN) as u64);
-    {
-        let slices = gathered.iter().flat_map(|outgoing| outgoing.frame.iter_io_slices());
-        let mut slices: Vec<IoSlice<'_>> = slices.collect();
-        match timeout(patience + pace, write_all(stream, &mut slices, patience)).await {
-            Err(_) => return Err(WriteFailure::Stalled),
-            Ok(written) => written?,
-        }
+    let pieces = gathered.iter().flat_map(|outgoing| &outgoing.pieces);
+    match timeout(patience + pace, write_all(stream, pieces, patience)).await {
+        Err(_) => return Err(WriteFailure::Stalled),
+        Ok(written) => written?,
     }
     // Only now is their memory free for others.
     gathered.clear();
     Ok(())
 }
 
-async fn write_all<W: AsyncWrite + Unpin>(
-    stream: &mut W,
+async fn write_all<'a, S: AnswerStream>(
+    stream: &mut S,
+    pieces: impl Iterator<Item = &'a Piece>,
+    patience: Duration,
+) -> Result<(), WriteFailure> {
+    let mut slices = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Memory(bytes) => slices.push(IoSlice::new(bytes)),
+            Piece::File(range) => {
+                write_slices(stream, &mut slices, true, patience).await?;
+                slices.clear();
+                write_file(stream, range, patience).await?;
+            }
+        }
+    }
+    write_slices(stream, &mut slices, false, patience).await?;
+    // Encryption may keep the last bytes back.
+    within(patience, stream.send_rest()).await
+}
+
+async fn write_slices<S: AnswerStream>(
+    stream: &mut S,
     mut slices: &mut [IoSlice<'_>],
+    more: bool,
     patience: Duration,
 ) -> Result<(), WriteFailure> {
     while !slices.is_empty() {
         let pieces = &slices[..slices.len().min(PIECES_MAX)];
-        let writing = timeout(patience, stream.write_vectored(pieces));
-        let written = writing.await.map_err(|_| WriteFailure::Stalled)??;
+        let written = within(patience, stream.send_slices(pieces, more)).await?;
         if written == 0 {
-            return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
+            let nothing = std::io::Error::from(std::io::ErrorKind::WriteZero);
+            return Err(SendFailure::from(nothing).into());
         }
         IoSlice::advance_slices(&mut slices, written);
     }
-    // Encryption may keep the last bytes back.
-    timeout(patience, stream.flush()).await.map_err(|_| WriteFailure::Stalled)??;
     Ok(())
+}
+
+async fn write_file<S: AnswerStream>(
+    stream: &mut S,
+    range: &FileRange,
+    patience: Duration,
+) -> Result<(), WriteFailure> {
+    let mut sent = 0;
+    while sent < range.len() {
+        sent += within(patience, stream.send_file(range, sent)).await?;
+    }
+    Ok(())
+}
+
+/// What a send gives, unless the reader takes nothing for too long.
+async fn within<T, E: Into<SendFailure>>(
+    patience: Duration,
+    sending: impl Future<Output = Result<T, E>>,
+) -> Result<T, WriteFailure> {
+    let sent = timeout(patience, sending).await.map_err(|_| WriteFailure::Stalled)?;
+    sent.map_err(|failure| WriteFailure::Send(failure.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use streamledger_protocol::wire::Frame;
     use tokio::io::{AsyncReadExt, duplex};
     use tokio::sync::mpsc;
 
+    use super::super::answer_stream::{CopyingStream, PlainStream};
     use super::*;
 
     fn outgoing(pieces: &[&'static [u8]]) -> Outgoing {
-        let segments = pieces.iter().map(|piece| Bytes::from_static(piece)).collect();
-        Outgoing { frame: Frame { segments }, _charged: None }
+        let piece = |piece: &&'static [u8]| Piece::Memory(Bytes::from_static(piece));
+        Outgoing { pieces: pieces.iter().map(piece).collect(), _charged: None }
     }
 
     #[tokio::test]
@@ -148,7 +188,9 @@ mod tests {
         }
         queue.send(Reply::Later(Box::pin(async { Ok(outgoing(&[b"four"])) }))).await.unwrap();
         drop(queue);
-        write_responses(&mut server, receiver, Duration::from_secs(5)).await.unwrap();
+        write_responses(&mut CopyingStream::new(&mut server), receiver, Duration::from_secs(5))
+            .await
+            .unwrap();
         drop(server);
         let mut text = String::new();
         client.read_to_string(&mut text).await.unwrap();
@@ -160,8 +202,107 @@ mod tests {
         let (_client, mut server) = duplex(16);
         let (queue, receiver) = mpsc::channel(10);
         queue.send(Reply::Ready(outgoing(&[&[7; 1000]]))).await.unwrap();
-        let written = write_responses(&mut server, receiver, Duration::from_millis(50)).await;
+        let written = write_responses(
+            &mut CopyingStream::new(&mut server),
+            receiver,
+            Duration::from_millis(50),
+        )
+        .await;
         assert!(matches!(written, Err(WriteFailure::Stalled)));
+    }
+
+    /// Two answers: in memory, from a file, in memory, and twice from a file. And what to expect.
+    fn with_files(file: &std::fs::File) -> ([Outgoing; 2], Vec<u8>) {
+        let all: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
+        std::os::unix::fs::FileExt::write_all_at(file, &all, 0).unwrap();
+        let range = |position: usize, bytes| {
+            Piece::File(FileRange::of(file.try_clone().unwrap(), position as u64, bytes))
+        };
+        let memory = |text: &'static str| Piece::Memory(Bytes::from_static(text.as_bytes()));
+        let of = |pieces| Outgoing { pieces, _charged: None };
+        let first = of(vec![memory("one"), range(1, 2_500_000), memory("two"), memory("three")]);
+        let second = of(vec![range(2_000_000, 1_000_000), range(7, 100_000)]);
+        let parts: [&[u8]; 5] =
+            [b"one", &all[1..2_500_001], b"twothree", &all[2_000_000..], &all[7..100_007]];
+        ([first, second], parts.concat())
+    }
+
+    async fn queue_of(outgoing: [Outgoing; 2]) -> Receiver<Reply> {
+        let (queue, receiver) = mpsc::channel(10);
+        for one in outgoing {
+            queue.send(Reply::Ready(one)).await.unwrap();
+        }
+        receiver
+    }
+
+    #[tokio::test]
+    async fn files_are_sent_as_they_are_by_a_socket_and_by_a_stream_that_must_see_them() {
+        let file = tempfile::tempfile().unwrap();
+        let (answers, expected) = with_files(&file);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let reading = tokio::spawn(async move {
+            let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+            let mut all = Vec::new();
+            // Slowly at first, so that the socket is full in the middle of a file.
+            let mut some = [0; 1000];
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let bytes = client.read(&mut some).await.unwrap();
+                all.extend_from_slice(&some[..bytes]);
+            }
+            client.read_to_end(&mut all).await.unwrap();
+            all
+        });
+        let (mut server, _) = listener.accept().await.unwrap();
+        let receiver = queue_of(answers).await;
+        let (_, half) = server.split();
+        let patience = Duration::from_secs(60);
+        write_responses(&mut PlainStream::new(&half), receiver, patience).await.unwrap();
+        drop(server);
+        assert!(reading.await.unwrap() == expected);
+
+        let (answers, _) = with_files(&file);
+        let (mut client, mut server) = duplex(1000);
+        let reading = tokio::spawn(async move {
+            let mut all = Vec::new();
+            client.read_to_end(&mut all).await.unwrap();
+            all
+        });
+        let receiver = queue_of(answers).await;
+        write_responses(&mut CopyingStream::new(&mut server), receiver, patience).await.unwrap();
+        drop(server);
+        assert!(reading.await.unwrap() == expected);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_cut_is_no_end_of_an_answer() {
+        let file = tempfile::tempfile().unwrap();
+        let (answers, _) = with_files(&file);
+        file.set_len(1_000_000).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let reading = tokio::spawn(async move {
+            let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+            let mut all = Vec::new();
+            let _ = client.read_to_end(&mut all).await;
+            all.len()
+        });
+        let (mut server, _) = listener.accept().await.unwrap();
+        let receiver = queue_of(answers).await;
+        let patience = Duration::from_secs(60);
+        let (_, half) = server.split();
+        let sent = write_responses(&mut PlainStream::new(&half), receiver, patience).await;
+        let is_told = matches!(&sent, Err(WriteFailure::Send(SendFailure::File { .. })));
+        assert!(is_told, "{sent:?}");
+        drop(server);
+        assert!(reading.await.unwrap() <= 1_000_002);
+        let (answers, _) = with_files(&file);
+        file.set_len(1_000_000).unwrap();
+        let (_client, mut server) = duplex(8 << 20);
+        let receiver = queue_of(answers).await;
+        let sent = write_responses(&mut CopyingStream::new(&mut server), receiver, patience).await;
+        assert!(matches!(&sent, Err(WriteFailure::Send(SendFailure::File { .. }))));
     }
 
     #[tokio::test]
@@ -177,7 +318,9 @@ mod tests {
             client.read_to_string(&mut text).await.unwrap();
             text
         });
-        write_responses(&mut server, receiver, Duration::from_secs(20)).await.unwrap();
+        write_responses(&mut CopyingStream::new(&mut server), receiver, Duration::from_secs(20))
+            .await
+            .unwrap();
         drop(server);
         assert_eq!(reading.await.unwrap(), "abcde".repeat(300));
     }

@@ -15,6 +15,7 @@ mod directory;
 mod disk;
 mod errors;
 mod faults;
+mod file_range;
 mod flusher;
 mod housekeeping;
 mod load;
@@ -32,6 +33,8 @@ mod waiters;
 mod tests;
 
 pub(crate) use disk::is_disk_full;
+pub(crate) use file_range::FileRange;
+pub(crate) use read::StoredRecords;
 
 pub use config::{CleanerConfig, FlushPolicy, LogStoreConfig, UnknownFlushPolicy};
 pub use errors::{AppendError, ReadError, StorageError, StorageOffline};

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use streamledger_broker_core::log::{
-    AbortedTransaction, BatchSearch, FileKind, ReadLimit, ReadPlan, ReadRange, SegmentIndexes,
-    Selection, TimestampOffset, TimestampPlan, TimestampScan, find_batch, first_record_at,
-    select_batches,
+    AbortedTransaction, BatchSearch, BatchWalk, FileKind, ReadLimit, ReadPlan, ReadRange,
+    SegmentIndexes, Selection, TimestampOffset, TimestampPlan, TimestampScan, find_batch,
+    first_record_at,
 };
 use streamledger_protocol::record_batch::HEADER_BYTES;
 use streamledger_protocol::{Offset, TimestampMs};
@@ -16,6 +16,7 @@ use streamledger_protocol::{Offset, TimestampMs};
 use super::codecs::with_decompressor;
 use super::directory::SegmentFile;
 use super::errors::ReadError;
+use super::file_range::FileRange;
 use super::load::rebuild_indexes;
 use super::partition::{OpenLog, Partition};
 
@@ -24,9 +25,9 @@ const LOOKUP_BYTES: usize = 64 << 10;
 
 /// What a read gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadOutcome {
+pub struct ReadOutcome<R = Bytes> {
     /// Whole batches, as they are stored; empty if there is nothing to see at that offset yet.
-    pub records: Bytes,
+    pub records: R,
     /// How far a consumer sees.
     pub high_watermark: Offset,
     /// How far a read-committed consumer sees.
@@ -36,6 +37,71 @@ pub struct ReadOutcome {
     /// For a read-committed consumer: the aborted transactions that reach into `records`, by
     /// first offset.
     pub aborted: Vec<AbortedTransaction>,
+}
+
+/// Whole batches that are to be sent.
+#[derive(Debug)]
+pub(crate) enum StoredRecords {
+    Here(Bytes),
+    InFile(FileRange),
+}
+
+/// What a read gives, in memory or not.
+trait RecordBytes {
+    fn record_bytes(&self) -> usize;
+}
+
+impl RecordBytes for Bytes {
+    fn record_bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+impl StoredRecords {
+    /// How many bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.record_bytes()
+    }
+}
+
+impl RecordBytes for StoredRecords {
+    fn record_bytes(&self) -> usize {
+        match self {
+            Self::Here(bytes) => bytes.len(),
+            Self::InFile(range) => range.len(),
+        }
+    }
+}
+
+/// Bytes that were read of a file, and where they begin.
+#[derive(Debug)]
+struct Piece {
+    position: u64,
+    bytes: Bytes,
+}
+
+/// Batches that answer a read.
+#[derive(Debug)]
+struct Found {
+    file: Arc<SegmentFile>,
+    position: u64,
+    bytes: usize,
+    next_offset: Offset,
+    /// What was read last to find them.
+    piece: Piece,
+}
+
+impl Found {
+    /// The batches, if all of them were read on the way; a copy of a few, lest they hold the rest.
+    fn in_memory(&self) -> Option<Bytes> {
+        let start = usize::try_from(self.position.checked_sub(self.piece.position)?).ok()?;
+        let range = start..start.checked_add(self.bytes)?;
+        let batches = self.piece.bytes.get(range.clone())?;
+        Some(match 2 * batches.len() >= self.piece.bytes.len() {
+            true => self.piece.bytes.slice(range),
+            false => Bytes::copy_from_slice(batches),
+        })
+    }
 }
 
 /// A planned read, with the file to read and what the log was like.
@@ -59,48 +125,90 @@ impl Partition {
         max_bytes: usize,
         limit: ReadLimit,
     ) -> Result<ReadOutcome, ReadError> {
+        let Some(found) = self.find(from, max_bytes, limit)? else {
+            return self.outcome(Bytes::new(), limit, (from, from));
+        };
+        let records = match found.in_memory() {
+            Some(records) => records,
+            None => self.read_exactly(&found.file, found.position, found.bytes)?,
+        };
+        self.outcome(records, limit, (from, found.next_offset))
+    }
+
+    /// The same for sending: what is more than a piece stays in its file, if it may.
+    ///
+    /// # Errors
+    /// As of [`Self::read`].
+    pub(crate) fn read_to_send(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        limit: ReadLimit,
+    ) -> Result<ReadOutcome<StoredRecords>, ReadError> {
+        let Some(found) = self.find(from, max_bytes, limit)? else {
+            return self.outcome(StoredRecords::Here(Bytes::new()), limit, (from, from));
+        };
+        let (file, position, bytes) = (&found.file, found.position, found.bytes);
+        let records = match found.in_memory() {
+            Some(records) => StoredRecords::Here(records),
+            None => match self.shared.lent.lend(file, position, bytes) {
+                Some(range) => StoredRecords::InFile(range),
+                None => StoredRecords::Here(self.read_exactly(file, position, bytes)?),
+            },
+        };
+        self.outcome(records, limit, (from, found.next_offset))
+    }
+
+    /// Finds the batches that answer a read, by their headers; none if there is nothing to see.
+    fn find(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        limit: ReadLimit,
+    ) -> Result<Option<Found>, ReadError> {
         let mut wanted = from;
         let mut rebuilt = false;
-        'segment: loop {
+        loop {
             let Planned { plan, file, replacements } = self.plan_read(wanted, limit)?;
-            let (ReadPlan::Range(mut range), Some(file)) = (plan, file) else {
-                return self.outcome(Bytes::new(), limit, from, from);
-            };
-            loop {
-                let (buffer, selection) = self.read_range(&file, &range, max_bytes)?;
-                let (skip, bytes, next_offset) = match selection {
-                    Selection::AtLimit => return self.outcome(Bytes::new(), limit, from, from),
-                    Selection::Beyond(further) if further > 0 && range.goes_on_after(further) => {
-                        range.go_on(further);
-                        continue;
-                    }
-                    Selection::Beyond(_) => match range.next_segment {
-                        Some(next) => {
-                            wanted = next;
-                            continue 'segment;
-                        }
-                        None => return self.outcome(Bytes::new(), limit, from, from),
-                    },
-                    // The index may have misled: once it is rebuilt, the log itself is damaged.
-                    Selection::Damaged { .. } if !rebuilt => {
-                        let outcome = self.rebuild_indexes_of(range.segment);
-                        self.unless_gone(range.segment, outcome)?;
-                        rebuilt = true;
-                        continue 'segment;
-                    }
-                    Selection::Damaged { at } => return Err(self.damaged(&range, at)),
-                    Selection::Longer { skip, bytes, next_offset } => (skip, bytes, next_offset),
-                    Selection::Batches { start, end, next_offset } => {
-                        (start, end - start, next_offset)
-                    }
-                };
-                let records = if skip + bytes <= buffer.len() {
-                    buffer.slice(skip..skip + bytes)
-                } else {
-                    self.read_exactly(&file, u64::from(range.position) + skip as u64, bytes)?
-                };
-                self.note_read(&range, skip + bytes, next_offset, replacements);
-                return self.outcome(records, limit, from, next_offset);
+            let (ReadPlan::Range(range), Some(file)) = (plan, file) else { return Ok(None) };
+            let (selection, piece) = self.choose(&file, range, max_bytes)?;
+            match selection {
+                Selection::AtLimit | Selection::Open => return Ok(None),
+                Selection::Beyond => match range.next_segment {
+                    Some(next) => wanted = next,
+                    None => return Ok(None),
+                },
+                // The index may have misled: once it is rebuilt, the log itself is damaged.
+                Selection::Damaged { .. } if !rebuilt => {
+                    let outcome = self.rebuild_indexes_of(range.segment);
+                    self.unless_gone(range.segment, outcome)?;
+                    rebuilt = true;
+                }
+                Selection::Damaged { position } => return Err(self.damaged(&range, position)),
+                Selection::Batches { position, bytes, next_offset } => {
+                    let end = u64::from(position) + bytes as u64;
+                    self.note_read(&range, end, next_offset, replacements);
+                    let position = u64::from(position);
+                    return Ok(Some(Found { file, position, bytes, next_offset, piece }));
+                }
+            }
+        }
+    }
+
+    /// Walks along the headers; gives also the last piece that was read, and where it begins.
+    fn choose(
+        &self,
+        file: &SegmentFile,
+        range: ReadRange,
+        max_bytes: usize,
+    ) -> Result<(Selection, Piece), ReadError> {
+        let mut walk = BatchWalk::new(range, max_bytes);
+        loop {
+            let (position, bytes) = walk.wants();
+            let bytes = self.read_exactly(file, position, bytes)?;
+            match walk.look(&bytes) {
+                Selection::Open => {}
+                decided => return Ok((decided, Piece { position, bytes })),
             }
         }
     }
@@ -142,24 +250,12 @@ impl Partition {
         self.directory.file_path(FileKind::Log, segment)
     }
 
-    fn damaged(&self, range: &ReadRange, at: usize) -> ReadError {
+    fn damaged(&self, range: &ReadRange, position: u64) -> ReadError {
         ReadError::Damaged {
             path: self.log_path(range.segment),
-            position: u64::from(range.position) + at as u64,
+            position,
             reason: "there is no record batch where one must be".to_owned(),
         }
-    }
-
-    fn read_range(
-        &self,
-        file: &SegmentFile,
-        range: &ReadRange,
-        max_bytes: usize,
-    ) -> Result<(Bytes, Selection), ReadError> {
-        let position = u64::from(range.position);
-        let buffer = self.read_exactly(file, position, range.bytes_to_read(max_bytes))?;
-        let selection = select_batches(&buffer, range, max_bytes);
-        Ok((buffer, selection))
     }
 
     fn read_exactly(
@@ -179,8 +275,8 @@ impl Partition {
         }
     }
 
-    fn note_read(&self, range: &ReadRange, bytes: usize, next_offset: Offset, replacements: u64) {
-        let end = u32::try_from(bytes).map_or(u32::MAX, |b| range.position.saturating_add(b));
+    fn note_read(&self, range: &ReadRange, end: u64, next_offset: Offset, replacements: u64) {
+        let end = u32::try_from(end).unwrap_or(u32::MAX);
         // A log that went away meanwhile needs no hint.
         let _ = self.with_open(|open| {
             if open.log.replacements() == replacements {
@@ -189,15 +285,15 @@ impl Partition {
         });
     }
 
-    fn outcome(
+    fn outcome<R: RecordBytes>(
         &self,
-        records: Bytes,
+        records: R,
         limit: ReadLimit,
-        from: Offset,
-        next_offset: Offset,
-    ) -> Result<ReadOutcome, ReadError> {
-        self.shared.counts.read_bytes.fetch_add(records.len() as u64, Ordering::Relaxed);
-        let aborted = if limit == ReadLimit::LastStable && !records.is_empty() {
+        (from, next_offset): (Offset, Offset),
+    ) -> Result<ReadOutcome<R>, ReadError> {
+        let bytes = records.record_bytes();
+        self.shared.counts.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let aborted = if limit == ReadLimit::LastStable && bytes > 0 {
             self.with_open(|open| {
                 open.log.producers().transactions().aborted_between(from, next_offset)
             })?

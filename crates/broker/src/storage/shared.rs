@@ -15,6 +15,7 @@ use super::clock::Clock;
 use super::config::FlushPolicy;
 use super::disk::{Disk, Durability};
 use super::errors::StorageOffline;
+use super::file_range::LentFiles;
 use super::housekeeping::Fingerprint;
 use super::partition::Partition;
 
@@ -56,6 +57,7 @@ pub(super) struct Shared {
     pub(super) manifest: Mutex<Option<(Fingerprint, Durability)>>,
     /// What was done since the start.
     pub(super) counts: StoreCounts,
+    pub(super) lent: LentFiles,
     failed: OnceLock<Arc<str>>,
     closing: AtomicBool,
     closed: AtomicBool,
@@ -78,6 +80,7 @@ impl Shared {
             partitions: RwLock::default(),
             manifest: Mutex::new(None),
             counts: StoreCounts::default(),
+            lent: LentFiles::default(),
             failed: OnceLock::new(),
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),

@@ -287,7 +287,8 @@ pub(crate) fn batch_at(
 pub(crate) fn records_of(data: &PartitionData) -> Vec<(i64, String)> {
     let mut records = Vec::new();
     let mut decompressor = Decompressor::default();
-    for batch in batches(data.records.as_deref().unwrap_or_default()) {
+    let bytes = data.records.clone().unwrap_or_default().into_bytes();
+    for batch in batches(&bytes) {
         let batch = batch.unwrap();
         for record in batch.records(&mut decompressor).unwrap() {
             let record = record.unwrap();

@@ -77,7 +77,7 @@ impl FetchState {
         let Phase::Fetching(offset) = partition.phase else { return };
         let verdict = judge(data.error_code);
         let scan = match verdict {
-            FetchVerdict::Take => Scan::of(data.records.unwrap_or_default(), offset),
+            FetchVerdict::Take => Scan::of(data.records.unwrap_or_default().into_bytes(), offset),
             _ => Scan::default(),
         };
         let step = partition.phase.step(verdict, scan.next, reset);

@@ -5,7 +5,6 @@ mod replicas;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use streamledger_protocol::compression::CompressionScratch;
 use streamledger_protocol::messages::MetadataResponse;
 use streamledger_protocol::messages::fetch::PartitionData;
@@ -187,7 +186,7 @@ fn batch(base: i64, count: i64, value_bytes: usize) -> Vec<u8> {
 
 fn records(bytes: Vec<u8>) -> PartitionData {
     let high_watermark = Offset(1000);
-    PartitionData { records: Some(Bytes::from(bytes)), high_watermark, ..Default::default() }
+    PartitionData { records: Some(bytes.into()), high_watermark, ..Default::default() }
 }
 
 fn nothing() -> PartitionData {

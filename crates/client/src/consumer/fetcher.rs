@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use streamledger_client_core::cluster::Broker;
 use streamledger_client_core::consumer::{
@@ -19,6 +18,7 @@ use streamledger_client_core::sender::Backoff;
 use streamledger_client_core::transaction::ConsumerGroupMetadata;
 use streamledger_protocol::messages::fetch::{FetchPartition, FetchTopic, PartitionData};
 use streamledger_protocol::messages::{FetchRequest, FetchResponse};
+use streamledger_protocol::wire::Records;
 use streamledger_protocol::{
     ApiKey, ApiVersion, BrokerId, ErrorCode, TopicId, TopicName, TopicPartition,
 };
@@ -323,7 +323,7 @@ impl Fetcher {
         let begun = Instant::now();
         let response = connection.call_in(version, &request, timeout).await?;
         let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
-        let bytes = partitions.filter_map(|data| data.records.as_ref()).map(Bytes::len).sum();
+        let bytes = partitions.filter_map(|data| data.records.as_ref()).map(Records::len).sum();
         tracing::trace!(%broker, bytes, "fetched");
         self.meter.count(broker, begun.elapsed(), bytes);
         Ok(response)

@@ -93,7 +93,7 @@ fn fetch(logs: &Logs, request: &FetchRequest) -> Answer {
         .into_iter()
         .map(|(partition, offset)| PartitionData {
             partition_index: PartitionIndex(partition),
-            records: Some(logs.read(partition, offset)),
+            records: Some(logs.read(partition, offset).into()),
             high_watermark: Offset(1000),
             ..Default::default()
         })

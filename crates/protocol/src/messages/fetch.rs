@@ -1,8 +1,7 @@
 //! Fetch (API 1, versions 4 to 18): reads record batches from partitions.
 
-use bytes::Bytes;
-
 use crate::message::Message;
+use crate::wire::Records;
 use crate::{
     BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, ProducerId, TopicId, TopicName,
 };
@@ -170,7 +169,7 @@ pub struct PartitionData {
     #[field(versions = "11+", default = "BrokerId::NONE")]
     pub preferred_read_replica: BrokerId,
     /// Record batches; the last may be cut off.
-    pub records: Option<Bytes>,
+    pub records: Option<Records>,
 }
 
 /// Where a leader epoch ends.

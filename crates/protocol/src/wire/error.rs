@@ -179,6 +179,9 @@ pub enum EncodeErrorKind {
         /// The version asked for.
         version: ApiVersion,
     },
+    /// Some of the response's bytes are elsewhere, and were asked for here.
+    #[error("bytes that are elsewhere")]
+    Gap,
 }
 
 /// A message has no form on the wire in the version asked for: why, and in which field.

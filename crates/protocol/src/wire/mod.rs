@@ -7,13 +7,15 @@
 
 mod error;
 mod reader;
+mod records;
 mod value;
 mod writer;
 
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use reader::Reader;
+pub use records::Records;
 pub use value::{Layout, Nullable, WireValue};
-pub use writer::{Frame, SHARED_BYTES_MIN, Writer};
+pub use writer::{Frame, SHARED_BYTES_MIN, Segment, Writer};
 
 /// The longest text in bytes, in compact form too (Kafka's generated readers refuse more).
 const STRING_MAX: usize = i16::MAX as usize;

@@ -15,8 +15,34 @@ pub const SHARED_BYTES_MIN: usize = 1024;
 pub struct Writer {
     buffer: Vec<u8>,
     /// Each with the position in `buffer` before which it belongs, ascending.
-    shared: Vec<(usize, Bytes)>,
+    shared: Vec<(usize, Segment)>,
     shared_bytes: usize,
+}
+
+/// A stretch of a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// Its bytes; not empty.
+    Bytes(Bytes),
+    /// That many bytes, to be put there by whoever sends the frame.
+    Gap(usize),
+}
+
+impl Segment {
+    /// How many bytes it stands for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Gap(bytes) => *bytes,
+        }
+    }
+
+    /// Whether it stands for no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// A frame ready for a vectored write: its bytes are those of its segments, one after the other.
@@ -93,25 +119,41 @@ impl Writer {
         self.len() == 0
     }
 
-    /// Ends the frame.
+    /// Ends a frame without gaps; what a gap stands for would be missing.
     #[must_use]
     pub fn finish(self) -> Frame {
+        let bytes_of = |segment| match segment {
+            Segment::Bytes(bytes) => Some(bytes),
+            Segment::Gap(_) => None,
+        };
+        Frame { segments: self.finish_with_gaps().into_iter().filter_map(bytes_of).collect() }
+    }
+
+    /// Ends a frame that may have gaps.
+    #[must_use]
+    pub fn finish_with_gaps(self) -> Vec<Segment> {
         let buffer = Bytes::from(self.buffer);
         let mut segments = Vec::with_capacity(2 * self.shared.len() + 1);
         let mut from = 0;
         for (position, shared) in self.shared {
             if position > from {
-                segments.push(buffer.slice(from..position));
+                segments.push(Segment::Bytes(buffer.slice(from..position)));
             }
             segments.push(shared);
             from = position;
         }
         if from == 0 && !buffer.is_empty() {
-            segments.push(buffer);
+            segments.push(Segment::Bytes(buffer));
         } else if from < buffer.len() {
-            segments.push(buffer.slice(from..));
+            segments.push(Segment::Bytes(buffer.slice(from..)));
         }
-        Frame { segments }
+        segments
+    }
+
+    /// Whether some of the frame is to be put there by who sends it.
+    #[must_use]
+    pub fn has_gaps(&self) -> bool {
+        self.shared.iter().any(|(_, segment)| matches!(segment, Segment::Gap(_)))
     }
 
     fixed_width! {
@@ -143,7 +185,15 @@ impl Writer {
             self.buffer.extend_from_slice(&bytes);
         } else {
             self.shared_bytes += bytes.len();
-            self.shared.push((self.buffer.len(), bytes));
+            self.shared.push((self.buffer.len(), Segment::Bytes(bytes)));
+        }
+    }
+
+    /// Leaves room for that many bytes, which are put there when the frame is sent.
+    pub fn put_gap(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.shared_bytes += bytes;
+            self.shared.push((self.buffer.len(), Segment::Gap(bytes)));
         }
     }
 
@@ -322,6 +372,29 @@ mod tests {
         let bytes = frame.into_bytes();
         assert_eq!(bytes[..5], [0, 1, 2, 3, 7]);
         assert_eq!(bytes[bytes.len() - 2..], [7, 4]);
+    }
+
+    #[test]
+    fn a_gap_counts_in_every_length_and_is_a_segment_of_its_own() {
+        let mut w = Writer::new();
+        w.put_i32(0);
+        w.put_tagged(5, |w| {
+            w.put_u8(1);
+            w.put_gap(300);
+            w.put_u8(2);
+            Ok(())
+        })
+        .unwrap();
+        w.put_gap(0);
+        w.put_gap(7);
+        w.patch_frame_length().unwrap();
+        assert!(w.has_gaps());
+        let segments = w.finish_with_gaps();
+        let bytes = |bytes: &'static [u8]| Segment::Bytes(Bytes::from_static(bytes));
+        let expected =
+            [bytes(&[0, 0, 1, 56, 5, 0xae, 2, 1]), Segment::Gap(300), bytes(&[2]), Segment::Gap(7)];
+        assert_eq!(segments, expected);
+        assert_eq!(segments.iter().map(Segment::len).sum::<usize>(), 4 + 0x138);
     }
 
     #[test]

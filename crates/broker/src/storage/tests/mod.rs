@@ -2,6 +2,7 @@
 
 mod compaction;
 mod faults;
+mod ranges;
 mod readers;
 mod restart;
 mod rolls;
