@@ -31,6 +31,9 @@ pub use producer::{
     ProducerRecord, Transaction, TrySendError, TypedProducer, TypedRecord,
 };
 pub use streamledger_client_core::accumulator::RecordMetadata;
+pub use streamledger_client_core::failure::{
+    AttemptError, DeliveryFailure, FailureReason, FatalError, WaitedFor,
+};
 pub use streamledger_client_core::partitioner::{PartitionInput, Partitioner, Target};
 pub use streamledger_client_core::serializer::{
     BytesSerializer, Nullable, SerializeError, Serializer, StringSerializer,

@@ -20,6 +20,7 @@ mod lab;
 mod our_acls;
 mod our_client;
 mod our_door;
+mod our_failures;
 mod our_groups;
 mod our_producer;
 mod our_racks;
@@ -124,9 +125,11 @@ const SCENARIOS: &[Scenario] = &[
     only("ingest-columns-ours", Kind::Ours, ingested_columns::by_columns),
     our_client("ours-timestamps", ours::keeps_timestamps),
     our_client("ours-large", ours::survives_large_records),
+    our_client("ours-failures", our_failures::say_what_happened),
     our_client("ours-interceptors", our_producer::intercepts),
     our_client("ours-restarts", ours::keeps_order_through_kills),
     our_client("ours-txn", our_transactions::commits_and_aborts),
+    our_client("ours-txn-failures", our_failures::leave_transactions_whole),
     our_client("ours-txn-v1", our_transactions::by_version_1),
     our_client("ours-txn-offsets", our_transactions::sends_offsets),
     our_client("ours-txn-process", our_transactions::processes_once),

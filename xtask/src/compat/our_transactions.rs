@@ -238,7 +238,7 @@ pub(crate) fn times_out(trial: &Trial) -> Outcome<String> {
     let mut broker = trial.own_broker(settings)?;
     let (bootstrap, topic) = (broker.bootstrap(), trial.topic("lines"));
     create(trial, &bootstrap, &topic)?;
-    let producer = producer(&bootstrap, trial.name(), &["transaction.timeout.ms=1000"])?;
+    let producer = transactional(&bootstrap, trial.name(), &["transaction.timeout.ms=1000"])?;
     producer.init_transactions()?;
     let mut late = producer.begin_transaction()?;
     write(&late, &topic, "late")?;
@@ -268,7 +268,7 @@ pub(crate) fn survives_its_own_death(trial: &Trial) -> Outcome<String> {
         producer.kill();
     }
     // The last life's transaction is aborted by the next producer of the name.
-    producer(&bootstrap, trial.name(), &[])?.init_transactions()?;
+    transactional(&bootstrap, trial.name(), &[])?.init_transactions()?;
     let seen = committed(&bootstrap, &topic)?;
     let whole = seen.values().map(Vec::len).min().unwrap_or(0);
     let expected: Vec<String> = (0..whole).map(|number| number.to_string()).collect();
@@ -304,7 +304,7 @@ pub(crate) fn survives_the_brokers_death(trial: &Trial) -> Outcome<String> {
 
 /// Twenty transactions, every second aborted, and one whose guard is dropped.
 fn commit_and_abort(bootstrap: &str, topic: &str, name: &str) -> Outcome<Seen> {
-    let producer = producer(bootstrap, name, &[])?;
+    let producer = transactional(bootstrap, name, &[])?;
     producer.init_transactions()?;
     let mut expected = Vec::new();
     for number in 0..20 {
@@ -338,7 +338,7 @@ fn commit_and_abort(bootstrap: &str, topic: &str, name: &str) -> Outcome<Seen> {
 
 /// Offsets count when their transaction is committed, and not when it is aborted.
 fn send_offsets(bootstrap: &str, topic: &str, name: &str) -> Outcome<String> {
-    let producer = producer(bootstrap, &format!("{name}-offsets"), &[])?;
+    let producer = transactional(bootstrap, &format!("{name}-offsets"), &[])?;
     producer.init_transactions()?;
     let group = format!("{name}-readers");
     let metadata = ConsumerGroupMetadata::new(group.as_str());
@@ -368,12 +368,12 @@ fn send_offsets(bootstrap: &str, topic: &str, name: &str) -> Outcome<String> {
 
 fn fence(bootstrap: &str, topic: &str, name: &str) -> Outcome<String> {
     let name = format!("{name}-fence");
-    let old = producer(bootstrap, &name, &[])?;
+    let old = transactional(bootstrap, &name, &[])?;
     old.init_transactions()?;
     let mut zombie = old.begin_transaction()?;
     write(&zombie, topic, "zombie")?;
     old.flush()?;
-    let new = producer(bootstrap, &name, &[])?;
+    let new = transactional(bootstrap, &name, &[])?;
     new.init_transactions()?;
     let error = zombie.commit().err();
     let said = error.as_ref().map_or(String::new(), ToString::to_string);
@@ -433,7 +433,7 @@ pub(crate) fn transact_until(
     name: &str,
     load: &Load,
 ) -> Outcome<Done> {
-    let producer = producer(bootstrap, name, &["max.block.ms=2000", "linger.ms=1"])?;
+    let producer = transactional(bootstrap, name, &["max.block.ms=2000", "linger.ms=1"])?;
     insist(|| producer.init_transactions())?;
     let mut done = Done { committed: Vec::new(), aborted: 0 };
     for number in 0.. {
@@ -466,7 +466,9 @@ pub(crate) fn transact_until(
 }
 
 /// Calls again as long as time-outs are all that is heard.
-fn insist(mut call: impl FnMut() -> Result<(), TransactionError>) -> Result<(), TransactionError> {
+pub(crate) fn insist(
+    mut call: impl FnMut() -> Result<(), TransactionError>,
+) -> Result<(), TransactionError> {
     let deadline = Instant::now() + LIMIT;
     loop {
         match call() {
@@ -484,7 +486,7 @@ fn is_passing(error: &TransactionError) -> bool {
 /// The program of `cargo xtask transact`: numbers on from what is committed, one transaction each,
 /// with a record that is aborted after every third.
 pub(crate) fn transact_until_killed(bootstrap: &str, topic: &str, name: &str) -> Outcome<()> {
-    let producer = producer(bootstrap, name, &["linger.ms=1"])?;
+    let producer = transactional(bootstrap, name, &["linger.ms=1"])?;
     producer.init_transactions()?;
     let seen = committed(bootstrap, topic)?;
     let first = seen.get(&0).map_or(0, Vec::len);
@@ -512,7 +514,7 @@ fn victim(directory: &Path, bootstrap: &str, topic: &str, name: &str) -> Outcome
 }
 
 /// The same value to each partition.
-fn write(transaction: &Transaction, topic: &str, value: &str) -> Outcome<()> {
+pub(crate) fn write(transaction: &Transaction, topic: &str, value: &str) -> Outcome<()> {
     for partition in 0..PARTITIONS {
         let record = ProducerRecord::to(topic).partition(PartitionIndex(partition)).value(value);
         drop(transaction.send(record)?);
@@ -526,7 +528,7 @@ fn create(trial: &Trial, bootstrap: &str, topic: &str) -> Outcome<()> {
     process::run_ok(&mut create, b"", LIMIT).map(drop)
 }
 
-fn producer(bootstrap: &str, name: &str, settings: &[&str]) -> Outcome<Producer> {
+pub(crate) fn transactional(bootstrap: &str, name: &str, settings: &[&str]) -> Outcome<Producer> {
     let start = Properties::new().with("bootstrap.servers", bootstrap);
     let start = start.with("transactional.id", name);
     let pairs = settings.iter().filter_map(|setting| setting.split_once('='));

@@ -185,8 +185,8 @@ impl Sender {
         possibly_written: bool,
     ) {
         let Some(partition) = self.partition(slot) else { return };
-        let waited_for = partition.waited_for;
         let Some(mut batch) = partition.unresolved.remove(place) else { return };
+        let waited_for = batch.waits_for(partition.waited_for);
         batch.attempts.possibly_written |= possibly_written;
         let completed = batch.fail(&Failing { reason, waited_for, now });
         let idempotent = batch.sealed.seal.producer.is_some();

@@ -75,6 +75,11 @@ impl ProducerBatch {
         matches!(self.state, BatchState::Waiting { .. })
     }
 
+    /// What it waits for: an answer if it is in flight, else what its partition does.
+    pub(crate) fn waits_for(&self, partition: WaitedFor) -> WaitedFor {
+        self.broker().map_or(partition, WaitedFor::Answer)
+    }
+
     /// The broker at which it is in flight.
     pub(crate) fn broker(&self) -> Option<BrokerId> {
         match self.state {

@@ -6,10 +6,10 @@
 use std::time::Instant;
 
 use super::Sender;
-use super::batch::{BatchState, Failing, fail_unsent};
+use super::batch::{Failing, fail_unsent};
 use super::effect::CompletedBatch;
 use super::partition::PartitionState;
-use crate::failure::{FailureReason, WaitedFor};
+use crate::failure::FailureReason;
 use crate::idempotence::ResetTo;
 
 impl Sender {
@@ -76,12 +76,12 @@ impl PartitionState {
             if batch.created > created_until {
                 return true;
             }
-            if let BatchState::InFlight { broker, .. } = batch.state {
-                batch.attempts.possibly_written = true;
-                completed.extend(batch.fail(&failing(WaitedFor::Answer(broker))));
+            let in_flight = !batch.is_waiting();
+            batch.attempts.possibly_written |= in_flight;
+            completed.extend(batch.fail(&failing(batch.waits_for(waited_for))));
+            if in_flight {
                 return true;
             }
-            completed.extend(batch.fail(&failing(waited_for)));
             lost |= batch.sealed.seal.producer.is_some();
             false
         });

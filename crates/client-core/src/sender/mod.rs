@@ -267,14 +267,15 @@ impl Sender {
         self.adopt_listed();
         for place in 0..self.active.len() {
             let Some(partition) = &mut self.partitions[self.active[place]] else { continue };
-            let failing = Failing { reason: reason.clone(), waited_for: partition.waited_for, now };
+            let failing = |waited_for| Failing { reason: reason.clone(), waited_for, now };
+            let waited_for = partition.waited_for;
             let mut completed = Vec::new();
             partition.unresolved.retain_mut(|batch| {
                 batch.attempts.possibly_written |= !batch.is_waiting();
-                completed.extend(batch.fail(&failing));
+                completed.extend(batch.fail(&failing(batch.waits_for(waited_for))));
                 !batch.is_waiting()
             });
-            completed.extend(partition.give_up_queued(&failing));
+            completed.extend(partition.give_up_queued(&failing(waited_for)));
             for batch in completed {
                 self.complete(now, batch);
             }

@@ -270,3 +270,18 @@ fn failures_16_a_topic_made_anew_twice_while_idle_starts_from_zero_each_time() {
         assert_eq!(offset(&delivery[0]), Some(0));
     }
 }
+
+#[test]
+fn the_error_of_a_refused_batch_says_that_its_answer_was_waited_for() {
+    // The first batch of an epoch goes alone: its partition waits for it, it itself for its answer.
+    let mut rig = Rig::ready();
+    let refused = rig.append(0, 1);
+    rig.flush();
+    let behind = rig.append(0, 1);
+    rig.flush();
+    rig.answer_next(ErrorCode::InvalidTimestamp, 0);
+    let told = failure(&refused[0]);
+    assert_eq!(told.reason, FailureReason::Rejected(ErrorCode::InvalidTimestamp));
+    assert_eq!((told.waited_for, told.attempts), (WaitedFor::Answer(LEADER), 1));
+    assert!(!behind[0].is_settled());
+}
