@@ -41,6 +41,8 @@ pub struct ChunkReader<R> {
     exhausted: bool,
     row_bytes_max: usize,
     hash: Option<RunningHash>,
+    /// The line that an earlier reading took without its end, while that hasn't come.
+    owed_line_end: Option<u64>,
 }
 
 /// The hash of what was consumed. It costs as much as splitting does, so only who keeps positions
@@ -65,6 +67,7 @@ impl<R: Read> ChunkReader<R> {
             exhausted: false,
             row_bytes_max,
             hash: None,
+            owed_line_end: None,
         }
     }
 
@@ -74,7 +77,8 @@ impl<R: Read> ChunkReader<R> {
         ChunkReader { hash, ..ChunkReader::new(source, row_bytes_max) }
     }
 
-    /// Reads once, keeping what is unread: it moves to the front of the buffer.
+    /// Reads once, keeping what is unread: it moves to the front of the buffer. After an error,
+    /// also that there is nothing to read yet, it may be called again.
     pub fn fill(&mut self) -> io::Result<Fill> {
         if self.exhausted {
             return Ok(Fill::End);
@@ -106,6 +110,9 @@ impl<R: Read> ChunkReader<R> {
             self.exhausted = true;
             self.buffer[self.end] = b'\n';
             return Ok(Fill::End);
+        }
+        if self.owed_line_end.is_some() {
+            self.take_owed_line_end().map_err(io::Error::other)?;
         }
         Ok(Fill::More)
     }
@@ -192,20 +199,40 @@ impl<R: Read> ChunkReader<R> {
             return Err(ResumeFault::Altered { bytes: position.place.bytes });
         }
         if self.at > 0 && self.buffer[self.at - 1] != b'\n' {
-            self.finish_line(position.place.next_line)?;
+            self.finish_line(position.place.next_line.saturating_sub(1))?;
         }
         Ok(())
     }
 
-    /// Consumes the line end of a last row that had none when it was read.
-    fn finish_line(&mut self, next_line: u64) -> Result<(), ResumeFault> {
-        while self.unread().len() < 2 && self.fill()? == Fill::More {}
+    /// Consumes the line end of a last row that had none when it was read; later, if it isn't there
+    /// yet.
+    fn finish_line(&mut self, line: u64) -> Result<(), ResumeFault> {
+        while self.unread().len() < 2 {
+            match self.fill() {
+                Ok(Fill::More) => {}
+                Ok(Fill::End | Fill::Full) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.owed_line_end = Some(line);
+        self.take_owed_line_end()
+    }
+
+    fn take_owed_line_end(&mut self) -> Result<(), ResumeFault> {
+        let Some(line) = self.owed_line_end else { return Ok(()) };
         match self.unread() {
-            [] => {}
+            [] => return Ok(()),
+            // Its line feed is still to come.
+            [b'\r'] if !self.exhausted => {
+                self.at += 1;
+                return Ok(());
+            }
             [b'\n', ..] => self.at += 1,
             [b'\r', b'\n', ..] => self.at += 2,
-            _ => return Err(ResumeFault::Continued { line: next_line.saturating_sub(1) }),
+            _ => return Err(ResumeFault::Continued { line }),
         }
+        self.owed_line_end = None;
         Ok(())
     }
 
@@ -221,9 +248,13 @@ impl<R: Read> ChunkReader<R> {
 
     /// Consumes a byte order mark of UTF-8, if the file starts with one.
     pub fn skip_byte_order_mark(&mut self) -> io::Result<()> {
-        while self.unread().len() < 3 && self.fill()? == Fill::More {}
-        if self.unread().starts_with(b"\xef\xbb\xbf") {
-            self.at += 3;
+        const MARK: &[u8] = b"\xef\xbb\xbf";
+        while self.unread().len() < MARK.len()
+            && MARK.starts_with(self.unread())
+            && self.fill()? == Fill::More
+        {}
+        if self.unread().starts_with(MARK) {
+            self.at += MARK.len();
         }
         Ok(())
     }
@@ -321,6 +352,43 @@ mod tests {
         assert_eq!(resumed(b"ab\ncd\nef").unwrap(), b"ef");
         assert_eq!(resumed(b"ab\ncd\r\nef").unwrap(), b"ef");
         assert!(matches!(resumed(b"ab\ncdX\nef"), Err(ResumeFault::Continued { line: 2 })));
+    }
+
+    /// A source that has nothing yet between its parts.
+    struct Growing(Vec<&'static [u8]>);
+
+    impl Read for Growing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let Some(part) = (!self.0.is_empty()).then(|| self.0.remove(0)) else { return Ok(0) };
+            if part.is_empty() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            buffer[..part.len()].copy_from_slice(part);
+            Ok(part.len())
+        }
+    }
+
+    #[test]
+    fn a_line_end_that_was_missing_may_come_later_but_nothing_else() {
+        let position = consumed(b"ab\ncd", 5).position(3).unwrap();
+        let rest = |parts: &[&'static [u8]]| {
+            let parts = [&[&b"ab\ncd"[..]], parts].concat();
+            let mut reader = ChunkReader::hashed(Growing(parts), 100);
+            reader.resume(&position).unwrap();
+            loop {
+                match reader.fill() {
+                    Ok(Fill::More) => {}
+                    Ok(_) => return Ok(reader.unread().to_vec()),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+        };
+        assert_eq!(rest(&[b"", b"\nef\n"]).unwrap(), b"ef\n");
+        assert_eq!(rest(&[b"", b"\r", b"", b"\nef"]).unwrap(), b"ef");
+        assert_eq!(rest(&[b""]).unwrap(), b"");
+        let continued = rest(&[b"", b"X\n"]).unwrap_err();
+        assert!(continued.contains("in the middle of its line 2"), "{continued}");
     }
 
     #[test]

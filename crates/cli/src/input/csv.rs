@@ -20,7 +20,7 @@ use super::chunk::{ChunkReader, Fill};
 use super::csv_marks::Marks;
 use super::csv_quoted::{QuotedRow, QuotedScan, find_row_end, scan_quoted_row, unquote_in_place};
 use super::fault::{ReadFault, RowFault};
-use super::position::{Place, Position, ResumeFault};
+use super::position::{PassedOver, Place, Position, ResumeFault};
 
 /// The most columns a file may have.
 pub const COLUMNS_MAX: usize = 4096;
@@ -101,6 +101,8 @@ pub struct CsvRows<R> {
     current: Row,
     /// The row at hand as the file has it, if the buffer has it otherwise by now.
     before_unquoting: Vec<u8>,
+    /// A row that is too long, while its end isn't found.
+    passed_over: Option<PassedOver>,
 }
 
 impl<R: Read> CsvRows<R> {
@@ -121,6 +123,7 @@ impl<R: Read> CsvRows<R> {
             names: Vec::new(),
             current: Row::default(),
             before_unquoting: Vec::new(),
+            passed_over: None,
         };
         rows.chunks.skip_byte_order_mark().map_err(ReadFault::Io)?;
         let Some(found) = rows.split_row()? else { return Ok(None) };
@@ -182,12 +185,18 @@ impl<R: Read> CsvRows<R> {
 
     /// Where the next row starts.
     pub fn place(&self) -> Place {
+        if let Some(row) = &self.passed_over {
+            return row.place;
+        }
         Place { bytes: self.consumed_bytes(), next_line: self.next_line }
     }
 
     /// Where the next row starts, with the hash of all before it, if the chunks are hashed.
     pub fn position(&mut self) -> Option<Position> {
-        self.chunks.position(self.next_line)
+        match &self.passed_over {
+            Some(row) => row.position,
+            None => self.chunks.position(self.next_line),
+        }
     }
 
     /// Goes on from where an earlier reading of the same file was.
@@ -302,6 +311,9 @@ impl<R: Read> CsvRows<R> {
     /// Sees to it that the next row is in the buffer: as part of a stretch of rows without a quote,
     /// or, if it has one, as the row that starts the unread bytes. False at the end of the file.
     fn prepare(&mut self) -> Result<bool, Box<ReadFault>> {
+        if self.passed_over.is_some() {
+            return Err(self.discard_row()?.into());
+        }
         let mut searched = 0;
         loop {
             let unread = self.chunks.unread();
@@ -345,25 +357,33 @@ impl<R: Read> CsvRows<R> {
 
     /// Drops the row that the unread bytes start with, however long; the fault that says so.
     fn discard_row(&mut self) -> Result<ReadFault, Box<ReadFault>> {
-        let line = self.next_line;
         self.current = Row::default();
-        let (_, _, open_quote) = find_row_end(self.chunks.unread(), false);
-        let mut in_quotes = false;
+        let mut row = self.passed_over.take().unwrap_or_else(|| {
+            let (_, _, open_quote) = find_row_end(self.chunks.unread(), false);
+            let (place, position) = (self.place(), self.position());
+            PassedOver { place, position, in_quotes: false, open_quote }
+        });
         loop {
             let start = self.chunks.at();
-            let (row_end, lines, still) = find_row_end(self.chunks.unread(), in_quotes);
-            in_quotes = still;
+            let (row_end, lines, still) = find_row_end(self.chunks.unread(), row.in_quotes);
+            row.in_quotes = still;
             self.next_line += lines;
             if let Some(end) = row_end {
                 self.chunks.advance_to(start + end);
                 break;
             }
             self.chunks.advance_to(self.chunks.end());
-            if self.chunks.fill().map_err(ReadFault::Io)? == Fill::End {
-                break;
+            match self.chunks.fill() {
+                Ok(Fill::End) => break,
+                Ok(Fill::More | Fill::Full) => {}
+                Err(error) => {
+                    self.passed_over = Some(row);
+                    return Err(ReadFault::Io(error).into());
+                }
             }
         }
         let limit = self.chunks.row_bytes_max();
+        let (line, open_quote) = (row.place.next_line, row.open_quote);
         Ok(ReadFault::Row { line, fault: RowFault::TooLong { limit, open_quote } })
     }
 

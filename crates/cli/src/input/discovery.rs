@@ -47,6 +47,11 @@ impl Argument<'_> {
     }
 }
 
+/// Whether an argument stands for one file, which may not be there yet.
+pub fn is_one_file(argument: &Path) -> bool {
+    matches!(Argument::of(argument), Argument::File(_))
+}
+
 /// What the arguments stand for, in their order.
 ///
 /// # Errors

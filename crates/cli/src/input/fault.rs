@@ -179,6 +179,13 @@ pub enum ReadFault {
     },
 }
 
+impl ReadFault {
+    /// Whether nothing is wrong: the file has no more whole row yet. The call may be made again.
+    pub fn is_not_yet(&self) -> bool {
+        matches!(self, ReadFault::Io(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,7 +25,7 @@ pub enum FileFormat {
 impl FileFormat {
     /// The format that a file's name says it has.
     pub(super) fn of_name(path: &Path) -> Option<FileFormat> {
-        let path = Compression::without_ending(path);
+        let path = without_rotation(Compression::without_ending(path));
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
             "csv" => Some(FileFormat::Csv),
@@ -34,6 +34,16 @@ impl FileFormat {
             "parquet" | "parq" | "pq" => Some(FileFormat::Parquet),
             _ => None,
         }
+    }
+}
+
+/// A path without what rotation adds to a name: `events.csv.1`, `events.csv-20261128`.
+fn without_rotation(path: &Path) -> &Path {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return path };
+    let kept = name.trim_end_matches(|c: char| c.is_ascii_digit() || "-_.:TZ".contains(c));
+    match name[kept.len()..].starts_with(['.', '-', '_']) {
+        true => Path::new(kept),
+        false => path,
     }
 }
 
@@ -60,4 +70,20 @@ pub(super) fn unknown_format(path: &Path) -> Failure {
     failure
         .cause("of compressed files, gzip and zstd are read")
         .remedy(format!("unpack it on the way: {unpack} {name} | streamledger ingest -"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotated_file_has_the_format_of_its_log() {
+        let of = |name: &str| FileFormat::of_name(Path::new(name));
+        for name in ["e.csv", "e.csv.1", "d/e.csv.12.gz", "e.csv-20261128", "e.csv.2026-11-28.zst"]
+        {
+            assert_eq!(of(name), Some(FileFormat::Csv), "{name}");
+        }
+        assert_eq!((of("e.1"), of("csv.1"), of("e.csv1"), of("1")), (None, None, None, None));
+        assert_eq!(of("e.1.csv"), Some(FileFormat::Csv));
+    }
 }

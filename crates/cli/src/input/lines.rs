@@ -7,7 +7,7 @@ use memchr::memchr;
 use super::Span;
 use super::chunk::{ChunkReader, Fill};
 use super::fault::{ReadFault, RowFault};
-use super::position::{Place, Position, ResumeFault};
+use super::position::{PassedOver, Place, Position, ResumeFault};
 
 /// One line without its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct LineRows<R> {
     current: Span,
     /// Whether the buffer has the line of `current`.
     is_kept: bool,
+    /// A line that is too long, while its end isn't found.
+    passed_over: Option<PassedOver>,
 }
 
 impl<R: Read> LineRows<R> {
@@ -50,6 +52,7 @@ impl<R: Read> LineRows<R> {
             blank_lines,
             current: Span::default(),
             is_kept: false,
+            passed_over: None,
         }
     }
 
@@ -63,8 +66,11 @@ impl<R: Read> LineRows<R> {
     #[inline]
     pub fn advance(&mut self) -> Result<bool, Box<ReadFault>> {
         if !self.started {
-            self.started = true;
             self.chunks.skip_byte_order_mark().map_err(ReadFault::Io)?;
+            self.started = true;
+        }
+        if self.passed_over.is_some() {
+            return Err(self.discard_line()?.into());
         }
         loop {
             let length = match memchr(b'\n', self.chunks.unread()) {
@@ -107,12 +113,18 @@ impl<R: Read> LineRows<R> {
 
     /// Where the next line starts.
     pub fn place(&self) -> Place {
+        if let Some(row) = &self.passed_over {
+            return row.place;
+        }
         Place { bytes: self.consumed_bytes(), next_line: self.next_line }
     }
 
     /// Where the next line starts, with the hash of all before it, if the chunks are hashed.
     pub fn position(&mut self) -> Option<Position> {
-        self.chunks.position(self.next_line)
+        match &self.passed_over {
+            Some(row) => row.position,
+            None => self.chunks.position(self.next_line),
+        }
     }
 
     /// Goes on from where an earlier reading of the same file was.
@@ -155,7 +167,11 @@ impl<R: Read> LineRows<R> {
     /// Drops a line that is longer than the cap; the fault that says so.
     fn discard_line(&mut self) -> Result<ReadFault, Box<ReadFault>> {
         let line = self.next_line;
-        self.next_line += 1;
+        if self.passed_over.is_none() {
+            let (place, position) = (self.place(), self.position());
+            self.passed_over =
+                Some(PassedOver { place, position, in_quotes: false, open_quote: false });
+        }
         self.is_kept = false;
         loop {
             let start = self.chunks.at();
@@ -168,6 +184,8 @@ impl<R: Read> LineRows<R> {
                 break;
             }
         }
+        self.passed_over = None;
+        self.next_line += 1;
         let limit = self.chunks.row_bytes_max();
         Ok(ReadFault::Row { line, fault: RowFault::TooLong { limit, open_quote: false } })
     }

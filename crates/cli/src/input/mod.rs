@@ -10,6 +10,7 @@ pub mod csv_quoted;
 pub mod discovery;
 pub mod fault;
 pub mod file;
+pub mod followed;
 pub mod format;
 pub mod lines;
 pub mod options;
@@ -19,8 +20,10 @@ pub mod pattern;
 pub mod plan;
 pub mod planned;
 pub mod position;
+pub mod rotation;
 pub mod source;
 pub mod standard;
+pub mod tail;
 
 pub use chunk::ChunkReader;
 pub use csv::{CsvRow, CsvRows};

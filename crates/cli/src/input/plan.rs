@@ -3,10 +3,10 @@
 
 use std::fmt::Write as _;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::chunk::ChunkReader;
-use super::compression::Compression;
+use super::compression::{Compression, Meter};
 use super::discovery::{self, Found};
 use super::lines::{BlankLines, LineRows};
 use super::options::InputOptions;
@@ -63,6 +63,19 @@ impl InputPlan {
         Ok(InputPlan { files, options, partition_count: None })
     }
 
+    /// What the user said.
+    pub(super) fn options(&self) -> &InputOptions {
+        &self.options
+    }
+
+    /// From here on rows of a file of which some were ingested before become records as those did.
+    pub fn keep_types(&mut self, index: usize, shape: &str) {
+        let said: Vec<String> = self.options.types.iter().map(|of| of.column.clone()).collect();
+        if let Some(file) = self.files.get_mut(index) {
+            file.keep_types(shape, &said);
+        }
+    }
+
     /// From here on a row whose --partition the topic doesn't have is a bad row.
     pub fn set_partition_count(&mut self, partition_count: i32) {
         self.partition_count = Some(partition_count);
@@ -84,8 +97,6 @@ impl InputPlan {
     }
 
     fn open_read_by(&self, file: &PlannedFile, is_hashed: bool) -> Outcome<Box<dyn RecordSource>> {
-        let options = &self.options;
-        let reader = if is_hashed { ChunkReader::hashed } else { ChunkReader::new };
         let mut meter = None;
         let source = match file.standard_input.take() {
             Some(input) => Source::Standard(input),
@@ -95,16 +106,30 @@ impl InputPlan {
                 Source::File(unpacked)
             }
         };
+        self.open_source(file, &file.path, source, meter, is_hashed)
+    }
+
+    /// The records of what is read as one of the files is, from a path.
+    pub(super) fn open_source(
+        &self,
+        file: &PlannedFile,
+        path: &Path,
+        source: Source,
+        meter: Option<Meter>,
+        is_hashed: bool,
+    ) -> Outcome<Box<dyn RecordSource>> {
+        let options = &self.options;
+        let reader = if is_hashed { ChunkReader::hashed } else { ChunkReader::new };
         let chunks = reader(source, options.row_bytes_max);
         let partition_count = self.partition_count;
         let of_topic = |record: &RecordColumns| RecordColumns { partition_count, ..record.clone() };
         Ok(match &file.rows {
             PlannedRows::Clicks { record } => {
-                let rows = open_csv(&file.path, chunks, options)?;
+                let rows = open_csv(path, chunks, options)?;
                 Box::new(RenderedRows::new(rows, ClickRenderer::new(of_topic(record)), meter))
             }
             PlannedRows::Typed { names, types, output, record } => {
-                let rows = open_csv(&file.path, chunks, options)?;
+                let rows = open_csv(path, chunks, options)?;
                 let typed = |(column, name): &(usize, String)| OutputColumn {
                     column: *column,
                     name: name.clone(),
@@ -115,7 +140,7 @@ impl InputPlan {
                 Box::new(RenderedRows::new(rows, renderer, meter))
             }
             PlannedRows::Raw { names, record } => {
-                let rows = open_csv(&file.path, chunks, options)?;
+                let rows = open_csv(path, chunks, options)?;
                 Box::new(RenderedRows::new(rows, RawRenderer::new(names, of_topic(record)), meter))
             }
             PlannedRows::Ndjson => {

@@ -13,6 +13,7 @@ use super::format::{FileFormat, unknown_format};
 use super::options::InputOptions;
 use super::parquet::{self, ParquetPlan};
 use super::standard::{self, StandardInput};
+use super::tail::TailReader;
 use super::{ReadFault, file};
 use crate::clicks;
 use crate::exit::Exit;
@@ -137,6 +138,7 @@ impl PlannedFile {
 pub(super) enum Source {
     File(Unpacked<File>),
     Standard(StandardInput),
+    Tail(TailReader),
 }
 
 /// What a file holds, from its start, and how much of the file is read.
@@ -151,6 +153,7 @@ impl Read for Source {
         match self {
             Source::File(file) => file.read(buffer),
             Source::Standard(input) => input.read(buffer),
+            Source::Tail(tail) => tail.read(buffer),
         }
     }
 }

@@ -71,6 +71,20 @@ pub struct Position {
     pub hash: ContentHash,
 }
 
+/// Where a row starts that is being passed over, as it is longer than rows may be: until its end is
+/// found, nothing of it counts as read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassedOver {
+    /// Where it starts.
+    pub place: Place,
+    /// The same with a hash, if that is kept.
+    pub position: Option<Position>,
+    /// Whether a quote is open where the reading of it is.
+    pub in_quotes: bool,
+    /// Whether one was open where it became too long.
+    pub open_quote: bool,
+}
+
 /// Why a file can't be read on from a position.
 #[derive(Debug, Error)]
 pub enum ResumeFault {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::input::position::ContentHasher;
+use crate::input::rotation::Beginning;
 use crate::input::{ContentHash, Place, Position};
 
 /// The newest version of the record: of compressed files.
@@ -49,6 +50,40 @@ pub struct FileProgress {
     pub file_bytes: u64,
     /// Whether it was ingested to its end.
     pub complete: bool,
+    /// Of a file that is followed: which of the files that were under its path `bytes` is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+}
+
+/// Where a followed file is among its rotated ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// Rows, also rejected ones, of the files before the one that `bytes` is in.
+    pub rows_before: u64,
+    /// How the last one of them begins that rows were read of, or that was there before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<KeptBeginning>,
+}
+
+/// The first bytes of a file, as what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptBeginning {
+    /// How many.
+    pub bytes: u64,
+    /// What they hash to, as in [`FileProgress::hash`].
+    pub hash: String,
+}
+
+impl KeptBeginning {
+    /// As it is kept.
+    pub fn of(beginning: &Beginning) -> KeptBeginning {
+        KeptBeginning { bytes: beginning.bytes, hash: beginning.hash.to_string() }
+    }
+
+    /// As it was read; None if the record's hash can't be.
+    pub fn beginning(&self) -> Option<Beginning> {
+        Some(Beginning { bytes: self.bytes, hash: self.hash.parse().ok()? })
+    }
 }
 
 impl FileProgress {
@@ -72,6 +107,7 @@ impl FileProgress {
             rejected: 0,
             file_bytes: 0,
             complete: false,
+            rotation: None,
         }
     }
 
@@ -88,11 +124,44 @@ impl FileProgress {
         self.next_line = position.place.next_line;
         self.hash = position.hash.to_string();
     }
+
+    /// That the file under its path is another one from here on, and none of it read yet. The one
+    /// before is known by what was read of it, if that has a row.
+    pub fn begin_next_file(&mut self, read: &Beginning) {
+        let has_row = self.has_row();
+        let rotation = self.rotation.get_or_insert_default();
+        rotation.rows_before = self.rows + self.rejected;
+        if has_row {
+            rotation.after = Some(KeptBeginning::of(read));
+        }
+        let start = FileProgress::start("", "", "", None);
+        (self.bytes, self.next_line, self.hash) = (start.bytes, start.next_line, start.hash);
+    }
+
+    /// Whether a row was read of the file that `bytes` is in.
+    pub fn has_row(&self) -> bool {
+        let before = self.rotation.as_ref().map_or(0, |rotation| rotation.rows_before);
+        self.rows + self.rejected > before
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_without_a_row_isnt_what_the_next_one_is_known_by() {
+        let mut progress = FileProgress::start("t", "", "csv", None);
+        let read = |bytes| Beginning { bytes, hash: ContentHash(bytes.into()) };
+        (progress.bytes, progress.rows, progress.rejected) = (90, 4, 1);
+        assert!(progress.has_row());
+        progress.begin_next_file(&read(90));
+        assert_eq!((progress.bytes, progress.next_line, progress.has_row()), (0, 1, false));
+        progress.begin_next_file(&read(8));
+        let rotation = progress.rotation.unwrap();
+        assert_eq!(rotation.rows_before, 5);
+        assert_eq!(rotation.after.unwrap().beginning(), Some(read(90)));
+    }
 
     #[test]
     fn the_record_is_read_back_and_its_key_is_always_the_same_bytes() {

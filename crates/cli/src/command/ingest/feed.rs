@@ -7,6 +7,7 @@
 use streamledger::{Header, PartitionIndex, ProduceError, Producer, ProducerRecord, TimestampMs};
 
 use super::OnError;
+use super::follow::NextGeneration;
 use super::pace::Pacer;
 use super::pacing::RowWait;
 use super::prepare::FeedFile;
@@ -91,14 +92,24 @@ pub(super) enum FeedEnd {
 pub(super) enum RowsEnd {
     /// At the end of the file.
     AtEnd,
+    /// Before what a file that is followed lost: it was cut.
+    Cut,
     /// At the limit, or because a signal came.
     Between(FeedEnd),
     /// Because a signal came while the row that starts there waited until it was due.
     Waiting(Option<Position>),
     /// A batch failed.
     BatchFailed,
-    /// Before a bad row; where that is counts only if positions are kept.
-    BadRow(Option<Place>, Box<Failure>),
+    /// Before a bad row.
+    BadRow(BadRowPlace, Box<Failure>),
+}
+
+/// Where a bad row is that ended a run: that counts only if positions are kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BadRowPlace {
+    place: Option<Place>,
+    /// The same with a hash, if that costs no further reading of the file.
+    position: Option<Position>,
 }
 
 impl Feed<'_> {
@@ -126,12 +137,21 @@ impl Feed<'_> {
             None if file.kept.is_some() => self.plan.open_hashed(file.file)?,
             None => self.plan.open(file.file)?,
         };
-        let first_byte = source.read_bytes();
-        let end = self.send_rows(file, source.as_mut());
-        let last_byte = source.read_bytes();
-        self.fed.input_bytes += last_byte.saturating_sub(first_byte);
-        let end = match end? {
-            RowsEnd::AtEnd => {
+        self.keep_beginning(file)?;
+        let (end, last_byte) = loop {
+            let first_byte = source.read_bytes();
+            let end = self.send_rows(file, source.as_mut());
+            let last_byte = source.read_bytes();
+            self.fed.input_bytes += last_byte.saturating_sub(first_byte);
+            let end = end?;
+            match self.next_generation(file, source.as_mut(), &end)? {
+                NextGeneration::Opened(next) => source = next,
+                NextGeneration::Stopped => return Ok(FeedEnd::Stopped),
+                NextGeneration::None => break (end, last_byte),
+            }
+        };
+        let end = match end {
+            RowsEnd::AtEnd | RowsEnd::Cut => {
                 self.file_ended(file, source.as_mut())?;
                 FeedEnd::Complete
             }
@@ -147,8 +167,8 @@ impl Feed<'_> {
                 let failed = self.transactions.as_ref().and_then(Transactions::not_delivered);
                 failed.map_or(Ok(FeedEnd::Stopped), Err)?
             }
-            RowsEnd::BadRow(place, failure) => {
-                self.commit_before(file, place)?;
+            RowsEnd::BadRow(at, failure) => {
+                self.commit_before(file, at)?;
                 return Err(failure);
             }
         };
@@ -161,14 +181,15 @@ impl Feed<'_> {
         file: &mut FeedFile<'_>,
         source: &mut dyn RecordSource,
     ) -> Outcome<RowsEnd> {
-        let check_rows = if file.file.is_stream() { CHECK_STREAM_ROWS } else { CHECK_ROWS };
+        let comes_when_it_comes = file.file.is_stream() || file.followed.is_some();
+        let check_rows = if comes_when_it_comes { CHECK_STREAM_ROWS } else { CHECK_ROWS };
         let rows_max = self.transactions.as_ref().map_or(u64::MAX, Transactions::rows_max);
         let check_rows = check_rows.min(rows_max);
         let mut until_check = check_rows;
         let mut wait = RowWait::at(source.place());
         while self.fed.sent < self.limit {
             let place = file.kept.is_some().then(|| source.place());
-            if self.pacer.is_some() {
+            if self.pacer.is_some() || file.followed.is_some() {
                 wait.before_row(source.place(), source.position(), source.read_bytes());
             }
             let fault = match source.next_record() {
@@ -186,6 +207,10 @@ impl Feed<'_> {
                     }
                 }
                 Ok(None) => return Ok(RowsEnd::AtEnd),
+                Err(fault) if fault.is_not_yet() => match self.await_rows(file, source)? {
+                    Some(end) => return Ok(end),
+                    None => continue,
+                },
                 Err(fault) => match *fault {
                     ReadFault::Row { line, fault } => Some((line, fault)),
                     io => return Err(file::failed_at(&file.file.path, io).into()),
@@ -194,7 +219,8 @@ impl Feed<'_> {
             if let Some((line, fault)) = fault
                 && let Some(failure) = self.reject(file, source, line, &fault)?
             {
-                return Ok(RowsEnd::BadRow(place, failure));
+                let position = wait.position();
+                return Ok(RowsEnd::BadRow(BadRowPlace { place, position }, failure));
             }
             until_check -= 1;
             if until_check == 0 {
@@ -329,7 +355,11 @@ impl Feed<'_> {
     }
 
     /// Commits what was sent, up to where the file was read.
-    fn commit_at(&mut self, file: &mut FeedFile<'_>, source: &mut dyn RecordSource) -> Outcome<()> {
+    pub(super) fn commit_at(
+        &mut self,
+        file: &mut FeedFile<'_>,
+        source: &mut dyn RecordSource,
+    ) -> Outcome<()> {
         let position = source.position();
         self.commit_up_to(file, position)
     }
@@ -343,15 +373,21 @@ impl Feed<'_> {
         file.check_unchanged()?;
         if let Some(kept) = &mut file.kept {
             kept.progress.advance(&known(file.file, position)?);
+            if let Some(followed) = &file.followed {
+                kept.progress.file_bytes = followed.seen_bytes(kept.progress.bytes);
+            }
         }
         self.commit(Some(file))
     }
 
     /// Commits what was sent before a bad row. The rows before it are hashed once more: the reading
     /// of them is past it.
-    fn commit_before(&mut self, file: &mut FeedFile<'_>, place: Option<Place>) -> Outcome<()> {
+    fn commit_before(&mut self, file: &mut FeedFile<'_>, at: BadRowPlace) -> Outcome<()> {
+        if at.position.is_some() {
+            return self.commit_up_to(file, at.position);
+        }
         file.check_unchanged()?;
-        if let (Some(kept), Some(place)) = (&mut file.kept, place) {
+        if let (Some(kept), Some(place)) = (&mut file.kept, at.place) {
             let mut source = self.plan.open_hashed(file.file)?;
             source.skip_to(place).map_err(|fault| {
                 let path = file.file.path.display();
@@ -378,7 +414,7 @@ impl Feed<'_> {
         Ok(())
     }
 
-    fn commit(&mut self, file: Option<&FeedFile<'_>>) -> Outcome<()> {
+    pub(super) fn commit(&mut self, file: Option<&FeedFile<'_>>) -> Outcome<()> {
         let Some(transactions) = &mut self.transactions else { return Ok(()) };
         let kept = file.and_then(|file| file.kept.as_ref());
         transactions.commit(kept.map(|kept| (&kept.key, &kept.progress)))
@@ -393,7 +429,7 @@ impl Feed<'_> {
 }
 
 /// The position of a source whose position is kept, without which nothing may be committed.
-fn known(file: &PlannedFile, position: Option<Position>) -> Outcome<Position> {
+pub(super) fn known(file: &PlannedFile, position: Option<Position>) -> Outcome<Position> {
     position.ok_or_else(|| {
         let path = file.path.display();
         Failure::new(Exit::Failed, format!("can't tell how far {path} was read")).into()

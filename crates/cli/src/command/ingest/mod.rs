@@ -2,6 +2,7 @@
 
 mod dry_run;
 mod feed;
+mod follow;
 mod guarantee;
 pub mod pace;
 mod pacing;
@@ -79,6 +80,10 @@ pub struct IngestArguments {
     /// Go on with files that have grown since they were ingested
     #[arg(long, conflicts_with = "at_least_once")]
     append: bool,
+
+    /// At the end of the last file wait for it to grow, also through its rotation, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["at_least_once", "replay"])]
+    follow: bool,
 
     /// Commit after so many rows
     #[arg(
@@ -188,6 +193,11 @@ the run before a row is sent. Consumers see committed rows only, if they set \
 isolation.level=read_committed. Standard input can't be read again: its rows are there at least \
 once.
 
+--follow waits at the end of the last file for more of it. A row is sent once its line end is \
+there; transactions end by time. A log that is rotated, by renaming it or by copying and cutting \
+it, is read to its end and then gone on with in the new file, also by a run that comes later: it \
+finds what was read last by its content, under whatever name.
+
 Unless -X or --producer-config say otherwise, linger.ms is 20 and batch.size 131072: a file is in \
 no hurry, and large batches cost less; max.block.ms is 180000, to wait for brokers that are away.
 
@@ -236,6 +246,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "A log that goes on growing, from where the last run came to",
         "streamledger ingest events.ndjson --topic events --job nightly --append",
+    ),
+    (
+        "A log that is being written, for as long as it is, also when it is rotated",
+        "streamledger ingest /var/log/app/events.ndjson --topic events --follow",
     ),
     (
         "Before a row is sent: columns, first records, partitions, time",

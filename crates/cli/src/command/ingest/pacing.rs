@@ -39,6 +39,11 @@ impl RowWait {
         RowWait { start, position: None, bytes_before: 0, read_bytes: 0 }
     }
 
+    /// Where the row at hand starts, where positions are kept.
+    pub(super) fn position(&self) -> Option<Position> {
+        self.position
+    }
+
     /// That a row begins here.
     pub(super) fn before_row(&mut self, start: Place, position: Option<Position>, read_bytes: u64) {
         self.bytes_before = start.bytes.saturating_sub(self.start.bytes);

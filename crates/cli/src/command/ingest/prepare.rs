@@ -5,6 +5,7 @@ use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::follow::Followed;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::planned::PlannedFile;
@@ -23,6 +24,8 @@ pub(super) struct FeedFile<'a> {
     pub(super) source: Option<Box<dyn RecordSource>>,
     /// What is kept of it, if rows are to be there exactly once.
     pub(super) kept: Option<KeptFile>,
+    /// What is known of it, if it is followed.
+    pub(super) followed: Option<Followed>,
 }
 
 /// What is kept of a file, and what it looked like when the run began.
@@ -34,7 +37,8 @@ pub(super) struct KeptFile {
     pub(super) is_done: bool,
     /// Rows that were ingested by runs before.
     pub(super) rows_before: u64,
-    look: Look,
+    /// None of a file that is followed: that is looked at otherwise.
+    look: Option<Look>,
     may_grow: bool,
 }
 
@@ -67,11 +71,43 @@ pub(super) struct Destination<'a> {
     pub(super) topic: &'a str,
     pub(super) topic_id: &'a str,
     pub(super) may_grow: bool,
+    /// Whether the last file is followed, and prepared by who follows it.
+    pub(super) is_last_followed: bool,
+}
+
+impl Destination<'_> {
+    /// The key of what is kept of a file.
+    pub(super) fn key(&self, file: &PlannedFile) -> ProgressKey {
+        let whole_path = file.path.canonicalize().unwrap_or_else(|_| whole(&file.path));
+        ProgressKey { job: self.job.to_owned(), file: whole_path.display().to_string() }
+    }
+}
+
+/// The whole path of a file that isn't there.
+fn whole(path: &Path) -> PathBuf {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new(".")).canonicalize();
+    let name = path.file_name().unwrap_or_default();
+    directory.map_or_else(|_| path.to_owned(), |directory| directory.join(name))
 }
 
 /// All files, each at its start.
 pub(super) fn from_the_start(plan: &InputPlan) -> Vec<FeedFile<'_>> {
-    plan.files.iter().map(|file| FeedFile { file, source: None, kept: None }).collect()
+    let at_start = |file| FeedFile { file, source: None, kept: None, followed: None };
+    plan.files.iter().map(at_start).collect()
+}
+
+/// Has the rows of files that were begun before become records as those before did.
+pub(super) fn keep_types(
+    plan: &mut InputPlan,
+    to: Destination<'_>,
+    progress: &BTreeMap<ProgressKey, FileProgress>,
+) {
+    for index in 0..plan.files.len() {
+        if let Some(kept) = progress.get(&to.key(&plan.files[index])) {
+            plan.keep_types(index, &kept.shape);
+        }
+    }
 }
 
 /// All files, each after what was ingested of it. A file that isn't what was ingested stops here.
@@ -81,7 +117,8 @@ pub(super) fn after_progress<'a>(
     progress: &BTreeMap<ProgressKey, FileProgress>,
 ) -> Outcome<Vec<FeedFile<'a>>> {
     let mut files: Vec<FeedFile<'a>> = Vec::with_capacity(plan.files.len());
-    for file in &plan.files {
+    let count = plan.files.len() - usize::from(to.is_last_followed);
+    for file in &plan.files[..count] {
         let prepared = prepare(plan, file, to, progress)?;
         let is_same = |other: &FeedFile<'_>| {
             let keys = other.kept.as_ref().zip(prepared.kept.as_ref());
@@ -104,8 +141,7 @@ fn prepare<'a>(
     to: Destination<'_>,
     progress: &BTreeMap<ProgressKey, FileProgress>,
 ) -> Outcome<FeedFile<'a>> {
-    let whole_path = file.path.canonicalize().unwrap_or_else(|_| file.path.clone());
-    let key = ProgressKey { job: to.job.to_owned(), file: whole_path.display().to_string() };
+    let key = to.key(file);
     let look = Look::at(&file.path)?;
     let shape = plan.shape(file);
     let now = FileNow {
@@ -133,9 +169,9 @@ fn prepare<'a>(
     progress.file_bytes = look.file_bytes;
     progress.complete = is_done;
     let rows_before = progress.rows;
-    let may_grow = to.may_grow && file.can_grow();
+    let (look, may_grow) = (Some(look), to.may_grow && file.can_grow());
     let kept = Some(KeptFile { key, progress, is_done, rows_before, look, may_grow });
-    Ok(FeedFile { file, source, kept })
+    Ok(FeedFile { file, source, kept, followed: None })
 }
 
 /// What a person is told of files that aren't sent from their start.
@@ -191,6 +227,14 @@ pub(super) fn remarks_on_gone(
     remarks
 }
 
+impl KeptFile {
+    /// What is kept of a file that is followed.
+    pub(super) fn followed(key: ProgressKey, progress: FileProgress) -> KeptFile {
+        let rows_before = progress.rows;
+        KeptFile { key, progress, is_done: false, rows_before, look: None, may_grow: true }
+    }
+}
+
 impl FeedFile<'_> {
     /// What a person is told of a file that isn't sent from its start.
     fn remark(&self) -> Option<String> {
@@ -200,17 +244,24 @@ impl FeedFile<'_> {
             return Some(format!("{name}: all its {rows} rows were ingested before"));
         }
         let (word, line) = (self.file.row_word(), units::grouped(kept.progress.next_line));
-        self.source.as_ref().map(|_| {
+        self.goes_on().then(|| {
             format!("{name}: {rows} rows were ingested before; it goes on at {word} {line}")
         })
+    }
+
+    /// Whether some of its rows were sent before, and others are to be.
+    pub(super) fn goes_on(&self) -> bool {
+        let Some(kept) = &self.kept else { return false };
+        self.source.is_some() && (kept.progress.bytes > 0 || kept.rows_before > 0)
     }
 
     /// That the file is still the one that was opened. One that may grow may have grown.
     pub(super) fn check_unchanged(&self) -> Outcome<()> {
         let Some(kept) = &self.kept else { return Ok(()) };
+        let Some(look) = kept.look else { return Ok(()) };
         let now = Look::at(&self.file.path)?;
-        let has_grown = now.file_bytes >= kept.look.file_bytes && kept.may_grow;
-        if now == kept.look || has_grown {
+        let has_grown = now.file_bytes >= look.file_bytes && kept.may_grow;
+        if now == look || has_grown {
             return Ok(());
         }
         let name = self.file.path.display();
@@ -223,7 +274,7 @@ impl FeedFile<'_> {
     }
 }
 
-fn cannot_go_on(path: &Path, changed: &Changed) -> Failure {
+pub(super) fn cannot_go_on(path: &Path, changed: &Changed) -> Failure {
     let (exit, remedy) = match changed {
         Changed::Cut { .. } | Changed::OtherFile { .. } => (Exit::BadInput, PUT_BACK),
         Changed::Grown { .. } => {
@@ -242,7 +293,7 @@ fn cannot_go_on(path: &Path, changed: &Changed) -> Failure {
     Failure::new(exit, format!("{} {changed}", path.display())).remedy(remedy)
 }
 
-fn isnt_the_same(path: &Path, fault: ResumeFault) -> Failure {
+pub(super) fn isnt_the_same(path: &Path, fault: ResumeFault) -> Failure {
     if let ResumeFault::Io(error) = fault {
         return file::failed_at(path, ReadFault::Io(error));
     }

@@ -56,9 +56,7 @@ impl FileReport {
     pub(super) fn of(file: &FeedFile<'_>) -> FileReport {
         let (was, rows_before, first_byte) = match &file.kept {
             Some(kept) if kept.is_done => ("done", kept.rows_before, kept.progress.bytes),
-            Some(kept) if file.source.is_some() => {
-                ("resumed", kept.rows_before, kept.progress.bytes)
-            }
+            Some(kept) if file.goes_on() => ("resumed", kept.rows_before, kept.progress.bytes),
             _ => ("new", 0, 0),
         };
         FileReport { file: file.file.path.display().to_string(), was, rows_before, first_byte }

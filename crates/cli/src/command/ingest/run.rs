@@ -11,11 +11,12 @@ use super::pace::{Pacer, Replayed};
 use super::prepare::{self, Destination, FeedFile};
 use super::report::{FileReport, Setting, Status, Summary, settings_table};
 use super::transactions::{self, Committed, Transactions};
-use super::{IngestArguments, OnError, dry_run};
+use super::{IngestArguments, OnError, dry_run, follow};
 use crate::access::{Access, MissingDirectory};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::InputPlan;
+use crate::input::followed::has_begun;
 use crate::interrupt::{Interrupt, InterruptibleInput};
 use crate::job;
 use crate::ledger::{Account, Ledger};
@@ -42,10 +43,9 @@ const WITHOUT_TRANSACTIONS: [(&str, &str); 2] =
 /// Sends the files.
 pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
     let interrupt = Interrupt::watch()?;
-    let plan = InputPlan::make(&arguments.files, arguments.input.options(), || {
-        Box::new(InterruptibleInput::new(&interrupt))
-    });
+    let plan = look_at_files(arguments, &interrupt);
     if interrupt.is_raised() {
+        tell_of_nothing(arguments, Status::Interrupted, None);
         return Ok(Exit::Interrupted);
     }
     let mut plan = plan.map_err(|failure| not_begun(arguments, failure))?;
@@ -59,6 +59,25 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
     let outcome = run_on(arguments, &mut plan, &access, &interrupt);
     let closed = access.close();
     outcome.and_then(|exit| closed.map(|()| exit))
+}
+
+/// The plan of the files; of one that is followed once that has begun.
+fn look_at_files(arguments: &IngestArguments, interrupt: &Interrupt) -> Outcome<InputPlan> {
+    let options = arguments.input.options();
+    let followed = arguments.files.last().filter(|_| arguments.follow);
+    loop {
+        if followed.is_some() {
+            follow::await_beginning(arguments, &options, interrupt)?;
+        }
+        let plan = InputPlan::make(&arguments.files, options.clone(), || {
+            Box::new(InterruptibleInput::new(interrupt))
+        });
+        // It may have been rotated just now.
+        let is_gone = followed.is_some_and(|log| has_begun(log, &options).is_ok_and(|has| !has));
+        if plan.is_ok() || !is_gone || interrupt.is_raised() {
+            return plan;
+        }
+    }
 }
 
 /// Tells a program of a failure before anything was sent, as it is told of any other; passes it on.
@@ -106,7 +125,6 @@ fn run_on(
     let topics = prepare_topics(arguments, access, &configured.properties);
     let topic = topics.map_err(|failure| not_begun(arguments, failure))?;
     plan.set_partition_count(topic.partitions);
-    let plan = &*plan;
     for remark in remarks(arguments, &topic) {
         note(arguments.quiet, &remark);
     }
@@ -125,7 +143,7 @@ fn run_on(
     let metrics = MetricsServer::start(&arguments.metrics, &started.producer, arguments.quiet)?;
     let files = started.files.iter().map(FileReport::of).collect::<Vec<_>>();
     let guarantee = started.guarantee;
-    let sent = send(arguments, plan, started, &ledger, interrupt);
+    let sent = send(arguments, started, &ledger, interrupt);
     drop(metrics);
     let failure = sent.outcome.as_ref().err().map(|failure| &**failure);
     let summary = Summary {
@@ -202,6 +220,7 @@ fn prepare_topics(
 
 /// A producer, and where in its files the run starts.
 struct Started<'a> {
+    plan: &'a InputPlan,
     producer: Producer,
     guarantee: Guarantee,
     files: Vec<FeedFile<'a>>,
@@ -211,7 +230,7 @@ struct Started<'a> {
 /// job, and only then looks at how far that came. None after Ctrl-C.
 fn start<'a>(
     arguments: &IngestArguments,
-    plan: &'a InputPlan,
+    plan: &'a mut InputPlan,
     access: &Access,
     configured: Configured,
     topic: &FoundTopic,
@@ -223,14 +242,15 @@ fn start<'a>(
     let properties = configured.properties.clone();
     let producer = producing::start(configured.config, counted)?;
     if !guarantee.is_exactly_once() {
+        let plan = &*plan;
         let files = prepare::from_the_start(plan);
-        return Ok(Some(Started { producer, guarantee, files }));
+        return Ok(Some(Started { plan, producer, guarantee, files }));
     }
     if let Err(error) = producer.init_transactions() {
         if !transactions::are_unsupported(&error) {
             return Err(transactions::failure(arguments.job(), &error).into());
         }
-        if arguments.exactly_once {
+        if arguments.exactly_once || arguments.follow {
             return Failure::new(Exit::Failed, "the broker has no transactions")
                 .because(&error)
                 .remedy("say --at-least-once: rows may then be there twice after a failure")
@@ -241,9 +261,10 @@ fn start<'a>(
         let plain = producing::config(&arguments.producer, servers, &defaults)?;
         let guarantee = Guarantee::BrokerHasNoTransactions;
         note(arguments.quiet, guarantee.words());
-        let files = prepare::from_the_start(plan);
+        let plan_of_all = &*plan;
+        let files = prepare::from_the_start(plan_of_all);
         let producer = producing::start(plain.config, counted)?;
-        return Ok(Some(Started { producer, guarantee, files }));
+        return Ok(Some(Started { plan: plan_of_all, producer, guarantee, files }));
     }
     job::ensure(access, &properties)?;
     // Known from the start, or the first commit would wait for it.
@@ -254,15 +275,23 @@ fn start<'a>(
         topic: &arguments.topic,
         topic_id: &topic.id,
         may_grow: arguments.append,
+        is_last_followed: arguments.follow,
     };
-    let files = prepare::after_progress(plan, to, &progress)?;
+    prepare::keep_types(plan, to, &progress);
+    let plan = &*plan;
+    let mut files = prepare::after_progress(plan, to, &progress)?;
+    if let Some(log) = plan.files.last().filter(|_| arguments.follow) {
+        let prepared = follow::prepare(plan, log, to, &progress, interrupt)?;
+        let Some(followed) = prepared else { return Ok(None) };
+        files.push(followed);
+    }
     let mut remarks = prepare::remarks(&files);
     let is_recursive = arguments.input.recursive;
     remarks.extend(prepare::remarks_on_gone(to, &progress, &arguments.files, is_recursive));
     for remark in remarks {
         note(arguments.quiet, &remark);
     }
-    Ok(Some(Started { producer, guarantee, files }))
+    Ok(Some(Started { plan, producer, guarantee, files }))
 }
 
 /// What a run came to.
@@ -280,15 +309,15 @@ struct Sent {
 /// Sends all rows and waits for their acknowledgement.
 fn send(
     arguments: &IngestArguments,
-    plan: &InputPlan,
     started: Started<'_>,
     ledger: &Arc<Ledger>,
     interrupt: &Interrupt,
 ) -> Sent {
-    let Started { producer, guarantee, files } = started;
+    let Started { plan, producer, guarantee, files } = started;
     let begun = Instant::now();
     let pacer = Pacer::new(arguments.rate, arguments.replay);
-    let progress = Progress::of_bytes(plan.total_bytes(), arguments.quiet || arguments.json);
+    let total_bytes = plan.total_bytes().filter(|_| !arguments.follow);
+    let progress = Progress::of_bytes(total_bytes, arguments.quiet || arguments.json);
     let progress = if arguments.replay.is_some() { progress.with_remarks() } else { progress };
     let is_exactly_once = guarantee.is_exactly_once();
     let left = if is_exactly_once { LeftToDo::Commit } else { LeftToDo::Acknowledgements };
