@@ -13,7 +13,7 @@ use streamledger::admin::Admin;
 use streamledger::{BrokerId, DeliveryFuture, NewTopic, PartitionIndex, Producer, TopicName};
 
 use super::cluster::Cluster;
-use super::lab::Trial;
+use super::lab::{LIMIT, Trial};
 use super::our_client;
 use super::record::Record;
 use super::workload::PARTITIONS;
@@ -76,18 +76,36 @@ fn slow_broker(
     admin: &Admin,
     topic: &TopicName,
 ) -> Outcome<(BrokerId, BTreeSet<PartitionIndex>, BTreeSet<PartitionIndex>)> {
-    let described = admin.describe_topics(std::slice::from_ref(topic))?.only()?;
-    let mut led: BTreeMap<BrokerId, BTreeSet<PartitionIndex>> = BTreeMap::new();
-    for partition in &described.partitions {
-        let leader = partition.leader.ok_or_else(|| Failure::new("a partition has no leader"))?;
-        led.entry(leader).or_default().insert(partition.index);
-    }
+    // Not every broker knows of a new topic as soon as it is made.
+    let deadline = Instant::now() + LIMIT;
+    let led = loop {
+        match led_by(admin, topic) {
+            Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(50)),
+            led => break led?,
+        }
+    };
     let fewest = led.iter().min_by_key(|(_, partitions)| partitions.len());
     let (slow, its_own) = fewest.ok_or_else(|| Failure::new("no partitions"))?;
     let others = led.iter().filter(|(other, _)| *other != slow);
     let others: BTreeSet<_> = others.flat_map(|(_, partitions)| partitions).copied().collect();
     ensure!(!others.is_empty(), "{slow} leads all partitions");
     Ok((*slow, its_own.clone(), others))
+}
+
+/// The partitions that each broker leads.
+fn led_by(
+    admin: &Admin,
+    topic: &TopicName,
+) -> Outcome<BTreeMap<BrokerId, BTreeSet<PartitionIndex>>> {
+    let described = admin.describe_topics(std::slice::from_ref(topic))?.only()?;
+    let mut led: BTreeMap<BrokerId, BTreeSet<PartitionIndex>> = BTreeMap::new();
+    for partition in &described.partitions {
+        let leader = partition.leader.ok_or_else(|| Failure::new("a partition has no leader"))?;
+        led.entry(leader).or_default().insert(partition.index);
+    }
+    let known = described.partitions.len();
+    ensure!(known == usize::try_from(PARTITIONS)?, "{known} partitions are known of");
+    Ok(led)
 }
 
 /// Sends until enough was sent while the broker stood still, and reads all of it.
