@@ -16,8 +16,9 @@ use crate::process;
 /// Long enough for an answer of a busy machine, short enough to wait for it twice.
 const DELIVERY: Duration = Duration::from_secs(4);
 
-/// A record that is too large, one that the broker refuses, and one to a broker that stands still: each error says how far the record came, what was heard, what was waited for,
-/// whether it may be in the log, and what to do. The log says the same.
+/// A record that is too large, one that the broker refuses, and one to a broker that stands still:
+/// each error says how far the record came, what was heard, what was waited for, whether it may be
+/// in the log, and what to do. The log says the same.
 pub(crate) fn say_what_happened(trial: &Trial) -> Outcome<String> {
     let mut broker = trial.own_broker(&[])?;
     let bootstrap = broker.bootstrap();
