@@ -99,14 +99,15 @@ impl Node {
         self.store.partition(&topic_partition).ok_or(ErrorCode::KafkaStorageError)
     }
 
-    /// Whether enough replicas are in sync for `acks=all`.
+    /// Whether enough replicas are in sync for `acks=all`: `min.insync.replicas` of them, or all
+    /// that the partition has, if those are fewer (Kafka's `effectiveMinIsr`).
     pub(crate) fn has_enough_replicas(&self, topic: &Topic, index: PartitionIndex) -> bool {
-        let in_sync = topic.partition(index).map_or(0, |state| state.in_sync.len());
+        let Some(partition) = topic.partition(index) else { return false };
         let at_start = &self.controller.configs_at_start().at_start;
         let needed = self.controller.read(|state| {
             resolve_min_insync_replicas(&topic.configs, state.broker_configs(), at_start)
         });
-        in_sync >= needed
+        partition.in_sync.len() >= needed.min(partition.replicas.len())
     }
 
     fn log_config(

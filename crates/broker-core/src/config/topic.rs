@@ -249,8 +249,9 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
         "1",
         Support::Honoured,
         ["min.insync.replicas"],
-        "How many replicas must have a record before acks=all is answered.",
-        "One node has one replica; more makes acks=all fail with NOT_ENOUGH_REPLICAS."
+        "How many replicas must have a record before acks=all is answered; all, if there are \
+         fewer.",
+        "One node has one replica; Kafka too counts more than there are as all."
     ),
     topic_config!(
         "preallocate",
