@@ -31,6 +31,7 @@ mod peer;
 mod python;
 mod record;
 mod secured;
+mod secured_stores;
 mod secured_tokens;
 mod settings;
 mod stock;

@@ -16,6 +16,7 @@ use streamledger::{
 
 use super::broker::{Broker, free_address};
 use super::lab::{LIMIT, Trial};
+use super::secured_stores::{are_converted, are_read_again};
 use super::secured_tokens::{CLIENT_ID, CLIENT_SECRET, Elsewhere, SCOPE, TokenEndpoint};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process;
@@ -53,6 +54,8 @@ struct Lock {
     own: PathBuf,
     /// The same, with the key encrypted.
     encrypted: PathBuf,
+    /// Certificates of the same authority and of another, for a file that changes.
+    changes: [String; 3],
     /// The settings of mTLS as one line each, in Java's syntax.
     inline: String,
     tokens: TokenEndpoint,
@@ -73,13 +76,14 @@ pub(crate) fn each_way_in(trial: &Trial) -> Outcome<String> {
     ensure!(asked == 6, "the token provider was asked {asked} times");
     let given = lock.tokens.given();
     ensure!(given >= 6, "the token endpoint gave {given} tokens");
+    lock.stores(trial)?;
     lock.commands(trial)?;
     let turned_away = lock.turns_away()?;
     let sent = lock.logs_in_again()?;
     let names: Vec<&str> = ways.iter().map(|(name, _)| *name).collect();
     Ok(format!(
-        "{RECORDS} records each by {}, a token provider; {turned_away} turned away; {sent} over \
-         sessions of {} s",
+        "{RECORDS} records each by {}, a token provider, and mTLS by stores that were converted; a \
+         changed certificate is used; {turned_away} turned away; {sent} over sessions of {} s",
         names.join(", "),
         SESSION.as_secs()
     ))
@@ -110,9 +114,11 @@ impl Lock {
         let settings = [ports.settings(), files.to_vec()].concat();
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let broker = trial.own_broker(&settings)?;
+        let (strangers, renewed) = (stranger.sign("mallory")?, authority.sign("alice")?);
         let stranger = write("stranger.pem", &stranger.pem())?;
+        let changes = [pem, strangers, renewed];
         let (authority, tokens) = (authority_file, TokenEndpoint::start()?);
-        Ok(Self { broker, ports, authority, own, encrypted, inline, tokens, stranger })
+        Ok(Self { broker, ports, authority, own, encrypted, changes, inline, tokens, stranger })
     }
 
     /// A user for each hash of SCRAM, by Kafka's own tool, both at once.
@@ -229,6 +235,20 @@ impl Lock {
             round(&format!("secured-provider-{protocol}"), admin, producer, consumer)?;
         }
         Ok(provider.asked())
+    }
+
+    /// Files that change, and files of Java's own kinds.
+    fn stores(&self, trial: &Trial) -> Outcome<()> {
+        let mutual = format!("{}security.protocol=SSL\n", at(self.ports.mutual));
+        let trusting = format!("{mutual}{}", self.tls(&self.authority));
+        let changes = self.changes.each_ref().map(String::as_str);
+        are_read_again(trial, &trusting, "secured-mTLS", changes)
+            .map_err(|failure| failure.while_doing("files that change"))?;
+        for (kind, settings) in are_converted(trial, &mutual, &self.own, &self.authority)? {
+            let name = format!("mTLS from {kind}");
+            self.pass(&name, &settings).map_err(|failure| failure.while_doing(name))?;
+        }
+        Ok(())
     }
 
     /// Creates a topic, produces and reads back, all by these settings.

@@ -195,11 +195,20 @@ fn read_pem(
                 "{} is {what}, and only PEM is read here; convert it: {}; then set \
                  ssl.{type_name}.type=PEM and leave ssl.{type_name}.password out",
                 path.display(),
-                convert.replace("STORE", &path.display().to_string()),
+                convert.replace("STORE", &as_shell_word(&path.display().to_string())),
             ),
         ));
     }
     Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// A text as one word of a POSIX shell, so that a command with it can be run as it is printed.
+fn as_shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:,@%=".contains(c);
+    match text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
 }
 
 /// The format of a store by its first bytes.

@@ -376,6 +376,10 @@ fn javas_stores_are_refused_with_the_command_that_converts() {
          ssl.truststore.password out"
     );
     assert_eq!(said, sentence);
+    let blank = file("alice's trust.jks", &[0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2]);
+    let said = refusal(&[("ssl.truststore.location", &blank)]);
+    let word = blank.replace('\'', "'\\''");
+    assert!(said.contains(&format!(" -keystore '{word}' > truststore.pem; then")), "{said}");
     let p12 = file("own.p12", &[0x30, 0x82, 1, 2, 2, 1, 3, 0x30]);
     let said = refusal(&[("ssl.keystore.location", &p12), ("ssl.keystore.password", "secret")]);
     assert!(said.contains(" is PKCS12, ") && said.contains("openssl pkcs12 -in"), "{said}");
