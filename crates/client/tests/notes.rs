@@ -1,7 +1,7 @@
 //! What was set and has no effect is said, in the log, as each kind of client starts.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use streamledger::config::Properties;
 use streamledger::{Admin, AdminConfig, Consumer, ConsumerConfig, Producer, ProducerConfig};
@@ -24,7 +24,7 @@ impl<S: tracing::Subscriber> Layer<S> for Warnings {
 impl Visit for &Warnings {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            self.0.lock().unwrap().push(format!("{value:?}"));
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{value:?}"));
         }
     }
 }
