@@ -1,7 +1,5 @@
 //! What was set and has no effect is said, in the log, as each kind of client starts.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where it can't go on")]
-
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
