@@ -61,3 +61,8 @@ pub use telemetry::ClientInstanceIdError;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;
+
+/// So does what the page about the producer shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/producer.md")]
+pub struct ProducerPage;
