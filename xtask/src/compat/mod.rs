@@ -176,6 +176,8 @@ const SCENARIOS: &[Scenario] = &[
     only("kafka-2.1-acks", Kind::Apache21, ours::writes_with_each_acks),
     only("kafka-2.1-admin", Kind::Apache21, ours::administers),
     only("kafka-3.9-txn", Kind::Apache39, our_transactions::commits_and_aborts),
+    only("kafka-3.9-offsets", Kind::Apache39, our_transactions::sends_offsets),
+    only("kafka-3.9-fenced", Kind::Apache39, our_transactions::fences),
     only("kafka-2.1-txn", Kind::Apache21, our_transactions::commits_and_aborts),
     stock("kcat-codecs", "kcat", kcat::writes_each_codec),
     stock("kcat-offsets", "kcat", kcat::consumes_from_an_offset),

@@ -20,6 +20,7 @@ use crate::failure::{Failure, Outcome, ensure};
 /// Each codec that has levels, at both ends of them.
 const LEVELS: [(&str, &str); 4] = [("gzip", "1"), ("gzip", "9"), ("zstd", "-7"), ("zstd", "19")];
 const RECORDS: usize = 200;
+const SEND_TOTAL: &str = "kafka_producer_record_send_total{";
 
 /// Adds a header to each record, and counts how records end.
 #[derive(Clone, Default)]
@@ -62,6 +63,14 @@ pub(crate) fn intercepts(trial: &Trial) -> Outcome<String> {
             drop(our_client::send(&producer, &record)?);
         }
         our_client::close(&producer)?;
+        let metrics = producer.metrics();
+        let counted = (metrics.record_send_total, metrics.record_error_total);
+        ensure!(counted == (RECORDS as u64, 0), "the metrics count {counted:?} sent and failed");
+        let rate = metrics.compression_rate_avg;
+        ensure!(rate > 0.0 && rate < 0.5, "{codec} at level {level}: {rate} of the bytes");
+        let page = metrics.to_prometheus();
+        let total = page.lines().find(|line| line.starts_with(SEND_TOTAL)).unwrap_or_default();
+        ensure!(total.ends_with(&format!(" {RECORDS}")), "Prometheus is told {total:?}");
     }
     let sent = LEVELS.len() * RECORDS;
     let (acked, failed) =

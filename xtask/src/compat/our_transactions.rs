@@ -302,12 +302,13 @@ pub(crate) fn survives_the_brokers_death(trial: &Trial) -> Outcome<String> {
     Ok(told)
 }
 
-/// Twenty transactions, every second aborted, and one whose guard is dropped.
+/// Twenty transactions, every second aborted, the later half by the async twins of all calls, and
+/// one whose guard is dropped.
 fn commit_and_abort(bootstrap: &str, topic: &str, name: &str) -> Outcome<Seen> {
     let producer = transactional(bootstrap, name, &[])?;
     producer.init_transactions()?;
     let mut expected = Vec::new();
-    for number in 0..20 {
+    for number in 0..10 {
         let mut transaction = producer.begin_transaction()?;
         let value = format!("{number}");
         write(&transaction, topic, &value)?;
@@ -318,6 +319,24 @@ fn commit_and_abort(bootstrap: &str, topic: &str, name: &str) -> Outcome<Seen> {
             transaction.abort()?;
         }
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        for number in 10..20 {
+            let mut transaction = producer.begin_transaction_async().await?;
+            let value = format!("{number}");
+            for partition in (0..PARTITIONS).map(PartitionIndex) {
+                let record = ProducerRecord::to(topic).partition(partition).value(&*value);
+                drop(transaction.send_async(record).await?);
+            }
+            if number % 2 == 0 {
+                transaction.commit_async().await?;
+                expected.push(value);
+            } else {
+                transaction.abort_async().await?;
+            }
+        }
+        Ok::<_, Failure>(())
+    })?;
     let dropped = producer.begin_transaction()?;
     write(&dropped, topic, "dropped")?;
     producer.flush()?;
