@@ -1,6 +1,7 @@
 // The Java client as a peer: produces and consumes record lines (see compat/README.md).
 //
 //   Peer produce BROKERS FILE [name=value ...] [-- FILE [name=value ...]] ...
+//   Peer produce-by TOPIC FILE [TOPIC FILE] ...   a record each, by a properties file as it is
 //   Peer consume BROKERS [name=value ...] TOPIC...
 //   Peer settings all                     what ConfigDef says of each setting, as a table
 //   Peer endure  BROKERS TOPIC PARTITIONS RATE ACK_LOG [name=value ...]   until stdin closes
@@ -10,6 +11,7 @@
 import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
+import java.io.Reader;
 import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -53,6 +55,7 @@ public final class Peer {
         List<String> rest = Arrays.asList(args).subList(2, args.length);
         switch (args[0]) {
             case "produce" -> produceAll(args[1], rest);
+            case "produce-by" -> produceBy(Arrays.asList(args).subList(1, args.length));
             case "consume" -> consume(args[1], rest);
             case "settings" -> settings();
             case "endure" -> endure(args[1], rest);
@@ -88,6 +91,21 @@ public final class Peer {
                 RecordMetadata metadata = ack.get();
                 long offset = metadata.hasOffset() ? metadata.offset() : -1;
                 out.println(metadata.topic() + "\t" + metadata.partition() + "\t" + offset);
+            }
+        }
+    }
+
+    private static void produceBy(List<String> arguments) throws Exception {
+        ByteArraySerializer bytes = new ByteArraySerializer();
+        for (int at = 0; at < arguments.size(); at += 2) {
+            Properties properties = new Properties();
+            try (Reader reader = Files.newBufferedReader(Path.of(arguments.get(at + 1)))) {
+                properties.load(reader);
+            }
+            try (KafkaProducer<byte[], byte[]> producer =
+                     new KafkaProducer<>(properties, bytes, bytes)) {
+                RecordMetadata ack = producer.send(text(arguments.get(at), 0, "java")).get();
+                System.out.println(ack.topic() + "\t" + ack.partition() + "\t" + ack.offset());
             }
         }
     }

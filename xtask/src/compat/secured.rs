@@ -16,6 +16,7 @@ use streamledger::{
 
 use super::broker::{Broker, free_address};
 use super::lab::{LIMIT, Trial};
+use super::record::{Ack, read_lines};
 use super::secured_stores::{are_converted, are_read_again};
 use super::secured_tokens::{CLIENT_ID, CLIENT_SECRET, Elsewhere, SCOPE, TokenEndpoint};
 use crate::failure::{Failure, Outcome, ensure};
@@ -69,7 +70,7 @@ pub(crate) fn each_way_in(trial: &Trial) -> Outcome<String> {
     let ways = lock.ways();
     for (name, settings) in &ways {
         let through = |failure: Failure| failure.while_doing(name);
-        lock.pass(name, settings).map_err(through)?;
+        lock.pass(trial, name, settings).map_err(through)?;
     }
     let asked = lock.by_provider().map_err(|failure| failure.while_doing("a token provider"))?;
     // Three clients in the clear, three over TLS; each keeps its token.
@@ -80,10 +81,12 @@ pub(crate) fn each_way_in(trial: &Trial) -> Outcome<String> {
     lock.commands(trial)?;
     let turned_away = lock.turns_away()?;
     let sent = lock.logs_in_again()?;
+    let java = lock.java(trial, &ways).map_err(|failure| failure.while_doing("java"))?;
     let names: Vec<&str> = ways.iter().map(|(name, _)| *name).collect();
     Ok(format!(
         "{RECORDS} records each by {}, a token provider, and mTLS by stores that were converted; a \
-         changed certificate is used; {turned_away} turned away; {sent} over sessions of {} s",
+         changed certificate is used; Java by {java} of the same files; {turned_away} turned away; \
+         {sent} over sessions of {} s",
         names.join(", "),
         SESSION.as_secs()
     ))
@@ -246,20 +249,39 @@ impl Lock {
             .map_err(|failure| failure.while_doing("files that change"))?;
         for (kind, settings) in are_converted(trial, &mutual, &self.own, &self.authority)? {
             let name = format!("mTLS from {kind}");
-            self.pass(&name, &settings).map_err(|failure| failure.while_doing(name))?;
+            self.pass(trial, &name, &settings).map_err(|failure| failure.while_doing(name))?;
         }
         Ok(())
     }
 
     /// Creates a topic, produces and reads back, all by these settings.
-    fn pass(&self, name: &str, settings: &str) -> Outcome<()> {
-        let properties = Properties::parse(settings)?;
+    fn pass(&self, trial: &Trial, name: &str, settings: &str) -> Outcome<()> {
+        let topic = topic_of(name);
+        let file = trial.write(&file_of(&topic), settings)?;
+        let properties = Properties::parse_file(file)?;
         round(
-            &format!("secured-{}", name.replace(['+', ' '], "-")),
+            &topic,
             AdminConfig::from_properties(&properties)?,
             ProducerConfig::from_properties(&properties)?,
             ConsumerConfig::from_properties(&properties)?,
         )
+    }
+
+    /// Java's producer is given the same files as they are. Not those of token endpoints, whose
+    /// tokens it wants signed, nor an encrypted key: Java 17 has no PBES2 to open it by.
+    fn java(&self, trial: &Trial, ways: &[(&str, String)]) -> Outcome<usize> {
+        let mut java = trial.tools().java("Peer")?;
+        java.arg("produce-by");
+        let is_javas = |name: &str| !name.contains("OIDC") && !name.contains("encrypted");
+        let topics = ways.iter().filter(|(name, _)| is_javas(name));
+        let topics: Vec<String> = topics.map(|(name, _)| topic_of(name)).collect();
+        for topic in &topics {
+            java.arg(topic).arg(trial.directory.join(file_of(topic)));
+        }
+        let said = process::run_ok(&mut java, b"", LIMIT)?.text();
+        let acks = read_lines(&said, Ack::from_line)?.len();
+        ensure!(acks == topics.len(), "Java got in by {acks} of {} files: {said}", topics.len());
+        Ok(acks)
     }
 
     /// The command gets in by a properties file, as Kafka's own tools do.
@@ -319,8 +341,8 @@ impl Lock {
         Ok(cases.len())
     }
 
-    /// A producer that repeats nothing sends over several sessions: a connection that the broker
-    /// ended for its session would lose a record.
+    /// Producers send over several sessions, in the clear and over TLS, one of them in the midst of
+    /// a transaction: a session that ended with its connection would have another made.
     fn logs_in_again(&self) -> Outcome<usize> {
         let Ports { login, .. } = self.ports;
         let settings = [
@@ -328,19 +350,33 @@ impl Lock {
             self.scram("SASL_PLAINTEXT", login, "256"),
             bearer(login),
         ];
-        let once = "acks=1\nenable.idempotence=false\nretries=0\nlinger.ms=0\n";
         let producers: Vec<Producer> = settings
             .iter()
             .map(|settings| {
-                let properties = Properties::parse(&format!("{settings}{once}"))?;
+                let properties = Properties::parse(&format!("{settings}linger.ms=0\n"))?;
                 Ok(Producer::new(ProducerConfig::from_properties(&properties)?)?)
             })
             .collect::<Outcome<_>>()?;
+        let transactional = self.over_tls("transactional.id=secured\n")?;
+        let encrypted = self.over_tls("linger.ms=0\n")?;
+        transactional.init_transactions()?;
+        let mut transaction = transactional.begin_transaction()?;
+        let to = |topic| ProducerRecord::to(topic).value(b"again");
+        transaction.send(to("secured-TLS"))?.wait()?;
+        encrypted.send(to("secured-TLS"))?.wait()?;
+        for producer in &producers {
+            producer.send(to("secured-PLAIN"))?.wait()?;
+        }
+        let all = || producers.iter().chain([&transactional, &encrypted]);
+        let made = || all().map(|p| p.metrics().connection_creation_total).collect::<Vec<_>>();
+        let before = made();
         let end = Instant::now() + SENDING;
         let mut sent = Vec::new();
         while Instant::now() < end {
+            sent.push(transaction.send(to("secured-TLS"))?);
+            sent.push(encrypted.send(to("secured-TLS"))?);
             for producer in &producers {
-                sent.push(producer.send(ProducerRecord::to("secured-PLAIN").value(b"again"))?);
+                sent.push(producer.send(to("secured-PLAIN"))?);
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -348,8 +384,28 @@ impl Lock {
         for delivery in sent {
             delivery.wait()?;
         }
+        transaction.commit()?;
+        // One for a machine that stood still at the end of a session.
+        for (before, after) in before.into_iter().zip(made()) {
+            ensure!(after <= before + 1, "{} connections were made anew", after - before);
+        }
         Ok(count)
     }
+
+    /// A producer by SCRAM over TLS, with more settings.
+    fn over_tls(&self, more: &str) -> Outcome<Producer> {
+        let login = self.scram("SASL_SSL", self.ports.secure, "512");
+        let settings = format!("{login}{}{more}", self.tls(&self.authority));
+        Ok(Producer::new(ProducerConfig::from_properties(&Properties::parse(&settings)?)?)?)
+    }
+}
+
+fn topic_of(way: &str) -> String {
+    format!("secured-{}", way.replace(['+', ' '], "-"))
+}
+
+fn file_of(topic: &str) -> String {
+    format!("{topic}.properties")
 }
 
 /// Creates a topic, produces and reads back.
