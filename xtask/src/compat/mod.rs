@@ -34,6 +34,7 @@ mod secured;
 mod secured_stores;
 mod secured_tokens;
 mod settings;
+mod spans;
 mod stock;
 mod streams;
 mod telemetry;

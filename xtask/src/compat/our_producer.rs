@@ -9,11 +9,13 @@ use streamledger::{
     BrokerId, InterceptedRecord, Interceptor, NewTopic, OnEnd, Producer, ProducerConfig, TopicName,
     TraceContext,
 };
+use tracing_subscriber::layer::SubscriberExt;
 
 use super::lab::Trial;
 use super::our_client;
 use super::peer::Peer;
 use super::record::Record;
+use super::spans::{Place, RecordSpans};
 use super::workload::PARTITIONS;
 use crate::failure::{Failure, Outcome, ensure};
 
@@ -46,7 +48,7 @@ pub(crate) fn intercepts(trial: &Trial) -> Outcome<String> {
     let topic = trial.topic("watched");
     trial.create_topics(std::slice::from_ref(&topic), PARTITIONS, &[])?;
     let bootstrap = trial.bootstrap()?;
-    let watch = Watch::default();
+    let (watch, spans) = (Watch::default(), RecordSpans::default());
     for (codec, level) in LEVELS {
         let settings = [
             format!("compression.type={codec}"),
@@ -56,12 +58,16 @@ pub(crate) fn intercepts(trial: &Trial) -> Outcome<String> {
         let config = our_client::producer_config(&bootstrap, &settings)?;
         let builder = Producer::builder(config).interceptor(watch.clone());
         let producer = builder.interceptor(TraceContext::new()).build()?;
-        for number in 0..RECORDS {
-            let value = format!("{codec} {level} {number}").repeat(20).into_bytes();
-            let record = Record { value: Some(value), ..Record::to(&topic) };
-            // The interceptor hears of it.
-            drop(our_client::send(&producer, &record)?);
-        }
+        let subscriber = tracing_subscriber::registry().with(spans.clone());
+        tracing::subscriber::with_default(subscriber, || -> Outcome<()> {
+            for number in 0..RECORDS {
+                let value = format!("{codec} {level} {number}").repeat(20).into_bytes();
+                let record = Record { value: Some(value), ..Record::to(&topic) };
+                // The interceptor hears of it.
+                drop(our_client::send(&producer, &record)?);
+            }
+            Ok(())
+        })?;
         our_client::close(&producer)?;
         let metrics = producer.metrics();
         let counted = (metrics.record_send_total, metrics.record_error_total);
@@ -78,6 +84,14 @@ pub(crate) fn intercepts(trial: &Trial) -> Outcome<String> {
     ensure!((acked, failed) == (sent, 0), "the interceptor saw {acked} acked, {failed} failed");
     let read = Peer::Java.consume(trial, std::slice::from_ref(&topic))?;
     ensure!(read.len() == sent, "{} of {sent} records read", read.len());
+    let place = |record: &Record| Place {
+        partition: record.partition.map(i64::from),
+        offset: record.offset,
+    };
+    let mut places: Vec<Place> = read.iter().map(place).collect();
+    places.sort_unstable();
+    let over = spans.over();
+    ensure!(over == places, "{} of {sent} spans ended where their records are", over.len());
     for record in &read {
         let header = |name: &str| {
             let found = record.headers.iter().find(|(key, _)| key == name);
@@ -89,7 +103,10 @@ pub(crate) fn intercepts(trial: &Trial) -> Outcome<String> {
         let lengths: Vec<usize> = parent.split('-').map(str::len).collect();
         ensure!(lengths == [2, 32, 16, 2], "traceparent {parent}");
     }
-    Ok(format!("{sent} records with a header and a trace each, at {} levels", LEVELS.len()))
+    Ok(format!(
+        "{sent} records, each with a header, a trace and a span, at {} levels",
+        LEVELS.len()
+    ))
 }
 
 /// Three brokers in three racks: records without a key go where the producer is, to every
