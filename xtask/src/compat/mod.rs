@@ -129,6 +129,7 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-large", ours::survives_large_records),
     our_client("ours-failures", our_failures::say_what_happened),
     our_client("ours-interceptors", our_producer::intercepts),
+    our_client("ours-cores", our_producer::compresses_on_each_core),
     our_client("ours-restarts", ours::keeps_order_through_kills),
     our_client("ours-txn", our_transactions::commits_and_aborts),
     our_client("ours-txn-failures", our_failures::leave_transactions_whole),

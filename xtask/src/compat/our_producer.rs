@@ -1,5 +1,5 @@
-//! What our producer can do beside sending: interceptors, trace context, levels of compression,
-//! leaders in its own rack.
+//! What our producer can do beside sending: interceptors, traces, levels of compression and the
+//! cores it takes, leaders in its own rack.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::our_client;
 use super::peer::Peer;
 use super::record::Record;
 use super::spans::{Place, RecordSpans};
-use super::workload::PARTITIONS;
+use super::workload::{Noise, PARTITIONS};
 use crate::failure::{Failure, Outcome, ensure};
 
 /// Each codec that has levels, at both ends of them.
@@ -107,6 +107,60 @@ pub(crate) fn intercepts(trial: &Trial) -> Outcome<String> {
         "{sent} records, each with a header, a trace and a span, at {} levels",
         LEVELS.len()
     ))
+}
+
+/// Batches are compressed on as many threads as there are cores (four at most), and each
+/// partition's records keep their order.
+pub(crate) fn compresses_on_each_core(trial: &Trial) -> Outcome<String> {
+    let topic = trial.topic("cores");
+    trial.create_topics(std::slice::from_ref(&topic), PARTITIONS, &[])?;
+    let settings = ["compression.type=zstd", "compression.zstd.level=19", "linger.ms=50"];
+    let producer = our_client::producer(&trial.bootstrap()?, &settings.map(str::to_owned))?;
+    let mut noise = Noise::seeded(11);
+    // Text, so that level 19 has to work on it: some 40 ms of CPU for each batch of 16 KiB.
+    let mut values = Vec::new();
+    for number in 0..40 * RECORDS {
+        let words: Vec<String> = (0..30).map(|_| (noise.next() % 1000).to_string()).collect();
+        values.push(format!("{number} {}", words.join(" ")));
+    }
+    for (number, value) in values.iter().enumerate() {
+        let partition = Some(i32::try_from(number)? % PARTITIONS);
+        let value = Some(value.clone().into_bytes());
+        drop(our_client::send(&producer, &Record { partition, value, ..Record::to(&topic) })?);
+    }
+    producer.flush()?;
+    let busy = busy_threads("streamledger-co")?;
+    our_client::close(&producer)?;
+    let cores = std::thread::available_parallelism()?.get();
+    let expected = if cores == 1 { 0 } else { cores.min(4) };
+    ensure!(busy == expected, "{busy} threads compressed, on {cores} cores");
+    let mut read = our_client::consume(trial, std::slice::from_ref(&topic))?;
+    read.sort_by_key(|record| (record.partition, record.offset));
+    for partition in 0..PARTITIONS {
+        let of_it = read.iter().filter(|record| record.partition == Some(partition));
+        let seen: Vec<Option<&[u8]>> = of_it.map(|record| record.value.as_deref()).collect();
+        let sent = values.iter().skip(usize::try_from(partition)?);
+        let sent = sent.step_by(usize::try_from(PARTITIONS)?).map(|v| Some(v.as_bytes()));
+        ensure!(seen == sent.collect::<Vec<_>>(), "partition {partition} isn't what was sent");
+    }
+    Ok(format!("{} records in order, compressed by {busy} threads on {cores} cores", values.len()))
+}
+
+/// How many threads of this process with such a name have worked.
+fn busy_threads(name: &str) -> Outcome<usize> {
+    let mut busy = 0;
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let directory = task?.path();
+        // One that has ended meanwhile is none of those that are asked for.
+        let Ok(comm) = std::fs::read_to_string(directory.join("comm")) else { continue };
+        if comm.starts_with(name) {
+            // Nanoseconds on a core come first in it.
+            let spent = std::fs::read_to_string(directory.join("schedstat"))?;
+            let spent: u64 = spent.split_whitespace().next().unwrap_or("0").parse()?;
+            busy += usize::from(spent > 5_000_000);
+        }
+    }
+    Ok(busy)
 }
 
 /// Three brokers in three racks: records without a key go where the producer is, to every
