@@ -25,6 +25,19 @@ use streamledger_protocol::{
 
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// Takes a transactional id, or takes it over.
+fn init(client: &mut RawClient, id: &str) -> (ProducerId, ProducerEpoch) {
+    let request = InitProducerIdRequest {
+        transactional_id: Some(id.into()),
+        transaction_timeout_ms: 60_000,
+        producer_id: ProducerId::NONE,
+        producer_epoch: ProducerEpoch::NONE,
+    };
+    let answer = client.call(4, &request);
+    assert_eq!(answer.error_code, ErrorCode::None);
+    (answer.producer_id, answer.producer_epoch)
+}
+
 fn broker_at(directory: &Path) -> RunningBroker {
     broker_with(&[
         ("log.dirs", directory.to_str().unwrap()),
@@ -179,14 +192,7 @@ fn a_transaction_record_of_an_unknown_kind_is_left_alone() {
     let broker = broker_at(at);
     let mut client = RawClient::connect(&broker);
     for id in ["known", "newer"] {
-        let request = InitProducerIdRequest {
-            transactional_id: Some(id.into()),
-            transaction_timeout_ms: 60_000,
-            producer_id: ProducerId::NONE,
-            producer_epoch: ProducerEpoch::NONE,
-        };
-        let answer = client.call(4, &request);
-        assert_eq!(answer.error_code, ErrorCode::None);
+        init(&mut client, id);
     }
     drop(client);
     broker.shutdown().unwrap();
@@ -203,17 +209,6 @@ fn transactional_ids_are_compacted_and_go_on_from_their_epochs() {
     let directory = tempfile::tempdir().unwrap();
     let broker = broker_at(directory.path());
     let mut client = RawClient::connect(&broker);
-    let init = |client: &mut RawClient, id: &str| {
-        let request = InitProducerIdRequest {
-            transactional_id: Some(id.into()),
-            transaction_timeout_ms: 60_000,
-            producer_id: ProducerId::NONE,
-            producer_epoch: ProducerEpoch::NONE,
-        };
-        let answer = client.call(4, &request);
-        assert_eq!(answer.error_code, ErrorCode::None);
-        (answer.producer_id, answer.producer_epoch)
-    };
     let (rare, frequent) = ("rare", format!("frequent-{}", "x".repeat(3000)));
     let first = init(&mut client, rare);
     let mut last = init(&mut client, &frequent);

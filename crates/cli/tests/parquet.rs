@@ -8,9 +8,6 @@
 mod parquet_file;
 mod tool;
 
-use std::thread;
-use std::time::Duration;
-
 use parquet::basic::Compression;
 use parquet_file::{Cells, parquet};
 use serde_json::Value;
@@ -54,13 +51,7 @@ fn killed_again_and_again_it_goes_on_inside_of_a_row_group() {
         [&["ingest", "f.parquet", "-t", "t", "-b", &server.address][..], &columns, &how].concat();
     // Slow enough that there is something left to do after the last kill, on any machine.
     let slowly = [&arguments[..], &["--rate", "10000", "--transaction-ms", "50"]].concat();
-    for kill in 0..6_u64 {
-        let mut child = sandbox.spawn(&slowly);
-        thread::sleep(Duration::from_micros(200_000 + (kill * 104_729) % 400_000));
-        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
+    sandbox.run_and_kill(&slowly);
     let report = json(&sandbox.succeed(&arguments));
     assert_eq!(report["status"], "done");
     let audit = [&["audit", "f.parquet", "t", "-b", &server.address][..], &columns].concat();

@@ -37,3 +37,26 @@ pub struct InputOptions {
     /// The longest row, in bytes.
     pub row_bytes_max: usize,
 }
+
+#[cfg(test)]
+impl InputOptions {
+    /// What is in force when nothing is said.
+    pub(super) fn unsaid() -> Self {
+        Self {
+            is_recursive: false,
+            format: None,
+            compression: None,
+            delimiter: b',',
+            key: None,
+            no_key: false,
+            timestamp: None,
+            partition: None,
+            headers: vec![],
+            value: None,
+            select: vec![],
+            rename: vec![],
+            types: vec![],
+            row_bytes_max: 1 << 20,
+        }
+    }
+}

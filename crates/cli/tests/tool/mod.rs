@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -55,6 +56,18 @@ impl Sandbox {
 
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments).spawn().unwrap()
+    }
+
+    /// Runs a command six times, and kills it each time at another moment; it must be slow enough
+    /// not to have ended by then.
+    pub fn run_and_kill(&self, arguments: &[&str]) {
+        for kill in 0..6_u64 {
+            let mut child = self.spawn(arguments);
+            thread::sleep(Duration::from_micros(200_000 + (kill * 104_729) % 400_000));
+            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     /// Runs a command with this standard input.

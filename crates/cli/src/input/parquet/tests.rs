@@ -15,25 +15,6 @@ mod parquet_file;
 
 use parquet_file::{Cells, parquet};
 
-fn options() -> InputOptions {
-    InputOptions {
-        format: None,
-        compression: None,
-        delimiter: b',',
-        key: None,
-        no_key: false,
-        timestamp: None,
-        partition: None,
-        headers: vec![],
-        value: None,
-        select: vec![],
-        rename: vec![],
-        types: vec![],
-        row_bytes_max: 1 << 20,
-        is_recursive: false,
-    }
-}
-
 /// A file in a directory that goes with it.
 struct Given {
     _directory: TempDir,
@@ -162,7 +143,7 @@ fn every_type_is_written_whole_and_null_is_null() {
         Cells::Fixed(vec![Some(vec![1, 2, 3]), None]),
     ];
     let content = parquet(EVERY_TYPE, Codec::UNCOMPRESSED, &[columns]);
-    let seen = all(&content, InputOptions { key: Some("i".to_owned()), ..options() });
+    let seen = all(&content, InputOptions { key: Some("i".to_owned()), ..InputOptions::unsaid() });
     assert_eq!(
         seen[0],
         "1:9223372036854775807:{\"b\":true,\"i8\":-7,\"u32\":4294967295,\"i\":9223372036854775807,\
@@ -199,7 +180,7 @@ fn columns_make_key_time_partition_and_headers_by_their_names() {
         headers: vec![HeaderOption { name: "h".to_owned(), column: "shop".to_owned() }],
         select: vec!["sum".to_owned(), "id".to_owned()],
         rename: vec![("sum".to_owned(), "total".to_owned())],
-        ..options()
+        ..InputOptions::unsaid()
     };
     let given = given(&content);
     let mut plan = given.plan(options.clone()).unwrap();
@@ -227,7 +208,7 @@ fn text_that_isnt_utf8_and_rows_too_long_are_bad_rows() {
     let columns = [b"ok".to_vec(), vec![0xe9], vec![b'x'; 90], b"last".to_vec()].map(Some);
     let content = parquet(schema, Codec::UNCOMPRESSED, &[vec![Cells::Bytes(columns.into())]]);
     assert_eq!(
-        all(&content, InputOptions { row_bytes_max: 60, ..options() }),
+        all(&content, InputOptions { row_bytes_max: 60, ..InputOptions::unsaid() }),
         [
             "1:-:{\"s\":\"ok\"}",
             "2:the row isn't UTF-8 in column s: byte 0xe9 at its position 1",
@@ -241,7 +222,8 @@ fn text_that_isnt_utf8_and_rows_too_long_are_bad_rows() {
 fn it_is_gone_on_with_from_every_row_however_it_was_come_to() {
     let content = numbered(&[150, 0, 7, 1100]);
     let given = given(&content);
-    let plan = given.plan(InputOptions { key: Some("k".to_owned()), ..options() }).unwrap();
+    let plan =
+        given.plan(InputOptions { key: Some("k".to_owned()), ..InputOptions::unsaid() }).unwrap();
     let [file] = &plan.files[..] else { panic!("one file") };
     let whole = rest(plan.open(file).unwrap().as_mut());
     assert_eq!(whole.len(), 1257);
@@ -269,7 +251,7 @@ fn it_is_gone_on_with_from_every_row_however_it_was_come_to() {
 #[test]
 fn another_file_isnt_gone_on_with() {
     let given = given(&numbered(&[150, 150]));
-    let plan = given.plan(options()).unwrap();
+    let plan = given.plan(InputOptions::unsaid()).unwrap();
     let mut source = plan.open_hashed(&plan.files[0]).unwrap();
     for _ in 0..100 {
         source.next_record().unwrap().unwrap();
@@ -293,12 +275,15 @@ fn what_isnt_flat_is_refused_by_name_unless_it_is_left_out() {
     let schema = "message m { required int64 id; required group g { required int64 x; } }";
     let columns = vec![Cells::longs([1]), Cells::longs([2])];
     let content = parquet(schema, Codec::UNCOMPRESSED, &[columns]);
-    let told = refused(&content, options());
+    let told = refused(&content, InputOptions::unsaid());
     for part in ["a column \"g\" that isn't read", "a group of columns", "--select id"] {
         assert!(told.contains(part), "{part} isn't in\n{told}");
     }
     let select = vec!["id".to_owned()];
-    assert_eq!(all(&content, InputOptions { select, ..options() }), ["1:-:{\"id\":1}"]);
+    assert_eq!(
+        all(&content, InputOptions { select, ..InputOptions::unsaid() }),
+        ["1:-:{\"id\":1}"]
+    );
 }
 
 #[test]
@@ -306,7 +291,7 @@ fn a_schema_without_end_is_refused_before_it_is_walked() {
     let (open, close) = ("required group g { ".repeat(80), "} ".repeat(80));
     let schema = format!("message m {{ {open} required int64 x; {close} }}");
     let content = parquet(&schema, Codec::UNCOMPRESSED, &[vec![Cells::longs([2])]]);
-    let told = refused(&content, options());
+    let told = refused(&content, InputOptions::unsaid());
     assert!(told.contains("its footer: it has no schema of 64 levels or fewer"), "{told}");
 }
 
@@ -325,14 +310,14 @@ fn what_isnt_a_whole_parquet_file_says_what_is_wrong() {
         (&encrypted, "it is encrypted"),
         (&long, "longer than the file"),
     ] {
-        let told = refused(content, options());
+        let told = refused(content, InputOptions::unsaid());
         for part in [part, "can't read ", "f.parquet", "get the whole file anew"] {
             assert!(told.contains(part), "{part} isn't in\n{told}");
         }
     }
-    let gzipped = InputOptions { compression: Some(Compression::Gzip), ..options() };
+    let gzipped = InputOptions { compression: Some(Compression::Gzip), ..InputOptions::unsaid() };
     assert!(refused(&whole, gzipped).contains("unpack it first: gzip -d"));
-    let raw = InputOptions { value: Some(ValueForm::Raw), ..options() };
+    let raw = InputOptions { value: Some(ValueForm::Raw), ..InputOptions::unsaid() };
     assert!(refused(&whole, raw).contains("no text of its own"));
 }
 
@@ -345,12 +330,12 @@ fn each_codec_is_read_and_damage_is_named_by_its_place() {
             || vec![Cells::longs(0..300), Cells::texts((0..300).map(|_| Some("the same text")))];
         let schema = "message m { required int64 id; required binary name (UTF8); }";
         let mut content = parquet(schema, codec, &[columns(), columns()]);
-        assert_eq!(all(&content, options()).len(), 600);
+        assert_eq!(all(&content, InputOptions::unsaid()).len(), 600);
         // Half of the second row group, over its page headers too.
         let group = content.len() * 2 / 5..content.len() * 3 / 5;
         content[group].fill(0xa5);
         let given = given(&content);
-        let plan = given.plan(options()).unwrap();
+        let plan = given.plan(InputOptions::unsaid()).unwrap();
         let told = rest(plan.open(&plan.files[0]).unwrap().as_mut());
         let last = told.last().unwrap();
         assert!(last.starts_with("ended: row group "), "{last}");
@@ -361,7 +346,7 @@ fn each_codec_is_read_and_damage_is_named_by_its_place() {
 /// Reads a file as far as that goes: whether it was refused, and how many rows there were.
 fn read_whatever(given: &Given, content: &[u8]) -> (bool, usize) {
     std::fs::write(&given.path, content).unwrap();
-    match given.plan(InputOptions { key: Some("k".to_owned()), ..options() }) {
+    match given.plan(InputOptions { key: Some("k".to_owned()), ..InputOptions::unsaid() }) {
         Err(_) => (true, 0),
         Ok(plan) => match plan.open_hashed(&plan.files[0]) {
             Err(_) => (true, 0),
