@@ -1,14 +1,22 @@
 //! Clients that mean harm, or are broken: FAILURES.md 51 to 59, on loopback. Each is closed or
 //! refused by a rule, and others are served as if nothing were.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod common;
+#[path = "hostile/over_tls.rs"]
+mod over_tls;
+#[path = "common/tls.rs"]
+mod tls;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use common::{RawClient, batch_of, broker_with, fetch, only_partition, produce, wait_until};
 use streamledger_broker::RunningBroker;
+use streamledger_protocol::frame::encode_request;
 use streamledger_protocol::messages::{MetadataRequest, ProduceResponse};
 use streamledger_protocol::{ApiVersion, CorrelationId, ErrorCode, Offset};
 
@@ -102,7 +110,7 @@ fn failures_53_noise_of_every_api_never_stops_the_broker() {
 }
 
 #[test]
-fn failures_54_and_55_a_bad_batch_is_refused_and_nothing_of_it_is_there() {
+fn failures_54_a_bad_batch_is_refused_and_nothing_of_it_is_there() {
     let broker = broker_with(&[]);
     let mut client = RawClient::connect(&broker);
     client.create_topic("t", 1, &[]);
@@ -190,6 +198,14 @@ fn failures_58_connections_past_the_caps_are_closed_and_others_go_on() {
     }
 }
 
+/// Asks for 18 MB: many a time over they are more than anybody should keep for a reader.
+fn greedy_fetch() -> Bytes {
+    let mut request = fetch("t", 0, 0);
+    request.max_bytes = i32::MAX;
+    request.topics[0].partitions[0].partition_max_bytes = i32::MAX;
+    encode_request(CorrelationId(1), None, ApiVersion(11), &request).unwrap().into_bytes()
+}
+
 #[test]
 fn failures_59_a_reader_that_does_not_read_is_dropped_and_memory_stays_bounded() {
     let broker = broker_with(&[("streamledger.response.write.timeout.ms", "300")]);
@@ -200,20 +216,8 @@ fn failures_59_a_reader_that_does_not_read_is_dropped_and_memory_stays_bounded()
         writer.produce("t", 0, batch_of(&[&large], None));
     }
     let mut greedy = RawClient::connect(&broker);
-    // Asks for 18 MB a hundred times over, and reads nothing.
-    let mut request = fetch("t", 0, 0);
-    request.max_bytes = i32::MAX;
-    request.topics[0].partitions[0].partition_max_bytes = i32::MAX;
-    let encoded = streamledger_protocol::frame::encode_request(
-        CorrelationId(1),
-        None,
-        ApiVersion(11),
-        &request,
-    );
-    let encoded = encoded.unwrap().into_bytes();
-    for _ in 0..100 {
-        greedy.send_bytes(&encoded);
-    }
+    // Asks a hundred times over, and reads nothing.
+    greedy.send_bytes(&greedy_fetch().repeat(100));
     let started = Instant::now();
     assert_serves_others(&broker);
     // What the kernel holds can still be read; the connection then ends, whatever was asked.
@@ -239,12 +243,7 @@ fn failures_58_a_client_that_asks_ahead_without_end_is_slowed_not_stored() {
     let asking = std::thread::spawn(move || {
         for id in 0..2000 {
             let request = produce("t", 0, -1, batch_of(&["x"], None));
-            let frame = streamledger_protocol::frame::encode_request(
-                CorrelationId(id),
-                None,
-                ApiVersion(9),
-                &request,
-            );
+            let frame = encode_request(CorrelationId(id), None, ApiVersion(9), &request);
             writer.write_all(&frame.unwrap().into_bytes()).unwrap();
         }
     });

@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+#[path = "common/tls.rs"]
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{RawClient, wait_until};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use streamledger::{Admin, AdminConfig, Properties};
 use streamledger_broker::{Broker, BrokerConfig, RunningBroker, StartError};
 use streamledger_protocol::messages::alter_user_scram_credentials::ScramCredentialDeletion;
@@ -20,76 +21,10 @@ use streamledger_protocol::messages::{
     MetadataRequest, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
 };
 use streamledger_protocol::{CorrelationId, ErrorCode};
-use tempfile::TempDir;
+use tls::{Authority, Files};
 
 const JAAS: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required \
                     user_alice=\"alice-secret\" user_bob=\"bob-secret\";";
-
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn named(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// Key and certificate in one PEM.
-    fn sign(&self, name: &str) -> String {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        key.serialize_pem() + &params.signed_by(&key, &self.0).unwrap().pem()
-    }
-}
-
-/// The files of a broker with TLS.
-struct Files {
-    directory: TempDir,
-    authority: Authority,
-}
-
-impl Files {
-    fn new() -> Self {
-        Self::of(Authority::named("ours"))
-    }
-
-    fn of(authority: Authority) -> Self {
-        let files = Self { directory: tempfile::tempdir().unwrap(), authority };
-        files.write("authority.pem", &files.authority.0.pem());
-        files.write("broker.pem", &files.authority.sign("localhost"));
-        files
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).to_string_lossy().into_owned()
-    }
-
-    fn broker(&self, listener: &str, settings: &[(&str, &str)]) -> RunningBroker {
-        let config = BrokerConfig::builder()
-            .listen(listener)
-            .property("ssl.keystore.location", self.text("broker.pem"))
-            .property("ssl.truststore.location", self.text("authority.pem"))
-            .properties(settings.iter().copied())
-            .build()
-            .unwrap();
-        Broker::start(config).unwrap()
-    }
-
-    /// A client's settings to trust this authority.
-    fn trusting(&self) -> String {
-        format!("ssl.truststore.type=PEM\nssl.truststore.location={}\n", self.text("authority.pem"))
-    }
-}
 
 fn with_logins(settings: &[(&str, &str)]) -> RunningBroker {
     let config = BrokerConfig::builder()
@@ -165,7 +100,7 @@ fn certificates_that_change_are_used_for_new_connections_and_bad_ones_are_not() 
     let other = Authority::named("other");
     files.write("broker.pem", &other.sign("localhost"));
     assert!(ask(&broker, &settings).unwrap_err().contains("signed by nobody"));
-    files.write("authority.pem", &other.0.pem());
+    files.write("authority.pem", &other.pem());
     ask(&broker, &settings).unwrap();
 }
 

@@ -283,6 +283,10 @@ impl Decompressor {
         }
         output.clear();
         let result = self.decompress_into(codec, input, &mut output);
+        if result.is_err() && output.capacity() > KEPT_BYTES_MAX {
+            // A bomb leaves nothing behind.
+            output = Vec::new();
+        }
         self.output = output;
         result.map(|()| self.output.as_slice())
     }
