@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -23,6 +24,8 @@ type member struct {
 
 	mutex    sync.Mutex
 	assigned map[string]bool
+	// Read, and not yet committed; what the member loses of it others read.
+	uncommitted []*kgo.Record
 }
 
 var saying sync.Mutex
@@ -107,6 +110,9 @@ func (m *member) change(partitions map[string][]int32, added bool) {
 			}
 		}
 	}
+	m.uncommitted = slices.DeleteFunc(m.uncommitted, func(r *kgo.Record) bool {
+		return !m.assigned[fmt.Sprintf("%s:%d", r.Topic, r.Partition)]
+	})
 	var all []string
 	for place := range m.assigned {
 		all = append(all, place)
@@ -118,22 +124,36 @@ func (m *member) change(partitions map[string][]int32, added bool) {
 func (m *member) run(ctx context.Context) {
 	defer close(m.done)
 	for ctx.Err() == nil {
-		fetches := m.client.PollFetches(ctx)
-		var read []*kgo.Record
-		fetches.EachRecord(func(r *kgo.Record) { read = append(read, r) })
-		if len(read) > 0 {
-			if err := m.client.CommitRecords(context.Background(), read...); err != nil {
-				say(m.name, "uncommitted", err.Error())
-			} else {
-				for _, r := range read {
-					say(m.name, "record", fmt.Sprintf("%s:%d:%d", r.Topic, r.Partition, r.Offset))
-				}
-			}
-		}
+		// A commit that a rebalance came before is tried again soon.
+		polling, enough := context.WithTimeout(ctx, 50*time.Millisecond)
+		fetches := m.client.PollFetches(polling)
+		enough()
+		m.mutex.Lock()
+		fetches.EachRecord(func(r *kgo.Record) { m.uncommitted = append(m.uncommitted, r) })
+		read := slices.Clone(m.uncommitted)
+		m.mutex.Unlock()
+		m.commit(read)
 		m.client.AllowRebalance()
 	}
 	m.client.CloseAllowingRebalance()
 	say(m.name, "stopped")
+}
+
+// No rebalance comes between the poll and this.
+func (m *member) commit(read []*kgo.Record) {
+	if len(read) == 0 {
+		return
+	}
+	if err := m.client.CommitRecords(context.Background(), read...); err != nil {
+		say(m.name, "uncommitted", err.Error())
+		return
+	}
+	for _, r := range read {
+		say(m.name, "record", fmt.Sprintf("%s:%d:%d", r.Topic, r.Partition, r.Offset))
+	}
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	m.uncommitted = nil
 }
 
 func (m *member) end() {

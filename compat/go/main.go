@@ -7,6 +7,7 @@
 //	peer reassign BROKERS TOPIC REPLICAS...      partition by partition, such as 2,3
 //	peer group   BROKERS      commands on stdin: start NAME GROUP TOPIC [name=value ...], stop NAME
 //	peer transact BROKERS OUT                    commits, aborts, fences
+//	peer process BROKERS IN OUT GROUP [group.protocol=consumer]   two members, exactly once
 //	peer version
 package main
 
@@ -49,6 +50,8 @@ func main() {
 		group(ctx, os.Args[2])
 	case "transact":
 		transact(ctx, out, os.Args[2], os.Args[3])
+	case "process":
+		process(ctx, out, os.Args[2:])
 	case "version":
 		version(out)
 	default:

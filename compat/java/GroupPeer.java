@@ -5,7 +5,9 @@
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,8 +17,10 @@ import java.util.TreeSet;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
+import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
@@ -48,9 +52,11 @@ public final class GroupPeer {
         System.out.flush();
     }
 
-    private static final class Member extends Thread {
+    private static final class Member extends Thread implements ConsumerRebalanceListener {
         private final String name;
         private final KafkaConsumer<byte[], byte[]> consumer;
+        // Read, and not yet committed; what the member loses of it others read.
+        private final List<ConsumerRecord<byte[], byte[]>> uncommitted = new ArrayList<>();
         private volatile boolean ending;
 
         Member(String name, String brokers, List<String> arguments) {
@@ -69,11 +75,11 @@ public final class GroupPeer {
             consumer = new KafkaConsumer<>(properties, bytes, bytes);
             String topic = arguments.get(1);
             if (topic.startsWith("re2:")) {
-                consumer.subscribe(new SubscriptionPattern(topic.substring(4)));
+                consumer.subscribe(new SubscriptionPattern(topic.substring(4)), this);
             } else if (topic.startsWith("pattern:")) {
-                consumer.subscribe(Pattern.compile(topic.substring(8)));
+                consumer.subscribe(Pattern.compile(topic.substring(8)), this);
             } else {
-                consumer.subscribe(List.of(topic));
+                consumer.subscribe(List.of(topic), this);
             }
         }
 
@@ -82,9 +88,8 @@ public final class GroupPeer {
             try (consumer) {
                 Set<TopicPartition> assigned = Set.of();
                 while (!ending) {
-                    List<ConsumerRecord<byte[], byte[]>> read = new java.util.ArrayList<>();
-                    consumer.poll(Duration.ofMillis(50)).forEach(read::add);
-                    commit(read);
+                    consumer.poll(Duration.ofMillis(50)).forEach(uncommitted::add);
+                    commit();
                     Set<TopicPartition> now = Set.copyOf(consumer.assignment());
                     if (!now.equals(assigned)) {
                         assigned = now;
@@ -100,22 +105,38 @@ public final class GroupPeer {
             say(name, "stopped");
         }
 
-        // Told only once committed, so that nobody else tells them too.
-        private void commit(List<ConsumerRecord<byte[], byte[]>> read) {
-            if (read.isEmpty()) {
+        @Override
+        public void onPartitionsRevoked(Collection<TopicPartition> partitions) {
+            uncommitted.removeIf(one ->
+                partitions.contains(new TopicPartition(one.topic(), one.partition())));
+        }
+
+        @Override
+        public void onPartitionsAssigned(Collection<TopicPartition> partitions) {}
+
+        // Told only once committed, so that nobody else tells them too. A commit that a rebalance
+        // comes before is tried again for what stays: it is not read once more.
+        private void commit() {
+            if (uncommitted.isEmpty()) {
                 return;
             }
+            Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
+            for (ConsumerRecord<byte[], byte[]> record : uncommitted) {
+                TopicPartition at = new TopicPartition(record.topic(), record.partition());
+                offsets.put(at, new OffsetAndMetadata(record.offset() + 1));
+            }
             try {
-                consumer.commitSync();
+                consumer.commitSync(offsets);
             } catch (org.apache.kafka.clients.consumer.CommitFailedException
                     | org.apache.kafka.common.errors.RebalanceInProgressException e) {
                 say(name, "uncommitted", e.getClass().getSimpleName());
                 return;
             }
-            for (ConsumerRecord<byte[], byte[]> record : read) {
+            for (ConsumerRecord<byte[], byte[]> record : uncommitted) {
                 String place = record.topic() + ":" + record.partition();
                 say(name, "record", place + ":" + record.offset());
             }
+            uncommitted.clear();
         }
 
         private static String text(Set<TopicPartition> assigned) {

@@ -126,11 +126,16 @@ def consume(brokers, arguments):
 
 
 class Member(threading.Thread):
-    """One member of a group: says what it has and, once committed, what it has read."""
+    """One member of a group: says what it has and, once committed, what it has read.
+
+    A commit that a rebalance comes before is tried again for what the member keeps: it is not
+    given those records once more. What it loses others read.
+    """
 
     def __init__(self, name, brokers, group, topic, arguments):
         super().__init__()
         self.name, self.topic, self.ending = name, topic, False
+        self.uncommitted = []
         self.consumer = Consumer(
             {
                 "bootstrap.servers": brokers,
@@ -147,14 +152,15 @@ class Member(threading.Thread):
         sys.stdout.flush()
 
     def run(self):
-        self.consumer.subscribe([self.topic])
+        self.consumer.subscribe([self.topic], on_revoke=self.forget, on_lost=self.forget)
         assigned = ""
         while not self.ending:
-            read = self.consumer.consume(1000, timeout=0.05)
-            for m in read:
+            for m in self.consumer.consume(1000, timeout=0.05):
                 if m.error():
                     self.say("error", m.error())
-            self.commit([m for m in read if not m.error()])
+                else:
+                    self.uncommitted.append(m)
+            self.commit()
             now = ",".join(sorted(f"{p.topic}:{p.partition}" for p in self.consumer.assignment()))
             if now != assigned:
                 assigned = now
@@ -162,16 +168,27 @@ class Member(threading.Thread):
         self.consumer.close()
         self.say("stopped")
 
-    def commit(self, read):
-        if not read:
+    def forget(self, _consumer, partitions):
+        gone = {(p.topic, p.partition) for p in partitions}
+        self.uncommitted = [m for m in self.uncommitted if (m.topic(), m.partition()) not in gone]
+
+    def commit(self):
+        if not self.uncommitted:
             return
+        ends = {(m.topic(), m.partition()): m.offset() + 1 for m in self.uncommitted}
+        offsets = [TopicPartition(*at, end) for at, end in ends.items()]
         try:
-            self.consumer.commit(asynchronous=False)
+            done = self.consumer.commit(offsets=offsets, asynchronous=False)
         except confluent_kafka.KafkaException as error:
             self.say("uncommitted", error.args[0].name())
             return
-        for m in read:
+        refused = [p for p in done if p.error]
+        if refused:
+            self.say("uncommitted", refused[0].error.name())
+            return
+        for m in self.uncommitted:
             self.say("record", f"{m.topic()}:{m.partition()}:{m.offset()}")
+        self.uncommitted = []
 
     def end(self):
         self.ending = True

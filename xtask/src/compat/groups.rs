@@ -12,6 +12,7 @@ use super::broker::Broker;
 use super::lab::{LIMIT, Trial};
 use super::our_client;
 use super::record::{Record, lines_of};
+use super::transactions;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process::{self, Group};
 
@@ -408,6 +409,54 @@ pub(crate) fn franz_go_next_generation(trial: &Trial) -> Outcome<String> {
     ];
     // Static members by the classic protocol: in this one they leave for good (FINDINGS.md).
     stage.play(program, &ways, &["partition.assignment.strategy=range"])
+}
+
+/// franz-go's members read, write and store their offsets in transactions, by both protocols; some
+/// are aborted on purpose, and the second member comes in the midst of it. Each output once.
+pub(crate) fn franz_go_processes(trial: &Trial) -> Outcome<String> {
+    let stage = Stage::new(trial)?;
+    let mut aborted = 0;
+    for (way, settings) in [("classic", &[][..]), ("next", &["group.protocol=consumer"][..])] {
+        aborted += process_by_franz_go(&stage, &trial.topic(way), settings)
+            .map_err(|failure| failure.while_doing(format!("processing: {way}")))?;
+    }
+    let done = 2 * 2 * RECORDS;
+    Ok(format!("{done} records processed once, by two members each time, {aborted} aborted"))
+}
+
+/// How many transactions were aborted.
+fn process_by_franz_go(stage: &Stage<'_>, source: &str, settings: &[&str]) -> Outcome<usize> {
+    let (bootstrap, topic) = (stage.broker.bootstrap(), format!("{source}-out"));
+    stage.create(source)?;
+    stage.create(&topic)?;
+    stage.fill(source)?;
+    stage.fill(source)?;
+    let mut command = stage.trial.tools().go()?;
+    command.args(["process", &bootstrap, source, &topic, source]).args(settings);
+    let said = process::run_ok(&mut command, b"", LIMIT)?.text();
+    let told = |word: &str| -> Vec<usize> {
+        let line = said.lines().find_map(|line| line.strip_prefix(word)).unwrap_or_default();
+        line.split('\t').filter_map(|number| number.parse().ok()).collect()
+    };
+    let shares = told("done");
+    ensure!(shares.len() == 2 && !shares.contains(&0), "each is to do its part: {said}");
+    let aborted = told("aborted").iter().sum();
+    ensure!(aborted > 0, "nothing was aborted: {said}");
+    for partition in 0..PARTITIONS {
+        let stored = format!("offset\t{partition}\t{}", 2 * RECORDS / PARTITIONS);
+        ensure!(said.lines().any(|line| line == stored), "{stored} is not stored: {said}");
+    }
+    let read = transactions::read(stage.trial, &bootstrap, &topic, "read_committed")?;
+    let mut read: Vec<_> = read.into_iter().map(|one| (one.partition, one.value)).collect();
+    let output = |number: usize| {
+        let partition = i32::try_from(number % PARTITIONS).ok();
+        (partition, Some(format!("kept-{number}").into_bytes()))
+    };
+    let mut expected: Vec<_> = (0..RECORDS).chain(0..RECORDS).map(output).collect();
+    read.sort_unstable();
+    expected.sort_unstable();
+    ensure!(read == expected, "{} of {} read committed: {read:?}", read.len(), expected.len());
+    Ok(aborted)
 }
 
 /// kcat as a member: reads what is there, and the next one reads on from there.

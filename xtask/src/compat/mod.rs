@@ -200,6 +200,7 @@ const SCENARIOS: &[Scenario] = &[
     stock("java-transactions", "java", transactions::by_java),
     stock("python-transactions", "python", transactions::by_python),
     stock("franz-go-txn", "franz-go", transactions::by_franz_go),
+    stock("franz-go-txn-group", "franz-go", groups::franz_go_processes),
     stock("kill-9-transactions", "java", transactions::by_java_through_kills),
     stock("python-codecs", "python", python::writes_each_codec),
     stock("python-admin", "python", python::administers),

@@ -29,7 +29,8 @@ pub(crate) fn by_python(trial: &Trial) -> Outcome<String> {
     transact(trial, Peer::Python)
 }
 
-/// Without offsets: franz-go stores them in a transaction for members of a group only.
+/// Without offsets: franz-go stores them in a transaction for members of a group only, as
+/// `groups::franz_go_processes` has it do.
 pub(crate) fn by_franz_go(trial: &Trial) -> Outcome<String> {
     transact(trial, Peer::FranzGo)
 }
