@@ -6,10 +6,13 @@
 mod tool;
 
 use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
+use std::process::{Child, ChildStdout};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use tool::{Sandbox, Server, interrupt, stderr, stdout, wait};
 
 const KILLS: u64 = 12;
@@ -316,4 +319,151 @@ fn an_audit_tells_equal_from_missing_doubled_and_altered() {
     let output = sandbox.run(&["audit", "h.ndjson", "u", "--key", "k"]);
     assert_eq!(output.status.code(), Some(6));
     assert!(stdout(&output).contains("the same rows in another order"), "{}", stdout(&output));
+}
+
+/// What a program was told, line by line.
+fn events(printed: &str) -> Vec<Value> {
+    printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn names(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["event"].as_str().unwrap()).collect()
+}
+
+/// Waits until a program is told of this; all that it was told by then.
+fn read_until(child: &mut Child, event: &str, file: &str) -> (Vec<Value>, BufReader<ChildStdout>) {
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut told: Vec<Value> = Vec::new();
+    loop {
+        let mut line = String::new();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended: {told:#?}");
+        told.push(serde_json::from_str(&line).unwrap());
+        let last = told.last().unwrap();
+        if last["event"] == event && (file.is_empty() || last["file"] == file) {
+            return (told, lines);
+        }
+    }
+}
+
+#[test]
+fn a_program_is_told_of_files_commits_and_bad_rows_in_order_and_where_a_run_goes_on() {
+    let sandbox = Sandbox::new();
+    sandbox.write("a.ndjson", b"{\"n\":0}\n{\"n\":1}\n{\"n\":2}\n{\"n\":3}\nno json\n");
+    sandbox
+        .write("b.ndjson", b"{\"n\":0}\n{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n{\"n\":4}\n{\"n\":5}\n");
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let files = ["ingest", "a.ndjson", "b.ndjson", "--topic", "t", "--on-error", "skip"];
+    let files = [&files[..], &["-b", &server.address]].concat();
+    let run = |more: &[&str]| {
+        // A commit is due by rows only, however slow the machine is.
+        let commits = ["--transaction-rows", "3", "--transaction-ms", "600000"];
+        sandbox.succeed(&[&files[..], &commits, more].concat())
+    };
+    let is_timed = |event: &Value| event["event"] == "progress";
+    let mut first = events(&run(&["--json-events", "--limit", "7"]));
+    first.retain(|event| !is_timed(event));
+    let place = |file: &str, bytes: u64, next_line: u64, rows: u64| {
+        let (line, none) = (next_line, 0);
+        json!({"file": file, "bytes": bytes, "next_line": line, "rows": rows, "rejected": none})
+    };
+    let expected = [
+        json!({"event": "started", "topic": "t", "job": "t", "guarantee": "exactly-once",
+               "files": 2, "bytes": 88}),
+        json!({"event": "file_started", "file": "a.ndjson", "file_bytes": 40}),
+        json!({"event": "committed", "transactions": 1, "rows": 3,
+               "place": place("a.ndjson", 24, 4, 3)}),
+        json!({"event": "file_started", "file": "b.ndjson", "file_bytes": 48}),
+        json!({"event": "committed", "transactions": 2, "rows": 7,
+               "place": place("b.ndjson", 24, 4, 3)}),
+        json!({"event": "rejected", "file": "a.ndjson", "rejected": 1, "rejections": [
+            {"file": "a.ndjson", "line": 5, "reason": first[5]["rejections"][0]["reason"]}]}),
+        json!({"event": "file_done", "file": "a.ndjson", "rows": 4, "rejected": 1,
+               "earlier": false}),
+        json!({"event": "committed", "transactions": 3, "rows": 7,
+               "place": place("b.ndjson", 24, 4, 3)}),
+    ];
+    let (summary, told) = first.split_last().unwrap();
+    assert_eq!(told, expected);
+    assert_eq!((&summary["event"], &summary["rows"]), (&json!("summary"), &json!(7)));
+
+    let mut second = events(&run(&["--json-events"]));
+    second.retain(|event| !is_timed(event));
+    let mut resumed = place("b.ndjson", 24, 4, 3);
+    resumed["event"] = json!("resumed");
+    let expected = [
+        json!({"event": "file_done", "file": "a.ndjson", "rows": 4, "rejected": 1,
+               "earlier": true}),
+        json!({"event": "file_started", "file": "b.ndjson", "file_bytes": 48}),
+        resumed,
+        json!({"event": "committed", "transactions": 1, "rows": 3,
+               "place": place("b.ndjson", 48, 7, 6)}),
+    ];
+    assert_eq!(second[1..5], expected);
+    assert_eq!(second[second.len() - 2]["event"], "file_done");
+    let summary = second.last().unwrap().as_object().unwrap();
+    let alone: Value = serde_json::from_str(&run(&["--json"])).unwrap();
+    assert!(summary.keys().filter(|key| *key != "event").eq(alone.as_object().unwrap().keys()));
+
+    let unsure = [&files[..], &["--json-events", "--at-least-once"]].concat();
+    let unsure = events(&sandbox.succeed(&unsure));
+    let mut of_files = names(&unsure);
+    of_files.retain(|name| *name != "progress");
+    assert_eq!(of_files.iter().filter(|name| **name == "file_done").count(), 2);
+    let at = |name: &str| of_files.iter().position(|found| *found == name).unwrap();
+    assert!(at("rejected") < at("file_done") && !of_files.contains(&"committed"), "{of_files:?}");
+}
+
+#[test]
+fn of_a_run_that_is_killed_nothing_was_told_that_the_next_one_takes_back() {
+    let sandbox = Sandbox::new();
+    for (file, count) in [("a", 50), ("b", 50), ("c", 5000)] {
+        sandbox.write(&format!("{file}.ndjson"), rows(0, count).as_bytes());
+    }
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let arguments = [&["ingest", "a.ndjson", "b.ndjson", "c.ndjson", "--topic", "t"][..]];
+    let arguments = [&arguments.concat()[..], &["--json-events", "-b", &server.address]].concat();
+    // All of a and b is sent when c begins, and the commit isn't due for as long as the test runs.
+    let late = [&arguments[..], &["--rate", "500", "--transaction-ms", "600000"]].concat();
+    let mut child = sandbox.spawn(&late);
+    let (mut told, mut lines) = read_until(&mut child, "progress", "c.ndjson");
+    child.kill().unwrap();
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    child.wait().unwrap();
+    told.extend(events(&rest));
+    let lasting = ["committed", "file_done", "rejected"];
+    assert!(names(&told).iter().all(|name| !lasting.contains(name)), "{told:#?}");
+    // Told no more than once a second.
+    let seconds = told.iter().filter(|event| event["event"] == "progress");
+    let seconds: Vec<f64> = seconds.map(|event| event["seconds"].as_f64().unwrap()).collect();
+    assert!(seconds.windows(2).all(|pair| pair[1] - pair[0] > 0.99), "{seconds:?}");
+
+    let next = events(&sandbox.succeed(&arguments));
+    assert!(!names(&next).contains(&"resumed"), "{next:#?}");
+    let done = next.iter().filter(|event| event["event"] == "file_done");
+    let rows: Vec<u64> = done.map(|event| event["rows"].as_u64().unwrap()).collect();
+    assert_eq!(rows, [50, 50, 5000]);
+}
+
+#[test]
+fn a_program_is_told_that_another_run_has_begun_or_that_none_could() {
+    let sandbox = Sandbox::new();
+    sandbox.write("f.ndjson", rows(0, 3000).as_bytes());
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let arguments = ["ingest", "f.ndjson", "--topic", "t", "--json-events", "-b", &server.address];
+    let slowly = [&arguments[..], &["--rate", "50", "--transaction-ms", "100"]].concat();
+    let mut first = sandbox.spawn(&slowly);
+    let (_, mut lines) = read_until(&mut first, "committed", "");
+    sandbox.succeed(&arguments);
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    assert_eq!(wait(&mut first), Some(1));
+    let told = events(&rest);
+    let end = names(&told).split_off(told.len() - 2);
+    assert_eq!(end, ["fenced", "summary"]);
+    assert_eq!(told.last().unwrap()["status"], "failed");
+
+    let none = events(&stdout(&sandbox.run(&["ingest", "no.csv", "--json-events"])));
+    assert_eq!(names(&none), ["summary"]);
+    assert_eq!(none[0]["error"]["exit_code"], 3);
 }

@@ -2,6 +2,7 @@
 //! stderr. Neither panics when its reader is gone, as `println!` does.
 
 pub mod progress;
+mod progress_view;
 pub mod table;
 pub mod units;
 

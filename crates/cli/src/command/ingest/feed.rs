@@ -8,22 +8,21 @@ use streamledger::{Header, PartitionIndex, ProduceError, Producer, ProducerRecor
 
 use super::OnError;
 use super::follow::NextGeneration;
+use super::observer::Observer;
 use super::pace::Pacer;
 use super::pacing::RowWait;
 use super::prepare::FeedFile;
 use super::report::Rejection;
+use super::telling::Untold;
 use super::transactions::Transactions;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::planned::PlannedFile;
-use crate::input::{
-    InputPlan, Place, Position, ReadFault, RecordSource, RowFault, SourceRecord, file,
-};
+use crate::input::{Place, Position, ReadFault, RecordSource, RowFault, SourceRecord, file};
 use crate::interrupt::Interrupt;
 use crate::ledger::Ledger;
 use crate::producing::send_failure;
 use crate::render::HEADERS_MAX;
-use crate::ui::progress::Progress;
 use crate::ui::units;
 
 /// Every so many rows the loop looks for Ctrl-C and failed batches, and shows how far it is.
@@ -38,14 +37,14 @@ const REJECTIONS_MAX: usize = 20;
 /// What the loop needs.
 #[derive(Debug)]
 pub(super) struct Feed<'a> {
-    pub(super) plan: &'a InputPlan,
     pub(super) topic: &'a str,
     pub(super) rejects: Rejects<'a>,
     pub(super) limit: u64,
     pub(super) producer: &'a Producer,
     pub(super) ledger: &'a Ledger,
     pub(super) interrupt: &'a Interrupt,
-    pub(super) progress: &'a Progress,
+    pub(super) observer: Observer,
+    pub(super) untold: Untold,
     /// The transactions rows are sent in; without them a row may be there twice.
     pub(super) transactions: Option<Transactions<'a>>,
     /// When rows are due; without it as soon as can be.
@@ -72,10 +71,8 @@ pub(super) struct Fed {
     pub(super) rejected: u64,
     /// The first of them.
     pub(super) rejections: Vec<Rejection>,
-    /// Bytes of the files that were read.
+    /// Bytes of the files that were read, without those of the file at hand.
     pub(super) input_bytes: u64,
-    /// Bytes of the files that are behind, those read by earlier runs among them.
-    pub(super) bytes_behind: u64,
 }
 
 /// Why the loop ended without an error.
@@ -116,9 +113,8 @@ impl Feed<'_> {
     /// Sends all files, in order.
     pub(super) fn run(&mut self, files: Vec<FeedFile<'_>>) -> Outcome<FeedEnd> {
         for mut file in files {
-            self.progress.name(&file.file.path.file_name().unwrap_or_default().to_string_lossy());
-            if file.kept.as_ref().is_some_and(|kept| kept.is_done) {
-                self.fed.bytes_behind += file.file.file_bytes.unwrap_or(0);
+            if let Some(kept) = file.kept.as_ref().filter(|kept| kept.is_done) {
+                self.tell_of_done(&file, kept);
                 continue;
             }
             match self.send_file(&mut file) {
@@ -134,23 +130,25 @@ impl Feed<'_> {
     fn send_file(&mut self, file: &mut FeedFile<'_>) -> Outcome<FeedEnd> {
         let mut source = match file.source.take() {
             Some(source) => source,
-            None if file.kept.is_some() => self.plan.open_hashed(file.file)?,
-            None => self.plan.open(file.file)?,
+            None if file.kept.is_some() => file.plan.open_hashed(file.file)?,
+            None => file.plan.open(file.file)?,
         };
+        self.tell_of_start(file, source.read_bytes());
         self.keep_beginning(file)?;
-        let (end, last_byte) = loop {
-            let first_byte = source.read_bytes();
+        let end = loop {
+            let first_bytes = source.read_bytes();
+            self.untold.first_bytes = first_bytes;
             let end = self.send_rows(file, source.as_mut());
-            let last_byte = source.read_bytes();
-            self.fed.input_bytes += last_byte.saturating_sub(first_byte);
+            self.untold.first_bytes = source.read_bytes();
+            self.fed.input_bytes += self.untold.first_bytes.saturating_sub(first_bytes);
             let end = end?;
             match self.next_generation(file, source.as_mut(), &end)? {
                 NextGeneration::Opened(next) => source = next,
                 NextGeneration::Stopped => return Ok(FeedEnd::Stopped),
-                NextGeneration::None => break (end, last_byte),
+                NextGeneration::None => break end,
             }
         };
-        let end = match end {
+        Ok(match end {
             RowsEnd::AtEnd | RowsEnd::Cut => {
                 self.file_ended(file, source.as_mut())?;
                 FeedEnd::Complete
@@ -171,9 +169,7 @@ impl Feed<'_> {
                 self.commit_before(file, at)?;
                 return Err(failure);
             }
-        };
-        self.fed.bytes_behind += last_byte;
-        Ok(end)
+        })
     }
 
     fn send_rows(
@@ -225,8 +221,8 @@ impl Feed<'_> {
             until_check -= 1;
             if until_check == 0 {
                 until_check = check_rows;
-                let behind = self.fed.bytes_behind + source.read_bytes();
-                self.progress.at(behind, self.fed.sent);
+                self.tell_how_far(source.read_bytes());
+                self.settle();
                 if self.ledger.has_failed() {
                     return Ok(RowsEnd::BatchFailed);
                 }
@@ -307,16 +303,18 @@ impl Feed<'_> {
         if let Some(kept) = &mut file.kept {
             kept.progress.rejected += 1;
         }
-        self.tell(rejection);
+        self.tell(&rejection);
+        let is_told = self.fed.rejected <= REJECTIONS_MAX as u64;
+        self.keep_rejection(file.kept.as_ref(), is_told.then_some(rejection));
         Ok(None)
     }
 
-    fn tell(&self, rejection: Rejection) {
+    fn tell(&self, rejection: &Rejection) {
         match self.fed.rejected as usize {
-            REJECTIONS_MAX => self.progress.say("skipped: more rows, counted from here on"),
+            REJECTIONS_MAX => self.observer.say("skipped: more rows, counted from here on"),
             count if count < REJECTIONS_MAX => {
                 let Rejection { file, line, reason } = rejection;
-                self.progress.say(&format!("skipped {file}:{line}: the row {reason}"));
+                self.observer.say(&format!("skipped {file}:{line}: the row {reason}"));
             }
             _ => {}
         }
@@ -388,7 +386,7 @@ impl Feed<'_> {
         }
         file.check_unchanged()?;
         if let (Some(kept), Some(place)) = (&mut file.kept, at.place) {
-            let mut source = self.plan.open_hashed(file.file)?;
+            let mut source = file.plan.open_hashed(file.file)?;
             source.skip_to(place).map_err(|fault| {
                 let path = file.file.path.display();
                 Failure::new(Exit::BadInput, format!("{path} {fault}"))
@@ -405,19 +403,27 @@ impl Feed<'_> {
         source: &mut dyn RecordSource,
     ) -> Outcome<()> {
         file.check_unchanged()?;
-        let Some(transactions) = &mut self.transactions else { return Ok(()) };
-        let Some(kept) = &mut file.kept else { return Ok(()) };
-        kept.progress.advance(&known(file.file, source.position())?);
-        kept.progress.file_bytes = source.read_bytes();
-        kept.progress.complete = true;
-        transactions.file_ended(kept.key.clone(), kept.progress.clone());
+        if let (Some(transactions), Some(kept)) = (&mut self.transactions, &mut file.kept) {
+            kept.progress.advance(&known(file.file, source.position())?);
+            kept.progress.file_bytes = source.read_bytes();
+            kept.progress.complete = true;
+            transactions.file_ended(kept.key.clone(), kept.progress.clone());
+        }
+        self.tell_how_far(source.read_bytes());
+        self.keep_end(file.kept.as_ref());
+        self.settle();
         Ok(())
     }
 
     pub(super) fn commit(&mut self, file: Option<&FeedFile<'_>>) -> Outcome<()> {
         let Some(transactions) = &mut self.transactions else { return Ok(()) };
         let kept = file.and_then(|file| file.kept.as_ref());
-        transactions.commit(kept.map(|kept| (&kept.key, &kept.progress)))
+        let before = transactions.committed();
+        transactions.commit(kept.map(|kept| (&kept.key, &kept.progress)))?;
+        if transactions.committed() != before {
+            self.tell_of_commit(kept);
+        }
+        Ok(())
     }
 
     fn give_up(&mut self, failure: Box<Failure>) -> Box<Failure> {

@@ -117,7 +117,7 @@ pub(super) fn await_beginning(
 
 /// The file that is followed, where the run before it ended. None after Ctrl-C.
 pub(super) fn prepare<'a>(
-    plan: &InputPlan,
+    plan: &'a InputPlan,
     file: &'a PlannedFile,
     to: Destination<'_>,
     progress: &BTreeMap<ProgressKey, FileProgress>,
@@ -163,7 +163,7 @@ pub(super) fn prepare<'a>(
         before: None,
     };
     let kept = Some(KeptFile::followed(key, progress));
-    Ok(Some(FeedFile { file, source: Some(source), kept, followed: Some(followed) }))
+    Ok(Some(FeedFile { plan, file, source: Some(source), kept, followed: Some(followed) }))
 }
 
 /// The newest of the rotated files that are there before a row is read, so that those after it are
@@ -309,8 +309,8 @@ impl Feed<'_> {
         file: &mut FeedFile<'_>,
         source: &mut dyn RecordSource,
     ) -> Outcome<Option<RowsEnd>> {
-        self.progress.at(self.fed.bytes_behind + source.read_bytes(), self.fed.sent);
         loop {
+            self.tell_how_far(source.read_bytes());
             if self.interrupt.is_raised() {
                 return Ok(Some(RowsEnd::Between(FeedEnd::Stopped)));
             }
@@ -369,7 +369,7 @@ impl Feed<'_> {
         let read = beginning(&position);
         let copy = rotation::find_copy(&log, &read).map_err(|error| unreadable(&log, error))?;
         if let Some(copy) = copy
-            && let Some(mut opened) = self.plan.open_generation(file.file, &copy.path)?
+            && let Some(mut opened) = file.plan.open_generation(file.file, &copy.path)?
         {
             if read.bytes > 0 {
                 let resumed = opened.source.resume(&position);
@@ -392,7 +392,7 @@ impl Feed<'_> {
                 )
                 .err();
         }
-        self.progress.say(&format!(
+        self.observer.say(&format!(
             "{name} was cut, and no copy is there: all {} bytes that were seen of it were read; it \
              begins anew",
             units::grouped(read.bytes)
@@ -430,7 +430,7 @@ impl Feed<'_> {
                     .map(|next| (next.path, Some(next.identity))),
             };
             if let Some((path, identity)) = next
-                && let Some(opened) = self.plan.open_generation(file.file, &path)?
+                && let Some(opened) = file.plan.open_generation(file.file, &path)?
                 && identity.is_none_or(|identity| identity == opened.identity)
             {
                 let before = followed.tail.take().filter(|_| identity.is_some());

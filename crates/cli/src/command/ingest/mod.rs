@@ -1,14 +1,17 @@
 //! `ingest`: the rows of files become records of a topic.
 
 mod dry_run;
+mod events;
 mod feed;
 mod follow;
 mod guarantee;
+mod observer;
 pub mod pace;
 mod pacing;
 mod prepare;
 pub mod report;
 mod run;
+mod telling;
 mod transactions;
 
 use std::path::PathBuf;
@@ -138,7 +141,12 @@ pub struct IngestArguments {
     #[arg(long)]
     json: bool,
 
-    /// Print nothing but errors (and the object of --json)
+    /// Print a JSON object a line while it runs: files as they begin and end, commits, rejected
+    /// rows, once a second how far it is; the last one is that of --json
+    #[arg(long, conflicts_with_all = ["json", "dry_run"])]
+    json_events: bool,
+
+    /// Print nothing but errors (and the objects of --json and --json-events)
     #[arg(long, short = 'q')]
     quiet: bool,
 
@@ -261,6 +269,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("The same each night, from a file of options", "streamledger ingest --job nightly.toml"),
     ("For a script", "streamledger ingest day1.csv day2.csv --json --quiet | jq .rows"),
+    (
+        "For a program that follows it",
+        "streamledger ingest day1.csv day2.csv --json-events --quiet | jq -c .event",
+    ),
 ];
 
 impl IngestArguments {
@@ -276,6 +288,11 @@ impl IngestArguments {
 
     fn dead_letter_topic(&self) -> String {
         self.dead_letter_topic.clone().unwrap_or_else(|| format!("{}.dead-letters", self.topic))
+    }
+
+    /// Whether standard output is for a program.
+    fn is_for_programs(&self) -> bool {
+        self.json || self.json_events
     }
 
     fn on_error_in_words(&self) -> String {

@@ -86,10 +86,11 @@ impl Feed<'_> {
         if let (true, Some(ms)) = (left > LONG, time_ms) {
             let (time, left) = (format_timestamp(ms), units::whole_seconds(left));
             let line = wait.start.next_line;
-            self.progress.say(&format!("the row of line {line} ({time}) is due in {left}"));
+            self.observer.say(&format!("the row of line {line} ({time}) is due in {left}"));
         }
-        self.show_pace(wait);
         while !left.is_zero() {
+            self.show_pace(wait);
+            self.settle();
             if self.interrupt.is_raised() {
                 return Ok(Some(RowsEnd::Waiting(wait.position)));
             }
@@ -105,10 +106,11 @@ impl Feed<'_> {
         Ok(None)
     }
 
-    fn show_pace(&self, wait: &RowWait) {
-        self.progress.at(self.fed.bytes_behind + wait.read_bytes, self.fed.sent);
-        if let Some(replayed) = self.pacer.as_ref().and_then(|pacer| pacer.replayed()) {
-            self.progress.remark(in_words(&replayed));
+    fn show_pace(&mut self, wait: &RowWait) {
+        self.tell_how_far(wait.read_bytes);
+        let replayed = self.pacer.as_ref().and_then(|pacer| pacer.replayed());
+        if let (Some(display), Some(replayed)) = (self.observer.display(), replayed) {
+            display.remark(in_words(&replayed));
         }
     }
 }

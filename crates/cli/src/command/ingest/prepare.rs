@@ -19,6 +19,8 @@ const TOLD_MAX: usize = 5;
 /// One file of a run.
 #[derive(Debug)]
 pub(super) struct FeedFile<'a> {
+    /// How it is read.
+    pub(super) plan: &'a InputPlan,
     pub(super) file: &'a PlannedFile,
     /// Its rows, if some were read before: they begin after those.
     pub(super) source: Option<Box<dyn RecordSource>>,
@@ -93,7 +95,7 @@ fn whole(path: &Path) -> PathBuf {
 
 /// All files, each at its start.
 pub(super) fn from_the_start(plan: &InputPlan) -> Vec<FeedFile<'_>> {
-    let at_start = |file| FeedFile { file, source: None, kept: None, followed: None };
+    let at_start = |file| FeedFile { plan, file, source: None, kept: None, followed: None };
     plan.files.iter().map(at_start).collect()
 }
 
@@ -136,7 +138,7 @@ pub(super) fn after_progress<'a>(
 }
 
 fn prepare<'a>(
-    plan: &InputPlan,
+    plan: &'a InputPlan,
     file: &'a PlannedFile,
     to: Destination<'_>,
     progress: &BTreeMap<ProgressKey, FileProgress>,
@@ -171,7 +173,7 @@ fn prepare<'a>(
     let rows_before = progress.rows;
     let (look, may_grow) = (Some(look), to.may_grow && file.can_grow());
     let kept = Some(KeptFile { key, progress, is_done, rows_before, look, may_grow });
-    Ok(FeedFile { file, source, kept, followed: None })
+    Ok(FeedFile { plan, file, source, kept, followed: None })
 }
 
 /// What a person is told of files that aren't sent from their start.

@@ -259,8 +259,19 @@ impl Summary<'_> {
 
     /// The summary for programs. Its keys are documented in docs/command-line.md.
     pub fn json(&self) -> String {
+        // Maps with text keys and numbers can't fail to serialize.
+        serde_json::to_string(&self.for_programs()).unwrap_or_default()
+    }
+
+    /// The same as the last of the events.
+    pub fn event(&self) -> String {
+        let event = SummaryEvent { event: "summary", report: self.for_programs() };
+        serde_json::to_string(&event).unwrap_or_default()
+    }
+
+    fn for_programs(&self) -> JsonReport<'_> {
         let totals = &self.account.totals;
-        let report = JsonReport {
+        JsonReport {
             status: self.status,
             topic: self.topic,
             broker: self.place,
@@ -284,9 +295,7 @@ impl Summary<'_> {
             last_records: &self.account.partitions,
             settings: self.settings.iter().map(|s| (s.name.as_str(), s.value.as_str())).collect(),
             error: self.failure.map(Failure::report),
-        };
-        // Maps with text keys and numbers can't fail to serialize.
-        serde_json::to_string(&report).unwrap_or_default()
+        }
     }
 }
 
@@ -307,6 +316,13 @@ fn compression_in_words(ratio: f64) -> String {
         return "not compressed".to_owned();
     }
     format!("compressed {ratio:.2} times")
+}
+
+#[derive(Serialize)]
+struct SummaryEvent<'a> {
+    event: &'static str,
+    #[serde(flatten)]
+    report: JsonReport<'a>,
 }
 
 #[derive(Serialize)]

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use streamledger::{Producer, Properties};
 
+use super::events::{Event, Started};
 use super::feed::{Fed, Feed, FeedEnd, Rejects};
 use super::guarantee::Guarantee;
+use super::observer::Observer;
 use super::pace::{Pacer, Replayed};
 use super::prepare::{self, Destination, FeedFile};
 use super::report::{FileReport, Setting, Status, Summary, settings_table};
+use super::telling::Untold;
 use super::transactions::{self, Committed, Transactions};
 use super::{IngestArguments, OnError, dry_run, follow};
 use crate::access::{Access, MissingDirectory};
@@ -90,7 +93,7 @@ fn not_begun(arguments: &IngestArguments, failure: Box<Failure>) -> Box<Failure>
 
 /// Tells a program of a run that sent nothing.
 fn tell_of_nothing(arguments: &IngestArguments, status: Status, failure: Option<&Failure>) {
-    if !arguments.json {
+    if !arguments.is_for_programs() {
         return;
     }
     let summary = Summary {
@@ -112,7 +115,11 @@ fn tell_of_nothing(arguments: &IngestArguments, status: Status, failure: Option<
         settings: &[],
     };
     // The exit code says it as well.
-    let _ = ui::print(summary.json());
+    let _ = ui::print(for_programs(arguments, &summary));
+}
+
+fn for_programs(arguments: &IngestArguments, summary: &Summary<'_>) -> String {
+    if arguments.json_events { summary.event() } else { summary.json() }
 }
 
 fn run_on(
@@ -130,7 +137,7 @@ fn run_on(
     }
     let wanted = Guarantee::wanted(arguments, plan)?;
     let settings = settings_in_force(arguments, plan, access, &configured, &topic, wanted);
-    let shows_tables = !arguments.quiet && !arguments.json;
+    let shows_tables = !arguments.quiet && !arguments.is_for_programs();
     if shows_tables {
         ui::print(format_args!("{}\n", table::text(&settings_table(&settings))))?;
     }
@@ -164,8 +171,10 @@ fn run_on(
         failure,
         settings: &settings,
     };
-    let told = if arguments.json {
-        ui::print(summary.json())
+    let told = if let Some(failure) = sent.not_told {
+        Err(failure)
+    } else if arguments.is_for_programs() {
+        ui::print(for_programs(arguments, &summary))
     } else if shows_tables {
         ui::print(summary.text())
     } else {
@@ -219,7 +228,7 @@ fn prepare_topics(
 }
 
 /// A producer, and where in its files the run starts.
-struct Started<'a> {
+struct Ready<'a> {
     plan: &'a InputPlan,
     producer: Producer,
     guarantee: Guarantee,
@@ -236,7 +245,7 @@ fn start<'a>(
     topic: &FoundTopic,
     ledger: &Arc<Ledger>,
     interrupt: &Interrupt,
-) -> Outcome<Option<Started<'a>>> {
+) -> Outcome<Option<Ready<'a>>> {
     let counted = producing::Counted { ledger, topic: &arguments.topic };
     let guarantee = Guarantee::wanted(arguments, plan)?;
     let properties = configured.properties.clone();
@@ -244,7 +253,7 @@ fn start<'a>(
     if !guarantee.is_exactly_once() {
         let plan = &*plan;
         let files = prepare::from_the_start(plan);
-        return Ok(Some(Started { plan, producer, guarantee, files }));
+        return Ok(Some(Ready { plan, producer, guarantee, files }));
     }
     if let Err(error) = producer.init_transactions() {
         if !transactions::are_unsupported(&error) {
@@ -264,7 +273,7 @@ fn start<'a>(
         let plan_of_all = &*plan;
         let files = prepare::from_the_start(plan_of_all);
         let producer = producing::start(plain.config, counted)?;
-        return Ok(Some(Started { plan: plan_of_all, producer, guarantee, files }));
+        return Ok(Some(Ready { plan: plan_of_all, producer, guarantee, files }));
     }
     job::ensure(access, &properties)?;
     // Known from the start, or the first commit would wait for it.
@@ -291,7 +300,7 @@ fn start<'a>(
     for remark in remarks {
         note(arguments.quiet, &remark);
     }
-    Ok(Some(Started { plan, producer, guarantee, files }))
+    Ok(Some(Ready { plan, producer, guarantee, files }))
 }
 
 /// What a run came to.
@@ -304,21 +313,28 @@ struct Sent {
     elapsed: Duration,
     status: Status,
     outcome: Outcome<Exit>,
+    /// Why a program couldn't be told of it.
+    not_told: Option<Box<Failure>>,
 }
 
 /// Sends all rows and waits for their acknowledgement.
 fn send(
     arguments: &IngestArguments,
-    started: Started<'_>,
+    ready: Ready<'_>,
     ledger: &Arc<Ledger>,
     interrupt: &Interrupt,
 ) -> Sent {
-    let Started { plan, producer, guarantee, files } = started;
+    let Ready { plan, producer, guarantee, files } = ready;
     let begun = Instant::now();
     let pacer = Pacer::new(arguments.rate, arguments.replay);
-    let total_bytes = plan.total_bytes().filter(|_| !arguments.follow);
-    let progress = Progress::of_bytes(total_bytes, arguments.quiet || arguments.json);
-    let progress = if arguments.replay.is_some() { progress.with_remarks() } else { progress };
+    let mut observer = observer(arguments, plan);
+    observer.tell(&Event::Started(Started {
+        topic: &arguments.topic,
+        job: guarantee.is_exactly_once().then(|| arguments.job()),
+        guarantee: guarantee.name(),
+        files: files.len() as u64,
+        bytes: plan.total_bytes(),
+    }));
     let is_exactly_once = guarantee.is_exactly_once();
     let left = if is_exactly_once { LeftToDo::Commit } else { LeftToDo::Acknowledgements };
     let ending = Ending::watch(&producer, interrupt, left);
@@ -327,7 +343,6 @@ fn send(
         .then(|| Transactions::new(&producer, interrupt, ledger, arguments.job(), limits));
     let dead_letters = arguments.dead_letter_topic();
     let mut feed = Feed {
-        plan,
         topic: &arguments.topic,
         rejects: Rejects {
             on_error: arguments.on_error,
@@ -338,7 +353,8 @@ fn send(
         producer: &producer,
         ledger,
         interrupt,
-        progress: &progress,
+        observer,
+        untold: Untold::new(),
         transactions,
         pacer,
         fed: Fed::default(),
@@ -346,16 +362,22 @@ fn send(
     let end = feed.run(files);
     let committed = feed.transactions.as_ref().map(Transactions::committed).unwrap_or_default();
     let replayed = feed.pacer.as_ref().and_then(Pacer::replayed);
-    let fed = feed.fed;
     let closed = if is_exactly_once && end.is_err() {
         ending.abandon(&producer);
         Ok(())
     } else {
         ending.close(&producer)
     };
-    progress.clear();
     let account = ledger.account();
     let was_told_to = interrupt.is_raised();
+    if end.is_ok() && closed.is_ok() && !was_told_to && account.totals.failed == 0 {
+        feed.tell_the_rest();
+    }
+    if feed.transactions.as_ref().is_some_and(Transactions::is_fenced) {
+        feed.observer.tell(&Event::Fenced { job: arguments.job() });
+    }
+    let Feed { fed, observer, .. } = feed;
+    let not_told = observer.end();
     let (status, outcome) = match (end, closed) {
         (Err(failure), _) if is_exactly_once => (Status::Failed, Err(failure)),
         _ if was_told_to => (Status::Interrupted, Ok(Exit::Interrupted)),
@@ -369,7 +391,18 @@ fn send(
         }
         (Ok(_), Ok(())) => (Status::Failed, delivery_failure(&fed, &account).err()),
     };
-    Sent { fed, committed, replayed, account, elapsed: begun.elapsed(), status, outcome }
+    let elapsed = begun.elapsed();
+    Sent { fed, committed, replayed, account, elapsed, status, outcome, not_told }
+}
+
+/// Who follows the run.
+fn observer(arguments: &IngestArguments, plan: &InputPlan) -> Observer {
+    if arguments.json_events {
+        return Observer::program();
+    }
+    let total_bytes = plan.total_bytes().filter(|_| !arguments.follow);
+    let is_quiet = arguments.quiet || arguments.json;
+    Observer::Person(Progress::of_files(Some(plan.files.len() as u64), total_bytes, is_quiet))
 }
 
 fn delivery_failure(fed: &Fed, account: &Account) -> Failure {

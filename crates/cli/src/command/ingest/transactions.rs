@@ -45,6 +45,7 @@ pub(super) struct Transactions<'a> {
     /// Files that ended in the transaction at hand.
     ended: Vec<(ProgressKey, FileProgress)>,
     committed: Committed,
+    is_fenced: bool,
 }
 
 /// What was committed so far.
@@ -76,12 +77,23 @@ impl<'a> Transactions<'a> {
             row_count: 0,
             ended: Vec::new(),
             committed: Committed::default(),
+            is_fenced: false,
         }
     }
 
     /// What was committed so far.
     pub(super) fn committed(&self) -> Committed {
         self.committed
+    }
+
+    /// Whether another run of the job has begun.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.is_fenced
+    }
+
+    fn failed(&mut self, error: &TransactionError) -> Box<Failure> {
+        self.is_fenced |= error.is_fenced();
+        failure(self.job, error).into()
     }
 
     /// How many rows may pass until [`is_due`](Self::is_due) is asked again.
@@ -95,8 +107,8 @@ impl<'a> Transactions<'a> {
         if self.open.is_some() {
             return Ok(());
         }
-        let begun = self.producer.begin_transaction();
-        self.open = Some(begun.map_err(|error| failure(self.job, &error))?);
+        let producer = self.producer;
+        self.open = Some(producer.begin_transaction().map_err(|error| self.failed(&error))?);
         self.begun = Instant::now();
         Ok(())
     }
@@ -135,7 +147,8 @@ impl<'a> Transactions<'a> {
                 if error.must_abort() {
                     self.open = Some(transaction);
                 }
-                return Err(self.give_up(failure(self.job, &error).into()));
+                let failure = self.failed(&error);
+                return Err(self.give_up(failure));
             }
             let why = error.to_string();
             if why != told {
@@ -169,7 +182,7 @@ impl<'a> Transactions<'a> {
         // The abort fails batches too, which explains nothing.
         let not_delivered = self.not_delivered();
         match within(ABORT_PATIENCE, transaction.abort_async()) {
-            Some(Err(error)) if error.is_fenced() => failure(self.job, &error).into(),
+            Some(Err(error)) if error.is_fenced() => self.failed(&error),
             // Left open it ends all the same: by the next run, or by its time-out.
             Some(Ok(()) | Err(_)) | None if reason.exit == Exit::BadInput => {
                 not_delivered.unwrap_or(reason)
