@@ -1,6 +1,7 @@
 //! Why a record was not delivered, with all that is known: stage, attempts, last answer, waits.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use streamledger_protocol::{BrokerId, ErrorCode, TopicPartition};
@@ -24,6 +25,8 @@ pub struct DeliveryFailure {
     pub waited: Duration,
     /// What it waited for at the end.
     pub waited_for: WaitedFor,
+    /// Why there was no connection, if it waited for one and making it had failed.
+    pub unreachable: Option<NoConnection>,
     /// Whether the records may be in the log all the same. If not, they surely are not.
     pub possibly_written: bool,
 }
@@ -81,6 +84,16 @@ pub enum AttemptError {
     NotAnswered,
 }
 
+/// Why there is no connection to a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoConnection {
+    /// What went wrong when it was tried last, and with which address.
+    pub cause: Arc<str>,
+    /// The broker doesn't let the client in, or isn't trusted by it: certificates, or the login. It
+    /// won't until somebody changes something.
+    pub is_authentication: bool,
+}
+
 /// What a batch waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -136,11 +149,25 @@ impl DeliveryFailure {
             (FailureReason::Rejected(_), false) => {
                 "Remove the cause, then send the records again; they are not in the log."
             }
+            (_, true) if self.is_turned_away() => {
+                "Correct the certificates or the login, then check the topic for the records \
+                 before sending them again."
+            }
+            (_, false) if self.is_turned_away() => {
+                "Correct the certificates or the login, then send the records again; they are not \
+                 in the log."
+            }
             (_, true) => "Check the topic for the records before sending them again.",
             (_, false) => {
                 "Send the records again if they are still wanted; they are not in the log."
             }
         }
+    }
+}
+
+impl DeliveryFailure {
+    fn is_turned_away(&self) -> bool {
+        self.unreachable.as_ref().is_some_and(|unreachable| unreachable.is_authentication)
     }
 }
 
@@ -150,6 +177,9 @@ impl fmt::Display for DeliveryFailure {
         write!(f, "{topic_partition}: {reason} after {} ms, {attempts} ", waited.as_millis())?;
         f.write_str(if *attempts == 1 { "attempt" } else { "attempts" })?;
         write!(f, ", waiting for {waited_for}")?;
+        if let Some(NoConnection { cause, .. }) = &self.unreachable {
+            write!(f, " ({cause})")?;
+        }
         if let Some(error) = self.last_error {
             write!(f, "; last: {error}")?;
         }
@@ -239,6 +269,7 @@ mod tests {
             last_error: Some(AttemptError::NoAnswer),
             waited: Duration::from_secs(120),
             waited_for: WaitedFor::Answer(BrokerId(2)),
+            unreachable: None,
             possibly_written: true,
         };
         assert_eq!(
@@ -258,7 +289,29 @@ mod tests {
             last_error: None,
             waited: Duration::from_millis(7),
             waited_for: WaitedFor::Leader,
+            unreachable: None,
             possibly_written,
+        }
+    }
+
+    #[test]
+    fn who_was_turned_away_is_told_by_whom_and_what_to_correct() {
+        let waited_for = WaitedFor::Connection(BrokerId(2));
+        let unreachable = |is_authentication| {
+            Some(NoConnection { cause: "b:9093: SASL PLAIN: no".into(), is_authentication })
+        };
+        for possibly_written in [false, true] {
+            let failure = failure(FailureReason::DeliveryTimeout, possibly_written);
+            let away =
+                DeliveryFailure { waited_for, unreachable: unreachable(false), ..failure.clone() };
+            assert_eq!(away.next_action(), failure.next_action());
+            let turned_away =
+                DeliveryFailure { waited_for, unreachable: unreachable(true), ..failure };
+            let told = turned_away.to_string();
+            assert!(told.contains("a connection to broker 2 (b:9093: SASL PLAIN: no)"), "{told}");
+            let action = turned_away.next_action();
+            assert!(action.starts_with("Correct the certificates or the login"), "{action}");
+            assert_eq!(action.contains("not in the log"), !possibly_written, "{action}");
         }
     }
 

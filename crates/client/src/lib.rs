@@ -32,7 +32,7 @@ pub use producer::{
 };
 pub use streamledger_client_core::accumulator::RecordMetadata;
 pub use streamledger_client_core::failure::{
-    AttemptError, DeliveryFailure, FailureReason, FatalError, WaitedFor,
+    AttemptError, DeliveryFailure, FailureReason, FatalError, NoConnection, WaitedFor,
 };
 pub use streamledger_client_core::partitioner::{PartitionInput, Partitioner, Target};
 pub use streamledger_client_core::serializer::{

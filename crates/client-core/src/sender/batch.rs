@@ -165,6 +165,7 @@ fn failure(
         last_error: attempts.last_error,
         waited: failing.now.saturating_duration_since(created),
         waited_for: failing.waited_for,
+        unreachable: None,
         possibly_written: attempts.possibly_written,
     })
 }

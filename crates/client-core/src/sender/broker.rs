@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::failure::NoConnection;
+
 /// A broker as the sender sees it.
 #[derive(Debug, Default)]
 pub(crate) struct BrokerState {
@@ -12,6 +14,8 @@ pub(crate) struct BrokerState {
     pub(crate) throttled_until: Option<Instant>,
     /// Connections in a row that could not be made or were lost.
     pub(crate) failures: u32,
+    /// Why the last of them could not be made.
+    pub(crate) unreachable: Option<NoConnection>,
     /// It was last offered a batch and took none.
     refusal: Option<Refusal>,
 }

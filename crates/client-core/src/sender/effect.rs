@@ -21,7 +21,7 @@ use crate::transaction::{SettledOperation, TransactionQuestion, TransactionVersi
 #[derive(Debug)]
 #[must_use = "an effect that isn't performed is lost"]
 pub enum Effect {
-    /// Connect to the broker; answer with `ConnectionUp` or `ConnectionDown`.
+    /// Connect to the broker; answer with `ConnectionUp` or `NotConnected`.
     Connect(BrokerId),
     /// Send a request. Requests to one broker go out in the order given. Each is answered once,
     /// by `ProduceResponse` or `RequestFailed`, with acks=0 by `RequestWritten` or

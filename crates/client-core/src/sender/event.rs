@@ -9,6 +9,7 @@ use streamledger_protocol::{
 
 use super::effect::{CompressedBatch, RequestId};
 use super::verdict::PartitionAnswer;
+use crate::failure::NoConnection;
 use crate::transaction::{TransactionAnswer, TransactionCommand};
 
 /// What the shell, or the simulator, tells the sender.
@@ -23,9 +24,16 @@ pub enum Event {
     MetadataFailed,
     /// A connection to the broker can be used.
     ConnectionUp(BrokerId),
-    /// The connection is lost, or could not be made. The requests in flight on it are answered by
-    /// [`Event::RequestFailed`], each by itself, in the order they were sent.
+    /// The connection is lost, or could not be made and nobody knows why. The requests in flight on
+    /// it are answered by [`Event::RequestFailed`], each by itself, in the order they were sent.
     ConnectionDown(BrokerId),
+    /// The connection could not be made. What waits for it is told why if its time is over.
+    NotConnected {
+        /// The broker.
+        broker: BrokerId,
+        /// Why.
+        unreachable: NoConnection,
+    },
     /// A request was answered.
     ProduceResponse {
         /// Which.

@@ -65,7 +65,7 @@ pub use metrics::{NodeCounts, SenderMetrics, SenderWindows, StageTimes, TopicCou
 pub use verdict::{Answer, PartitionAnswer, Verdict, VerdictContext, judge};
 
 use crate::accumulator::{Gate, PartitionQueue, ReadyRules, RecordAccumulator};
-use crate::failure::{FailureReason, FatalError};
+use crate::failure::{FailureReason, FatalError, WaitedFor};
 use crate::idempotence::{Identity, IdentityEvent};
 use crate::map::Map;
 use crate::partitioner::RandomSource;
@@ -183,8 +183,13 @@ impl Sender {
                 let broker = self.brokers.entry(broker).or_default();
                 broker.connection = Connection::Up;
                 broker.failures = 0;
+                broker.unreachable = None;
             }
             Event::ConnectionDown(broker) => self.on_connection_down(now, broker),
+            Event::NotConnected { broker, unreachable } => {
+                self.on_connection_down(now, broker);
+                self.brokers.entry(broker).or_default().unreachable = Some(unreachable);
+            }
             Event::ProduceResponse { request, throttle, partitions } => {
                 self.on_response(now, request, throttle, &partitions);
             }
@@ -294,7 +299,13 @@ impl Sender {
     }
 
     /// Hands the end of a batch to the shell.
-    fn complete(&mut self, now: Instant, batch: CompletedBatch) {
+    fn complete(&mut self, now: Instant, mut batch: CompletedBatch) {
+        if let Err(failure) = &mut batch.outcome
+            && let WaitedFor::Connection(broker) = failure.waited_for
+        {
+            let state = self.brokers.get(&broker);
+            Arc::make_mut(failure).unreachable = state.and_then(|s| s.unreachable.clone());
+        }
         self.metrics.lock().count_completed(now, &batch);
         let failure = batch.outcome.as_ref().err().map(Arc::clone);
         self.effects.push_back(Effect::Complete(batch));

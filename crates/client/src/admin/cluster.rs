@@ -47,13 +47,17 @@ impl Shell {
 
     async fn try_describe_cluster(&self) -> Result<ClusterDescription, AdminError> {
         let snapshot = self.metadata_of(Some(Vec::new())).await?;
+        let connection = self.any_broker().await?;
+        let has = |api: ApiKey| connection.version_for(api).is_some();
+        let gives_producer_ids = has(ApiKey::InitProducerId);
         let mut description = ClusterDescription {
             cluster_id: snapshot.cluster_id().map(str::to_owned),
             controller: snapshot.controller(),
             brokers: snapshot.brokers().cloned().collect(),
+            gives_producer_ids,
+            has_transactions: gives_producer_ids && has(ApiKey::EndTxn),
         };
         // Metadata of a KRaft broker names any broker; this API names where requests should go.
-        let connection = self.any_broker().await?;
         if connection.version_for(ApiKey::DescribeCluster).is_some() {
             let request = DescribeClusterRequest { endpoint_type: 1, ..Default::default() };
             let response = connection.call(&request, self.request_timeout()).await?;

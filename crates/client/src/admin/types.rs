@@ -83,6 +83,11 @@ pub struct ClusterDescription {
     pub controller: Option<BrokerId>,
     /// The brokers that are alive, by their numbers.
     pub brokers: Vec<Broker>,
+    /// Whether the broker that told this gives producer ids: without them no producer is idempotent
+    /// (KIP-98; Kafka since 0.11).
+    pub gives_producer_ids: bool,
+    /// Whether that broker has transactions (KIP-98).
+    pub has_transactions: bool,
 }
 
 /// Something that has settings.

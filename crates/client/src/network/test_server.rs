@@ -9,17 +9,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use streamledger_protocol::frame::{RequestHeader, decode_request_header};
 use streamledger_protocol::messages::api_versions::ApiVersionRange;
+use streamledger_protocol::messages::metadata::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
 use streamledger_protocol::messages::{
-    AnyRequest, AnyResponse, ApiVersionsResponse, decode_any_request,
+    AnyRequest, AnyResponse, ApiVersionsResponse, MetadataRequest, MetadataResponse,
+    SaslAuthenticateResponse, SaslHandshakeResponse, decode_any_request,
 };
 use streamledger_protocol::wire::Writer;
-use streamledger_protocol::{ApiKey, ApiVersion, ErrorCode};
+use streamledger_protocol::{ApiKey, ApiVersion, BrokerId, ErrorCode, PartitionIndex, TopicId};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::NetworkConfig;
-use crate::config::{ProducerConfig, ServerAddress};
+use crate::config::{ProducerConfig, Properties, ServerAddress};
+use crate::{Producer, ProducerRecord};
 
 /// What a fake broker does about a request.
 pub(crate) enum Answer {
@@ -201,4 +206,106 @@ pub(crate) fn quick_config() -> NetworkConfig {
         .reconnect_backoff_max(Duration::from_millis(20));
     let config = config.build().unwrap();
     NetworkConfig::new(config.client(), config.connections())
+}
+
+/// A broker alone in its cluster, on a thread of its own: it leads the one partition of each topic,
+/// and ends the connection at the first Produce; from then on it refuses each login. It speaks TLS
+/// as [`FakeBroker::start_over`] does.
+pub(crate) fn fickle_leader(tls: Vec<Arc<rustls::ServerConfig>>) -> ServerAddress {
+    let (address, is_known) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let port = Rc::new(Cell::new(0));
+            let (mut was_produced, told) = (false, Rc::clone(&port));
+            let broker = FakeBroker::start_over(tls, move |header, body| {
+                let asked = decode_any_request(header.api_key, header.api_version, body).unwrap();
+                was_produced |= matches!(asked, AnyRequest::Produce(_));
+                (None, as_lone_leader(&asked, told.get(), was_produced))
+            })
+            .await;
+            port.set(i32::from(broker.address.port));
+            address.send((*broker.address).clone()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    is_known.recv().unwrap()
+}
+
+fn as_lone_leader(asked: &AnyRequest, port: i32, refuses: bool) -> Answer {
+    let (error_code, error_message) = match refuses {
+        false => (ErrorCode::None, None),
+        true => (ErrorCode::SaslAuthenticationFailed, Some("revoked".to_owned())),
+    };
+    Answer::Respond(match asked {
+        AnyRequest::ApiVersions(_) => return Answer::hello(api_versions()),
+        AnyRequest::SaslHandshake(asked) => AnyResponse::SaslHandshake(SaslHandshakeResponse {
+            error_code: ErrorCode::None,
+            mechanisms: vec![asked.mechanism.clone()],
+        }),
+        AnyRequest::SaslAuthenticate(_) => {
+            AnyResponse::SaslAuthenticate(SaslAuthenticateResponse {
+                error_code,
+                error_message,
+                ..Default::default()
+            })
+        }
+        AnyRequest::Metadata(asked) => AnyResponse::Metadata(lone_metadata(asked, port)),
+        _ => return Answer::Close,
+    })
+}
+
+fn lone_metadata(asked: &MetadataRequest, port: i32) -> MetadataResponse {
+    let broker = MetadataResponseBroker {
+        node_id: BrokerId(0),
+        host: "localhost".to_owned(),
+        port,
+        rack: None,
+    };
+    let partition = MetadataResponsePartition {
+        partition_index: PartitionIndex(0),
+        leader_id: BrokerId(0),
+        replica_nodes: vec![BrokerId(0)],
+        isr_nodes: vec![BrokerId(0)],
+        ..Default::default()
+    };
+    let topics = asked.topics.iter().flatten().map(|topic| MetadataResponseTopic {
+        name: topic.name.clone(),
+        topic_id: TopicId([7; 16]),
+        partitions: vec![partition.clone()],
+        ..Default::default()
+    });
+    let topics = topics.collect();
+    MetadataResponse {
+        brokers: vec![broker],
+        controller_id: BrokerId(0),
+        topics,
+        ..Default::default()
+    }
+}
+
+/// That a producer that was let in once says why it isn't any more when its records' time is over.
+pub(crate) fn names_who_turned_it_away(properties: &Properties, sentence: &str) {
+    let properties = properties
+        .clone()
+        .with("enable.idempotence", "false")
+        .with("linger.ms", "0")
+        .with("request.timeout.ms", "1000")
+        .with("delivery.timeout.ms", "1000");
+    let producer = Producer::new(ProducerConfig::from_properties(&properties).unwrap()).unwrap();
+    for turn in 0..60 {
+        let record = ProducerRecord::to("t").value(b"x");
+        let error = producer.send(record).unwrap().wait().unwrap_err();
+        let failure = error.failure().unwrap();
+        // The first is sent; what comes of the connection may take a slow machine longer.
+        if turn == 0 || failure.unreachable.is_none() {
+            continue;
+        }
+        assert!(failure.unreachable.as_ref().unwrap().is_authentication, "{error}");
+        assert!(error.to_string().contains(sentence), "{error}");
+        assert!(error.next_action().starts_with("Correct the certificates or the login"));
+        assert!(!error.possibly_written() && error.attempts() == 0, "{error}");
+        return;
+    }
+    panic!("it never says why");
 }

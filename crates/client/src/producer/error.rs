@@ -383,6 +383,7 @@ mod tests {
             last_error: Some(AttemptError::Broker(ErrorCode::NotEnoughReplicas)),
             waited: Duration::from_millis(60_000),
             waited_for: WaitedFor::Backoff,
+            unreachable: None,
             possibly_written: true,
         };
         vec![

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use streamledger_client_core::cluster::ClusterSnapshot;
+use streamledger_client_core::failure::NoConnection;
 use streamledger_client_core::sender::{
     CompletedBatch, CompressJob, CompressedBatch, Effect, Event, OutgoingRequest, PartitionLeader,
     ProducerIdAnswer, Sender, TopicLeaders,
@@ -262,8 +263,11 @@ impl IoLoop {
                 }
                 Err(error) => {
                     tracing::warn!(%broker, %error, "can't connect");
-                    *inbox.shared.unreachable.lock() = Some(error.to_string().into());
-                    inbox.push(Event::ConnectionDown(broker));
+                    let cause: Arc<str> = error.to_string().into();
+                    *inbox.shared.unreachable.lock() = Some(Arc::clone(&cause));
+                    let is_authentication = error.is_authentication();
+                    let unreachable = NoConnection { cause, is_authentication };
+                    inbox.push(Event::NotConnected { broker, unreachable });
                 }
             }
         });

@@ -196,6 +196,41 @@ fn failures_20_with_all_brokers_away_records_wait_then_fail_and_say_why() {
 }
 
 #[test]
+fn a_leader_that_turns_the_producer_away_is_named_when_the_time_is_over() {
+    let mut rig = Rig::warm();
+    let unreachable = |cause: &str| {
+        let cause = cause.into();
+        crate::failure::NoConnection { cause, is_authentication: true }
+    };
+    rig.handle(Event::ConnectionDown(LEADER));
+    let delivery = rig.append(0, 1);
+    rig.flush();
+    let mut causes = ["the first"; 1].into_iter();
+    for _ in 0..120 {
+        rig.pass(Duration::from_secs(1));
+        while let Some(broker) = rig.connects.pop() {
+            let unreachable = unreachable(causes.next().unwrap_or("the last"));
+            rig.handle(Event::NotConnected { broker, unreachable });
+        }
+    }
+    let failed = failure(&delivery[0]);
+    assert_eq!(failed.waited_for, WaitedFor::Connection(LEADER));
+    assert_eq!(failed.unreachable, Some(unreachable("the last")));
+    assert!(!failed.possibly_written && failed.attempts == 0);
+
+    // What was true before the connection was made explains nothing any more.
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.connects.pop(), None, "nothing is to be sent");
+    rig.handle(Event::ConnectionUp(LEADER));
+    rig.handle(Event::ConnectionDown(LEADER));
+    let delivery = rig.append(0, 1);
+    rig.flush();
+    rig.pass(Duration::from_secs(121));
+    let failed = failure(&delivery[0]);
+    assert_eq!((failed.waited_for, &failed.unreachable), (WaitedFor::Connection(LEADER), &None));
+}
+
+#[test]
 fn failures_20_memory_pushes_back_while_the_broker_is_away() {
     let rig = Rig::new(SenderConfig::default());
     let mut taken = 0;

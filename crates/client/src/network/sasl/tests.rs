@@ -19,7 +19,9 @@ use streamledger_protocol::{ApiKey, BrokerId, ErrorCode};
 use super::{Exchange, Hash, Scram, Step};
 use crate::config::{AdminConfig, ConsumerConfig, ProducerConfig, Properties};
 use crate::network::backend::{hmac, pbkdf2};
-use crate::network::test_server::{Answer, FakeBroker, on_io_thread};
+use crate::network::test_server::{
+    Answer, FakeBroker, fickle_leader, names_who_turned_it_away, on_io_thread,
+};
 use crate::network::{
     BrokerConnection, NetworkConfig, NetworkError, NetworkErrorKind, Token, TokenError,
     TokenFuture, TokenProvider,
@@ -450,6 +452,15 @@ fn a_refused_login_ends_the_calls_of_every_client_at_once() {
         assert!(error.to_string().contains(sentence), "{error}");
     }
     assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_warm_producer_whose_login_is_refused_says_so_when_its_records_time_is_over() {
+    let address = fickle_leader(Vec::new());
+    let properties = properties("PLAIN", PLAIN).with("bootstrap.servers", address.to_string());
+    let said =
+        format!("a connection to broker 0 (localhost:{}: SASL PLAIN: revoked)", address.port);
+    names_who_turned_it_away(&properties, &said);
 }
 
 #[rstest]

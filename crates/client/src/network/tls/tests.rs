@@ -15,7 +15,9 @@ use streamledger_protocol::messages::{AnyResponse, MetadataRequest, MetadataResp
 
 use crate::config::{ProducerConfig, Properties};
 use crate::network::backend::default_provider;
-use crate::network::test_server::{Answer, FakeBroker, api_versions, on_io_thread};
+use crate::network::test_server::{
+    Answer, FakeBroker, api_versions, fickle_leader, names_who_turned_it_away, on_io_thread,
+};
 use crate::network::{BrokerConnection, NetworkConfig, NetworkError, NetworkErrorKind};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -328,6 +330,18 @@ fn large_requests_and_responses_pass_through_tls_in_order() {
             assert_eq!(brokers.iter().map(|broker| broker.host.len()).sum::<usize>(), 600_000);
         }
     });
+}
+
+#[test]
+fn a_warm_producer_that_doesnt_trust_its_broker_any_more_says_so() {
+    let (authority, other) = (Authority::new(), Authority::named("another"));
+    let trusted = authority.sign(&["localhost"]).server(None);
+    let address = fickle_leader(vec![trusted, other.sign(&["localhost"]).server(None)]);
+    let properties = Properties::new()
+        .with("bootstrap.servers", format!("localhost:{}", address.port))
+        .with("security.protocol", "SSL")
+        .with("ssl.truststore.certificates", authority.pem());
+    names_who_turned_it_away(&properties, "a connection to broker 0 (localhost:");
 }
 
 #[test]
