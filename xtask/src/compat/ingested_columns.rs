@@ -124,20 +124,23 @@ fn until_committed(trial: &Trial, life: &mut Group, job: &str, bootstrap: &str) 
     loop {
         ensure!(life.is_running(), "it ended before it was killed");
         ensure!(Instant::now() < deadline, "nothing was committed");
-        let mut show = trial.tools().streamledger()?;
-        show.args(["jobs", "show", job, "--json", "-b", bootstrap]);
-        let shown = process::run(&mut show, b"", LIMIT)?;
-        // Until the first commit there is no such job.
-        if let Ok(progress) = serde_json::from_str::<Value>(shown.text().trim())
-            && progress["rejected"].as_u64().is_some_and(|count| count > 0)
-        {
-            return Ok(progress["rows"].as_u64().unwrap_or_default());
+        let files = progress(trial, job, bootstrap)?;
+        if let Some(file) = files.first().filter(|file| file["rejected"] != 0) {
+            return Ok(file["rows"].as_u64().unwrap_or_default());
         }
         thread::sleep(Duration::from_millis(50));
     }
 }
 
-fn json(command: &mut Command) -> Outcome<Value> {
+/// What is kept of each file of a job; nothing until its first commit.
+pub(super) fn progress(trial: &Trial, job: &str, bootstrap: &str) -> Outcome<Vec<Value>> {
+    let mut show = trial.tools().streamledger()?;
+    show.args(["jobs", "show", job, "--json", "-b", bootstrap]);
+    let shown = process::run(&mut show, b"", LIMIT)?.text();
+    Ok(shown.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+pub(super) fn json(command: &mut Command) -> Outcome<Value> {
     Ok(serde_json::from_str(&process::run_ok(command, b"", LIMIT)?.text())?)
 }
 

@@ -13,6 +13,7 @@ mod franz_go;
 mod groups;
 mod ingested;
 mod ingested_columns;
+mod ingested_files;
 mod java;
 mod kcat;
 mod kill;
@@ -125,6 +126,8 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-ingest-restart", ingested::survives_the_brokers_death),
     our_client("ours-ingest-columns", ingested_columns::by_columns),
     only("ingest-columns-ours", Kind::Ours, ingested_columns::by_columns),
+    our_client("ours-ingest-files", ingested_files::by_files),
+    only("ingest-files-ours", Kind::Ours, ingested_files::by_files),
     our_client("ours-timestamps", ours::keeps_timestamps),
     our_client("ours-large", ours::survives_large_records),
     our_client("ours-failures", our_failures::say_what_happened),
