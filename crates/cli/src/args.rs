@@ -5,14 +5,16 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::avro::derive;
 use crate::command::name_and_value;
 use crate::command::{
     audit, bench, completions, consume, generate, groups, ingest, jobs, log, partition_of, produce,
     serve, topics, transactions,
 };
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::input::columns::{HeaderOption, ValueForm};
 use crate::input::compression::Compression;
+use crate::input::value_schema::GivenSchema;
 use crate::input::{FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
 use crate::job_file::{self, Expanded};
 use crate::schema::TypeOverride;
@@ -119,9 +121,19 @@ pub struct InputArguments {
     #[arg(long = "header", value_name = "[NAME=]COLUMN")]
     pub headers: Vec<HeaderOption>,
 
-    /// What the record's value is, instead of what the format has: json for columns, raw for lines
+    /// What the record's value is, instead of what the format has: json for columns, raw for lines,
+    /// avro for a record of the columns in Avro's binary encoding
     #[arg(long, value_enum)]
     pub value: Option<ValueForm>,
+
+    /// Of --value avro, the schema that values are written by: a file with its JSON (.avsc).
+    /// Without it one is made of the columns
+    #[arg(long, value_name = "FILE")]
+    pub avro_schema: Option<PathBuf>,
+
+    /// Of a schema that is made of the columns, the name of the record, instead of the topic's
+    #[arg(long, value_name = "NAME", value_parser = record_name, conflicts_with = "avro_schema")]
+    pub record_name: Option<String>,
 
     /// The columns (or fields) of the value, in this order; the others are left out
     #[arg(long, value_name = "COLUMN,..", value_delimiter = ',')]
@@ -169,6 +181,8 @@ impl InputArguments {
             self.rename.iter().map(|(old, new)| format!("{old} as {new}")).collect();
         let value = match self.value {
             Some(ValueForm::Raw) => "the row as it stands".to_owned(),
+            Some(ValueForm::Avro) if self.select.is_empty() => "Avro".to_owned(),
+            Some(ValueForm::Avro) => format!("Avro, only {}", self.select.join(", ")),
             _ if self.select.is_empty() => String::new(),
             _ => format!("only {}", self.select.join(", ")),
         };
@@ -181,9 +195,15 @@ impl InputArguments {
         settings.into_iter().filter(|(_, value)| !value.is_empty()).collect()
     }
 
-    /// The same for who looks at the files.
-    pub fn options(&self) -> InputOptions {
-        InputOptions {
+    /// The same for who looks at the files, whose rows go to a topic.
+    ///
+    /// # Errors
+    /// The file of the Avro schema can't be read, or holds none.
+    pub fn options(&self, topic: &str) -> Outcome<InputOptions> {
+        let given = self.avro_schema.as_deref().map(GivenSchema::of_file);
+        Ok(InputOptions {
+            schema: given.transpose()?,
+            record_name: self.record_name.clone().unwrap_or_else(|| derive::record_name(topic)),
             is_recursive: self.recursive,
             format: self.format,
             compression: self.compression,
@@ -198,7 +218,16 @@ impl InputArguments {
             rename: self.rename.clone(),
             types: self.types.clone(),
             row_bytes_max: self.max_row_bytes,
-        }
+        })
+    }
+}
+
+fn record_name(text: &str) -> Result<String, String> {
+    match derive::is_record_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err("a name has letters, digits and _, no digit in front; its namespace is \
+                      before it, with dots"
+            .to_owned()),
     }
 }
 

@@ -11,6 +11,7 @@ pub mod help;
 pub mod nearest;
 pub mod time;
 
+pub mod avro;
 pub mod clicks;
 pub mod input;
 pub mod render;

@@ -127,6 +127,11 @@ impl Inference {
         candidates.boolean &= is_boolean(field);
     }
 
+    /// Of each column whether it held something.
+    pub fn is_seen(&self) -> Vec<bool> {
+        self.columns.iter().map(|candidates| candidates.seen).collect()
+    }
+
     /// The narrowest type that takes all that was seen of each column; a column that was always
     /// empty is a string.
     pub fn types(&self) -> Vec<ColumnType> {
@@ -143,7 +148,7 @@ impl Inference {
 
 /// A number that readers who keep numbers as doubles also get right to the digit: an integer of 64
 /// bits, or up to 15 digits with a fraction or exponent. Longer ones stay strings.
-fn is_lossless_number(field: &[u8]) -> bool {
+pub fn is_lossless_number(field: &[u8]) -> bool {
     let fractional = field.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
     let digits = field.iter().filter(|byte| byte.is_ascii_digit()).count();
     is_integer(field) || (fractional && digits <= 15 && is_number(field))

@@ -29,6 +29,27 @@ pub fn parse_timestamp(text: &[u8]) -> Option<i64> {
     Some(date_ms + clock_ms + fraction_ms - parse_offset_ms(rest)?)
 }
 
+/// The same as nanoseconds since 1970: with all of its fraction.
+pub fn parse_timestamp_nanos(text: &[u8]) -> Option<i128> {
+    let ms = parse_timestamp(text)?;
+    Some(i128::from(ms) * 1_000_000 + i128::from(nanos_of_fraction(text) % 1_000_000))
+}
+
+/// Nanoseconds of the day of `HH:MM:SS` with or without a fraction.
+pub fn parse_clock_nanos(text: &[u8]) -> Option<i64> {
+    let (ms, rest) = parse_clock(text)?;
+    let (_, behind) = parse_fraction(rest)?;
+    behind.is_empty().then(|| ms * 1_000_000 + nanos_of_fraction(rest))
+}
+
+/// What stands behind the point of a text that was understood, as nanoseconds.
+fn nanos_of_fraction(text: &[u8]) -> i64 {
+    let Some(point) = text.iter().position(|byte| *byte == b'.') else { return 0 };
+    let digits = text[point + 1..].iter().take_while(|byte| byte.is_ascii_digit());
+    let digits = digits.chain(std::iter::repeat(&b'0')).take(9);
+    digits.fold(0, |nanos, digit| nanos * 10 + i64::from(digit - b'0'))
+}
+
 /// Days since 1970 of `YYYY-MM-DD`, a real day of the Gregorian calendar.
 pub fn parse_date(text: &[u8]) -> Option<i64> {
     if text.len() != 10 || text[4] != b'-' || text[7] != b'-' {

@@ -180,7 +180,9 @@ fn a_run_goes_on_only_with_the_same_columns() {
 #[case(&["--select", "id", "--rename", "sum=x"], &["\"sum\", which --select leaves out"])]
 #[case(&["--value", "raw", "--select", "id"], &["--value raw sends rows as the files have them"])]
 #[case(&["--value", "raw", "--type", "id=string"], &["--value raw"])]
-#[case(&["--value", "avro"], &["json, raw"])]
+#[case(&["--value", "text"], &["json, raw, avro"])]
+#[case(&["--avro-schema", "no.avsc", "--value", "avro"], &["can't read the Avro schema no.avsc"])]
+#[case(&["--record-name", "a-b", "--value", "avro"], &["letters, digits and _"])]
 #[case(&["--format", "lines", "--header", "id"], &["lines have no columns for --header"])]
 #[case(&["--format", "lines", "--value", "json"], &["lines have no columns for --value json"])]
 fn what_cant_be_done_says_why(#[case] options: &[&str], #[case] said: &[&str]) {
@@ -193,4 +195,54 @@ fn what_cant_be_done_says_why(#[case] options: &[&str], #[case] said: &[&str]) {
         assert!(text.contains(part), "{part:?} isn't in:\n{text}");
     }
     assert!(!sandbox.path(".streamledger").exists(), "nothing was begun");
+}
+
+#[test]
+fn values_are_avro_and_go_on_by_the_same_schema() {
+    let sandbox = Sandbox::new();
+    let options = ["--value", "avro", "--key", "id", "--select", "id,sum,note"];
+    let records = ingest(&sandbox, "orders.csv", &options);
+    assert_eq!(records.len(), 3);
+    let of_key = |records: &[Value], key: &str| {
+        let found = records.iter().find(|record| record["key"] == key).unwrap();
+        found["value"].as_str().map(|text| text.as_bytes().to_vec())
+    };
+    // Branch 1 and the id, branch 0, an empty text.
+    assert_eq!(of_key(&records, "3").unwrap(), [2, 6, 2, 0, 0, 0, 0, 0, 0, 16, 64, 0]);
+    let as_json = sandbox.run(&["audit", "orders.csv", "t", "--key", "id"]);
+    assert_eq!(as_json.status.code(), Some(6), "JSON is another record");
+
+    // What was inferred from the first rows holds for those that come later.
+    sandbox.write("grows.ndjson", b"{\"id\":1}\n");
+    let ingest = ["ingest", "grows.ndjson", "-t", "u", "--value", "avro", "--quiet"];
+    sandbox.succeed(&ingest);
+    sandbox.write("grows.ndjson", b"{\"id\":1}\n{\"id\":2,\"more\":\"x\"}\n");
+    let refused = sandbox.run(&[&ingest[..], &["--append"]].concat());
+    assert_eq!(refused.status.code(), Some(3), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("the Avro schema doesn't have it"), "{}", stderr(&refused));
+    sandbox.write("grows.ndjson", b"{\"id\":1}\n{\"id\":2}\n");
+    sandbox.succeed(&[&ingest[..], &["--append"]].concat());
+    let shown = sandbox.succeed(&["audit", "grows.ndjson", "u", "--value", "avro"]);
+    assert!(shown.contains("equal: every row is there, once"), "{shown}");
+}
+
+#[test]
+fn a_dry_run_shows_the_schema_and_records_as_json() {
+    let sandbox = Sandbox::new();
+    sandbox.write("orders.csv", ORDERS);
+    let options = ["ingest", "orders.csv", "-t", "shop.orders-1", "--value", "avro", "--dry-run"];
+    let shown = sandbox.succeed(&options);
+    assert!(shown.contains(r#""namespace":"shop","name":"orders_1""#), "{shown}");
+    let report: Value =
+        serde_json::from_str(&sandbox.succeed(&[&options[..], &["--json"]].concat())).unwrap();
+    let schema: Value = serde_json::from_str(report["schemas"][0].as_str().unwrap()).unwrap();
+    assert_eq!(schema["fields"][2]["type"], json!(["null", "double"]));
+    let first: Value =
+        serde_json::from_str(report["first_records"][0]["value"].as_str().unwrap()).unwrap();
+    assert_eq!(first, json!({"shop": "A", "id": 1, "sum": 2.5, "note": "x", "part": 0}));
+    sandbox.write("orders.avsc", br#"{"type":"record","name":"o","fields":[]}"#);
+    let given = sandbox.run(&[&options[..6], &["--avro-schema", "orders.avsc"]].concat());
+    let said = stderr(&given);
+    assert_eq!(given.status.code(), Some(2), "{said}");
+    assert!(said.contains("the Avro schema has no field for the column \"shop\""), "{said}");
 }

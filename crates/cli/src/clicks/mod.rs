@@ -19,6 +19,19 @@ pub const COLUMNS: [&str; 9] = [
     "user_session",
 ];
 
+/// What the columns are called in a click event's reference form.
+pub const FIELDS: [&str; 9] = [
+    "eventTime",
+    "eventType",
+    "productId",
+    "categoryId",
+    "categoryCode",
+    "brand",
+    "price",
+    "userid",
+    "userSession",
+];
+
 /// The topic click events go to unless told otherwise.
 pub const TOPIC: &str = "ecommerce.events";
 

@@ -71,6 +71,11 @@ impl<R: Read> ChunkReader<R> {
         }
     }
 
+    /// Whether it is one that hashes what is consumed.
+    pub fn is_hashed(&self) -> bool {
+        self.hash.is_some()
+    }
+
     /// A reader that hashes what is consumed, for positions that a later reading goes on from.
     pub fn hashed(source: R, row_bytes_max: usize) -> ChunkReader<R> {
         let hash = Some(RunningHash::default());

@@ -17,6 +17,8 @@ pub enum ValueForm {
     Json,
     /// The row as the file has it
     Raw,
+    /// A record of the columns in Avro's binary encoding
+    Avro,
 }
 
 /// `--header [NAME=]COLUMN`.
@@ -52,6 +54,10 @@ impl InputOptions {
         if self.value == Some(ValueForm::Raw) && is_shaped {
             let what = "--value raw sends rows as the files have them".to_owned();
             return usage(what, "leave out --select, --rename and --type, or --value raw").err();
+        }
+        if self.schema.is_some() && self.value != Some(ValueForm::Avro) {
+            let what = "an Avro schema is given, and --value isn't avro".to_owned();
+            return usage(what, "say --value avro, or leave --avro-schema out").err();
         }
         for (old, _) in &self.rename {
             if !self.select.is_empty() && !self.select.contains(old) {
@@ -170,6 +176,7 @@ impl InputOptions {
             (!self.select.is_empty(), "--select"),
             (!self.rename.is_empty(), "--rename"),
             (self.value == Some(ValueForm::Json), "--value json"),
+            (self.value == Some(ValueForm::Avro), "--value avro"),
         ];
         let Some((_, flag)) = given.into_iter().find(|(is_given, _)| *is_given) else {
             return Ok(());

@@ -13,7 +13,7 @@ use super::plan::InputPlan;
 use super::planned::{PlannedFile, PlannedRows, Source, unpack};
 use super::source::RecordSource;
 use super::tail::{FileIdentity, Tail, TailReader};
-use super::{ReadFault, file};
+use super::{ReadFault, file, value_schema};
 use crate::clicks;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -74,7 +74,9 @@ impl InputPlan {
             PlannedRows::Typed { names, .. } | PlannedRows::Raw { names, .. } => {
                 names.iter().map(String::as_str).collect()
             }
-            PlannedRows::Ndjson | PlannedRows::Lines | PlannedRows::Parquet(_) => return Ok(true),
+            PlannedRows::Ndjson { .. } | PlannedRows::Lines | PlannedRows::Parquet(_) => {
+                return Ok(true);
+            }
         };
         let Some(found) = header(path, source, self.options())? else { return Ok(false) };
         if found == expected {
@@ -137,6 +139,11 @@ impl PlannedFile {
     /// Takes the columns' types from the shape that a part of its rows was ingested in, so that the
     /// others have the same whatever is inferred from them; not those that the user says.
     pub fn keep_types(&mut self, shape: &str, said: &[String]) {
+        if let PlannedRows::Ndjson { derived: Some(schema) } = &mut self.rows
+            && let Some(kept) = value_schema::in_shape(shape)
+        {
+            *schema = kept;
+        }
         let PlannedRows::Typed { names, types, .. } = &mut self.rows else { return };
         let Some(kept) = types_in(shape, names) else { return };
         for ((name, column_type), kept) in names.iter().zip(types).zip(kept) {

@@ -1,6 +1,7 @@
 //! Input files as rows: read in big chunks, split without an allocation per row, each row with the
 //! line it starts on.
 
+pub mod avro_source;
 pub mod chunk;
 pub mod columns;
 pub mod compression;
@@ -24,6 +25,7 @@ pub mod rotation;
 pub mod source;
 pub mod standard;
 pub mod tail;
+pub mod value_schema;
 
 pub use chunk::ChunkReader;
 pub use csv::{CsvRow, CsvRows};

@@ -3,6 +3,7 @@
 use super::columns::{HeaderOption, ValueForm};
 use super::compression::Compression;
 use super::format::FileFormat;
+use super::value_schema::GivenSchema;
 use crate::schema::TypeOverride;
 
 /// What the user said about the input.
@@ -28,6 +29,10 @@ pub struct InputOptions {
     pub headers: Vec<HeaderOption>,
     /// What the value is; None for what the format has.
     pub value: Option<ValueForm>,
+    /// The schema of values that are Avro; None for one made of the columns.
+    pub schema: Option<GivenSchema>,
+    /// The name of the record in a schema that is made of the columns.
+    pub record_name: String,
     /// The columns or fields of the value, in order; all if there are none.
     pub select: Vec<String>,
     /// Columns or fields that get another name in the value.
@@ -53,6 +58,8 @@ impl InputOptions {
             partition: None,
             headers: vec![],
             value: None,
+            schema: None,
+            record_name: "r".to_owned(),
             select: vec![],
             rename: vec![],
             types: vec![],

@@ -3,8 +3,11 @@
 use std::fs::File;
 use std::path::Path;
 
+use super::avro_source::AvroForm;
 use super::compression::Compression;
 use super::{InputOptions, RecordSource};
+use crate::avro::SourceColumn;
+use crate::avro::derive::DerivedField;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 
@@ -28,6 +31,7 @@ impl ParquetPlan {
         _: &InputOptions,
         _: Option<i32>,
         _: bool,
+        _: Option<AvroForm>,
     ) -> Outcome<Box<dyn RecordSource>> {
         match *self {}
     }
@@ -37,6 +41,16 @@ impl ParquetPlan {
         match *self {}
         #[expect(unreachable_code, reason = "says which type of iterator it isn't")]
         std::iter::empty()
+    }
+
+    /// Never called.
+    pub fn derived_fields(&self) -> Vec<DerivedField> {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn source_columns(&self) -> Vec<SourceColumn> {
+        match *self {}
     }
 
     /// Never called.

@@ -31,7 +31,7 @@ pub struct InputPlan {
     /// The files in the order they are read.
     pub files: Vec<PlannedFile>,
     options: InputOptions,
-    partition_count: Option<i32>,
+    pub(super) partition_count: Option<i32>,
 }
 
 impl InputPlan {
@@ -60,7 +60,11 @@ impl InputPlan {
             }
         }
         agree_on_types(&mut files);
-        Ok(InputPlan { files, options, partition_count: None })
+        let plan = InputPlan { files, options, partition_count: None };
+        for file in &plan.files {
+            plan.value_schema(file)?;
+        }
+        Ok(plan)
     }
 
     /// What the user said.
@@ -123,12 +127,15 @@ impl InputPlan {
         let chunks = reader(source, options.row_bytes_max);
         let partition_count = self.partition_count;
         let of_topic = |record: &RecordColumns| RecordColumns { partition_count, ..record.clone() };
+        if let Some(schema) = self.value_schema(file)? {
+            return self.open_avro(file, path, chunks, meter, schema);
+        }
         Ok(match &file.rows {
             PlannedRows::Clicks { record } => {
                 let rows = open_csv(path, chunks, options)?;
                 Box::new(RenderedRows::new(rows, ClickRenderer::new(of_topic(record)), meter))
             }
-            PlannedRows::Typed { names, types, output, record } => {
+            PlannedRows::Typed { names, types, output, record, .. } => {
                 let rows = open_csv(path, chunks, options)?;
                 let typed = |(column, name): &(usize, String)| OutputColumn {
                     column: *column,
@@ -143,7 +150,7 @@ impl InputPlan {
                 let rows = open_csv(path, chunks, options)?;
                 Box::new(RenderedRows::new(rows, RawRenderer::new(names, of_topic(record)), meter))
             }
-            PlannedRows::Ndjson => {
+            PlannedRows::Ndjson { .. } => {
                 let renderer = NdjsonRenderer::new(options.record_fields(partition_count));
                 let rows = LineRows::new(chunks, BlankLines::Skipped);
                 Box::new(RenderedRows::new(rows, renderer, meter))
@@ -153,7 +160,7 @@ impl InputPlan {
                 Box::new(RenderedRows::new(rows, LineRenderer, meter))
             }
             PlannedRows::Parquet(plan) => {
-                plan.open(&file.path, options, partition_count, is_hashed)?
+                plan.open(&file.path, options, partition_count, is_hashed, None)?
             }
         })
     }
@@ -165,7 +172,7 @@ impl InputPlan {
         let mut shape = file.format_name().to_owned();
         let is_csv = !matches!(
             file.rows,
-            PlannedRows::Ndjson | PlannedRows::Lines | PlannedRows::Parquet(_)
+            PlannedRows::Ndjson { .. } | PlannedRows::Lines | PlannedRows::Parquet(_)
         );
         if is_csv && options.delimiter != b',' {
             let _ = write!(shape, ", delimiter {:?}", char::from(options.delimiter));
@@ -178,6 +185,7 @@ impl InputPlan {
         if let Some(name) = file.compression.name() {
             let _ = write!(shape, ", {name}");
         }
+        self.write_schema(file, &mut shape);
         if let PlannedRows::Typed { names, types, .. } = &file.rows {
             shape.push_str(", columns");
             for (name, column_type) in names.iter().zip(types) {

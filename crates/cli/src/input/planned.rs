@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::chunk::ChunkReader;
 use super::columns::{ValueForm, check_header};
@@ -14,7 +15,8 @@ use super::options::InputOptions;
 use super::parquet::{self, ParquetPlan};
 use super::standard::{self, StandardInput};
 use super::tail::TailReader;
-use super::{ReadFault, file};
+use super::{ReadFault, file, value_schema};
+use crate::avro::Schema;
 use crate::clicks;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -47,12 +49,19 @@ pub(super) enum PlannedRows {
         /// The value's columns: where each is in the file, and its name.
         output: Vec<(usize, String)>,
         record: RecordColumns,
+        /// Of each column whether it held something where it was looked at.
+        is_seen: Vec<bool>,
+        /// Whether these are click events, whose values aren't their reference JSON.
+        is_clicks: bool,
     },
     Raw {
         names: Vec<String>,
         record: RecordColumns,
     },
-    Ndjson,
+    Ndjson {
+        /// The Avro schema made of the first lines, if one is wanted.
+        derived: Option<Arc<Schema>>,
+    },
     Lines,
     Parquet(ParquetPlan),
 }
@@ -116,16 +125,23 @@ impl PlannedFile {
 
     pub(super) fn format_name(&self) -> &'static str {
         match self.rows {
-            PlannedRows::Clicks { .. } => "click events",
+            PlannedRows::Clicks { .. } | PlannedRows::Typed { is_clicks: true, .. } => {
+                "click events"
+            }
             PlannedRows::Typed { .. } | PlannedRows::Raw { .. } => "csv",
-            PlannedRows::Ndjson => "ndjson",
+            PlannedRows::Ndjson { .. } => "ndjson",
             PlannedRows::Lines => "lines",
             PlannedRows::Parquet(_) => "parquet",
         }
     }
 
     pub(super) fn is_keyed(&self) -> bool {
-        matches!(&self.rows, PlannedRows::Clicks { record } if !record.key.is_empty())
+        match &self.rows {
+            PlannedRows::Clicks { record } | PlannedRows::Typed { record, is_clicks: true, .. } => {
+                !record.key.is_empty()
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn has_typed_column(&self, column: &str) -> bool {
@@ -167,7 +183,11 @@ impl PlannedRows {
     ) -> Outcome<PlannedRows> {
         match format {
             FileFormat::Csv => look_at_csv(path, source, options),
-            FileFormat::Ndjson => Ok(PlannedRows::Ndjson),
+            FileFormat::Ndjson => {
+                let is_derived = options.value == Some(ValueForm::Avro) && options.schema.is_none();
+                let derived = is_derived.then(|| value_schema::of_lines(path, source, options));
+                Ok(PlannedRows::Ndjson { derived: derived.transpose()? })
+            }
             FileFormat::Lines => {
                 options.check_for_lines(path)?;
                 Ok(PlannedRows::Lines)
@@ -195,7 +215,10 @@ fn look_at_csv(path: &Path, source: impl Read, options: &InputOptions) -> Outcom
         if record.key.is_empty() && !options.no_key {
             record.key.extend(names.iter().position(|name| name == clicks::KEY_COLUMN));
         }
-        return Ok(PlannedRows::Clicks { record });
+        return Ok(match options.value {
+            Some(ValueForm::Avro) => typed_clicks(names, record),
+            _ => PlannedRows::Clicks { record },
+        });
     }
     let output = options.output(path, &names)?;
     let mut inference = Inference::new(names.len());
@@ -215,13 +238,31 @@ fn look_at_csv(path: &Path, source: impl Read, options: &InputOptions) -> Outcom
             Err(fault) => return Err(file::failed_at(path, *fault).into()),
         }
     }
-    let mut types = inference.types();
-    for (name, column_type) in names.iter().zip(&mut types) {
+    let (mut types, mut is_seen) = (inference.types(), inference.is_seen());
+    for (index, name) in names.iter().enumerate() {
         if let Some(wanted) = options.types.iter().rfind(|wanted| wanted.column == *name) {
-            *column_type = wanted.column_type;
+            (types[index], is_seen[index]) = (wanted.column_type, true);
         }
     }
-    Ok(PlannedRows::Typed { names, types, output, record })
+    Ok(PlannedRows::Typed { names, types, output, record, is_seen, is_clicks: false })
+}
+
+/// Click events as columns: those of their reference form, by its names and types.
+fn typed_clicks(names: Vec<String>, record: RecordColumns) -> PlannedRows {
+    let type_of = |name: &&str| match *name {
+        "eventTime" => ColumnType::Timestamp,
+        "price" => ColumnType::Number,
+        _ => ColumnType::String,
+    };
+    let fields = clicks::FIELDS.iter().map(|name| (*name).to_owned());
+    PlannedRows::Typed {
+        types: clicks::FIELDS.iter().map(type_of).collect(),
+        output: fields.enumerate().collect(),
+        record,
+        is_seen: vec![true; names.len()],
+        is_clicks: true,
+        names,
+    }
 }
 
 /// The rows of a CSV file, whose header is read.

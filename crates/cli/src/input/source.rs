@@ -9,7 +9,10 @@ use super::fault::{ReadFault, RowFault};
 use super::lines::{Line, LineRows};
 use super::position::{Place, Position, ResumeFault};
 use crate::clicks::ClickRenderer;
-use crate::render::{LineRenderer, NdjsonRenderer, RawRenderer, Rendered, TypedRenderer};
+use crate::render::{
+    AvroLineRenderer, AvroRenderer, LineRenderer, NdjsonRenderer, RawRenderer, Rendered,
+    TypedRenderer,
+};
 
 /// One record as its file gives it, and the line it starts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,6 +222,26 @@ impl<R: Read + fmt::Debug> Renderer<CsvRows<R>> for RawRenderer {
         R: 'a,
     {
         RawRenderer::render(self, &row)
+    }
+}
+
+impl<R: Read + fmt::Debug> Renderer<CsvRows<R>> for AvroRenderer {
+    #[inline]
+    fn render<'a>(&'a mut self, row: CsvRow<'a>) -> Result<Rendered<'a>, RowFault>
+    where
+        R: 'a,
+    {
+        AvroRenderer::render(self, &row)
+    }
+}
+
+impl<R: Read + fmt::Debug> Renderer<LineRows<R>> for AvroLineRenderer {
+    #[inline]
+    fn render<'a>(&'a mut self, line: Line<'a>) -> Result<Rendered<'a>, RowFault>
+    where
+        R: 'a,
+    {
+        AvroLineRenderer::render(self, line)
     }
 }
 

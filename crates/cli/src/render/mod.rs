@@ -1,5 +1,7 @@
 //! Rows as the bytes of a record, written into a buffer that is used again for each row.
 
+pub mod avro_line;
+pub mod avro_row;
 pub mod headers;
 pub mod json_buffer;
 pub mod ndjson;
@@ -7,6 +9,8 @@ pub mod number;
 pub mod record_columns;
 pub mod typed_row;
 
+pub use avro_line::AvroLineRenderer;
+pub use avro_row::AvroRenderer;
 pub use headers::{HEADERS_MAX, Headers};
 pub use json_buffer::JsonBuffer;
 pub use ndjson::{NdjsonRenderer, RecordFields};
@@ -14,6 +18,10 @@ pub use record_columns::{HeaderColumn, RawRenderer, RecordColumns, RecordParts};
 pub use typed_row::{OutputColumn, TypedRenderer};
 
 use crate::input::{Line, RowFault};
+
+/// So many different names of fields are kept in mind of a file's lines; those of more are looked
+/// for each time.
+const NAMES_KEPT_MAX: usize = 4096;
 
 /// What a row became: parts of a record, borrowed from the row and the renderer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -341,7 +341,7 @@ impl<'de> Visitor<'de> for Scan<'_> {
 
 /// A field's name, borrowed unless it has escapes in it.
 #[derive(serde::Deserialize)]
-struct FieldName<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct FieldName<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {

@@ -99,11 +99,9 @@ pub fn run(arguments: &AuditArguments) -> Outcome<Exit> {
             .err();
     }
     let mut plan =
-        InputPlan::make(
-            &arguments.files,
-            arguments.input.options(),
-            || Box::new(std::io::empty()),
-        )?;
+        InputPlan::make(&arguments.files, arguments.input.options(&arguments.topic)?, || {
+            Box::new(std::io::empty())
+        })?;
     let access = Access::open(&arguments.broker, MissingDirectory::Refuse)?;
     let outcome = run_on(arguments, &mut plan, &access, &interrupt);
     let closed = access.close();

@@ -66,7 +66,7 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
 
 /// The plan of the files; of one that is followed once that has begun.
 fn look_at_files(arguments: &IngestArguments, interrupt: &Interrupt) -> Outcome<InputPlan> {
-    let options = arguments.input.options();
+    let options = arguments.input.options(&arguments.topic)?;
     let followed = arguments.files.last().filter(|_| arguments.follow);
     loop {
         if followed.is_some() {

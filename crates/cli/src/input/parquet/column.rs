@@ -52,7 +52,7 @@ enum Values {
 }
 
 /// One of them.
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Boolean(bool),
     Integer(i64),
     Int96(&'a [u32]),
@@ -143,7 +143,7 @@ impl Column {
         self.row += 1;
     }
 
-    fn value(&self) -> Option<Value<'_>> {
+    pub(super) fn value(&self) -> Option<Value<'_>> {
         let at = self.values_behind.checked_sub(1).filter(|_| self.has_value)?;
         Some(match &self.values {
             Values::Boolean(values) => Value::Boolean(*values.get(at)?),
@@ -197,7 +197,7 @@ impl Column {
         Ok(true)
     }
 
-    fn write_value(
+    pub(super) fn write_value(
         &self,
         value: &Value<'_>,
         out: &mut Vec<u8>,
@@ -267,7 +267,7 @@ impl Column {
         }
     }
 
-    fn utf8<'a>(&self, bytes: &'a [u8]) -> std::result::Result<&'a str, RowFault> {
+    pub(super) fn utf8<'a>(&self, bytes: &'a [u8]) -> std::result::Result<&'a str, RowFault> {
         std::str::from_utf8(bytes)
             .map_err(|_| RowFault::not_utf8(format!("column {}", self.name), bytes))
     }
@@ -294,7 +294,7 @@ fn read<T: DataType>(
 }
 
 /// A number in two's complement, the highest byte first; None if 128 bits don't hold it.
-fn unscaled(bytes: &[u8]) -> Option<i128> {
+pub(super) fn unscaled(bytes: &[u8]) -> Option<i128> {
     let fill = if bytes.first().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
     let (more, last) = bytes.split_at(bytes.len().saturating_sub(16));
     let mut all = [fill; 16];
@@ -347,7 +347,7 @@ fn write_not_finite(number: f64, out: &mut Vec<u8>) {
 }
 
 /// A number of 16 bits (IEEE 754, lowest byte first).
-fn half(bytes: &[u8]) -> f32 {
+pub(super) fn half(bytes: &[u8]) -> f32 {
     let bits = u16::from_le_bytes([
         bytes.first().copied().unwrap_or(0),
         bytes.get(1).copied().unwrap_or(0),
@@ -397,7 +397,7 @@ fn write_timestamp(seconds: i64, fraction: i64, unit: Unit, out: &mut Vec<u8>) {
 
 /// A timestamp of 96 bits (nanoseconds of the day, then the day): seconds since 1970 and
 /// nanoseconds.
-fn of_96_bits(parts: &[u32]) -> (i64, i64) {
+pub(super) fn of_96_bits(parts: &[u32]) -> (i64, i64) {
     let [low, high, day] = *parts else { return (0, 0) };
     let nanos = u64::from(high) << 32 | u64::from(low);
     let seconds = (nanos / 1_000_000_000).cast_signed();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use parquet::basic::Compression as Codec;
+use parquet::basic::{Compression as Codec, Type};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::schema::types::SchemaDescriptor;
 
@@ -54,6 +54,10 @@ pub(super) struct TopColumn {
     pub(super) name: String,
     /// Where its values are, and what they are; or why they can't be read.
     pub(super) leaf: Result<(usize, Meaning), String>,
+    /// Whether a row may have no value there.
+    pub(super) is_optional: bool,
+    /// Whether its integers have 64 bits.
+    pub(super) is_wide: bool,
 }
 
 impl Layout {
@@ -83,7 +87,14 @@ impl Layout {
         let fields = schema.root_schema().get_fields();
         let column = |(root, name): (usize, &str)| {
             let leaf = leaf(schema, root);
-            TopColumn { name: name.to_owned(), leaf }
+            let column = leaf.as_ref().ok().map(|(leaf, _)| schema.column(*leaf));
+            let column = column.as_ref();
+            TopColumn {
+                name: name.to_owned(),
+                is_optional: column.is_none_or(|column| column.max_def_level() > 0),
+                is_wide: column.is_some_and(|column| column.physical_type() == Type::INT64),
+                leaf,
+            }
         };
         fields.iter().map(|field| field.name()).enumerate().map(column).collect()
     }

@@ -6,6 +6,9 @@ use std::fmt;
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type};
 use parquet::schema::types::ColumnDescriptor;
 
+use crate::avro::Holds;
+use crate::avro::schema::{Fraction, Scalar};
+
 /// A decimal of so many digits may be a JSON number: readers who keep numbers as doubles get it
 /// right to the digit.
 const NUMBER_DIGITS_MAX: i32 = 15;
@@ -37,6 +40,15 @@ impl Unit {
             Unit::Millis => 3,
             Unit::Micros => 6,
             Unit::Nanos => 9,
+        }
+    }
+
+    /// The same by Avro's name.
+    pub(super) const fn fraction(self) -> Fraction {
+        match self {
+            Unit::Millis => Fraction::Millis,
+            Unit::Micros => Fraction::Micros,
+            Unit::Nanos => Fraction::Nanos,
         }
     }
 
@@ -118,6 +130,55 @@ impl Meaning {
             Meaning::Text => "string",
             Meaning::Uuid => "uuid",
             Meaning::Binary => "binary",
+        }
+    }
+
+    /// The Avro type that loses nothing of it; `is_wide` says that integers have 64 bits. Of what
+    /// Avro has no type for (times of day in nanoseconds), its text.
+    pub(super) fn avro_type(self, is_wide: bool) -> Scalar {
+        match self {
+            Meaning::Boolean => Scalar::Boolean,
+            Meaning::Signed => {
+                if is_wide {
+                    Scalar::Long
+                } else {
+                    Scalar::Int
+                }
+            }
+            Meaning::Unsigned if is_wide => Scalar::Decimal { precision: 20, scale: 0 },
+            Meaning::Unsigned => Scalar::Long,
+            Meaning::Float | Meaning::Half => Scalar::Float,
+            Meaning::Double => Scalar::Double,
+            Meaning::Decimal { precision, scale } => Scalar::Decimal {
+                precision: precision.unsigned_abs(),
+                scale: u32::try_from(scale).unwrap_or(0),
+            },
+            Meaning::Date => Scalar::Date,
+            Meaning::Time(Unit::Millis) => Scalar::Time(Fraction::Millis),
+            Meaning::Time(Unit::Micros) => Scalar::Time(Fraction::Micros),
+            Meaning::Time(Unit::Nanos) | Meaning::Text => Scalar::String,
+            Meaning::Timestamp { unit, is_utc } => {
+                Scalar::Timestamp { unit: unit.fraction(), is_local: !is_utc }
+            }
+            Meaning::Int96 => Scalar::Timestamp { unit: Fraction::Nanos, is_local: false },
+            Meaning::Uuid => Scalar::Uuid,
+            Meaning::Binary => Scalar::Bytes,
+        }
+    }
+
+    /// What an Avro schema is told of its values.
+    pub(super) const fn holds(self) -> Holds {
+        match self {
+            Meaning::Boolean => Holds::Boolean,
+            Meaning::Signed | Meaning::Unsigned => Holds::Integer,
+            Meaning::Float | Meaning::Double | Meaning::Half => Holds::Number,
+            Meaning::Decimal { .. } => Holds::Decimal,
+            Meaning::Date => Holds::Date,
+            Meaning::Time(_) => Holds::Time,
+            Meaning::Timestamp { .. } | Meaning::Int96 => Holds::Timestamp,
+            Meaning::Text => Holds::Text,
+            Meaning::Uuid => Holds::Uuid,
+            Meaning::Binary => Holds::Binary,
         }
     }
 

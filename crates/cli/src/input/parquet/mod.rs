@@ -1,6 +1,7 @@
 //! Parquet files: planned by the schema in their footer, read column by column, row group by row
 //! group.
 
+mod avro;
 mod bytes;
 mod column;
 mod layout;
@@ -16,9 +17,13 @@ use self::column::Column;
 use self::layout::{Layout, TopColumn};
 use self::meaning::Meaning;
 use self::rows::{ParquetRows, Wanted};
+use super::avro_source::AvroForm;
 use super::columns::{ValueForm, check_header};
 use super::compression::Compression;
 use super::{InputOptions, ReadFault, RecordSource, file};
+use crate::avro::SourceColumn;
+use crate::avro::columns::PlannedField;
+use crate::avro::derive::DerivedField;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::render::RecordColumns;
@@ -61,7 +66,7 @@ impl ParquetPlan {
         let output = options.output(path, &names)?;
         let plan = ParquetPlan { columns, output, record };
         for column in plan.used() {
-            if let TopColumn { name, leaf: Err(why) } = &plan.columns[column] {
+            if let TopColumn { name, leaf: Err(why), .. } = &plan.columns[column] {
                 return unreadable(path, name, why, &plan.columns);
             }
         }
@@ -79,6 +84,7 @@ impl ParquetPlan {
         options: &InputOptions,
         partition_count: Option<i32>,
         is_hashed: bool,
+        avro: Option<AvroForm>,
     ) -> Outcome<Box<dyn RecordSource>> {
         let layout = open(path)?;
         if layout.columns() != self.columns {
@@ -102,6 +108,14 @@ impl ParquetPlan {
             columns: columns.collect(),
             output: self.output.iter().map(|(column, name)| (at(*column), name.clone())).collect(),
             record,
+            avro: avro.map(|mut form| {
+                form.plan.fields.iter_mut().for_each(|field| {
+                    if let PlannedField::Column(field) = field {
+                        field.column = at(self.output[field.column].0);
+                    }
+                });
+                form
+            }),
             row_bytes_max: options.row_bytes_max,
             is_hashed,
         };
@@ -113,6 +127,26 @@ impl ParquetPlan {
         self.output.iter().filter_map(|(column, name)| {
             self.leaf(*column).map(|(_, meaning)| (name.as_str(), meaning.name()))
         })
+    }
+
+    /// The value's columns as fields of an Avro record.
+    pub fn derived_fields(&self) -> Vec<DerivedField> {
+        let field = |(column, name): &(usize, String)| {
+            let (_, meaning) = self.leaf(*column)?;
+            let TopColumn { is_optional, is_wide, .. } = self.columns[*column];
+            let (column, of) = (name.clone(), meaning.avro_type(is_wide));
+            Some(DerivedField { column, of, is_nullable: is_optional })
+        };
+        self.output.iter().filter_map(field).collect()
+    }
+
+    /// The same as an Avro schema is held against them.
+    pub fn source_columns(&self) -> Vec<SourceColumn> {
+        let column = |(column, name): &(usize, String)| {
+            let (_, meaning) = self.leaf(*column)?;
+            Some(SourceColumn { name: name.clone(), holds: meaning.holds() })
+        };
+        self.output.iter().filter_map(column).collect()
     }
 
     /// Adds to a file's shape what its columns are.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use super::bytes::{Pages, decode, reason};
 use super::column::Column;
 use super::layout::{Group, Layout, fault};
+use crate::avro::columns::PlannedField;
+use crate::input::avro_source::AvroForm;
 use crate::input::position::ContentHasher;
 use crate::input::{Place, Position, ReadFault, RecordSource, ResumeFault, RowFault, SourceRecord};
 use crate::render::headers::HeaderBuffer;
@@ -30,6 +32,8 @@ pub(super) struct ParquetRows {
     /// The value's columns, each with what stands before it: `{"first":`, `,"second":`.
     output: Vec<(usize, Vec<u8>)>,
     record: RecordColumns,
+    /// How the value is Avro; without it, it is JSON.
+    avro: Option<AvroForm>,
     row_bytes_max: usize,
     /// Rows that were gone through.
     rows_behind: u64,
@@ -59,7 +63,8 @@ struct RunningHash {
 #[derive(Debug)]
 struct Buffers {
     json: Vec<u8>,
-    /// The row's value is whole.
+    avro: Vec<u8>,
+    /// The row as JSON is whole.
     has_json: bool,
     key: Vec<u8>,
     text: Vec<u8>,
@@ -75,6 +80,8 @@ pub(super) struct Wanted {
     pub(super) output: Vec<(usize, String)>,
     /// What else of a record columns are, by their place among those.
     pub(super) record: RecordColumns,
+    /// How the value is Avro, by the same places; without it, it is JSON.
+    pub(super) avro: Option<AvroForm>,
     pub(super) row_bytes_max: usize,
     /// Whether positions are wanted that a later reading goes on from.
     pub(super) is_hashed: bool,
@@ -101,6 +108,7 @@ impl ParquetRows {
             leaves,
             output: wanted.output.into_iter().enumerate().map(prefix).collect(),
             record: wanted.record,
+            avro: wanted.avro,
             row_bytes_max: wanted.row_bytes_max,
             rows_behind: 0,
             group: None,
@@ -108,6 +116,7 @@ impl ParquetRows {
             hash,
             buffers: Buffers {
                 json: Vec::new(),
+                avro: Vec::new(),
                 has_json: false,
                 key: Vec::new(),
                 text: Vec::new(),
@@ -186,9 +195,9 @@ impl ParquetRows {
         Ok(())
     }
 
-    /// Makes the value and the rest of the row at hand; what is written stays in the buffers.
-    fn render(&mut self) -> Result<Parts, RowFault> {
-        let Buffers { json, has_json, key, text, headers } = &mut self.buffers;
+    /// Makes the row's JSON.
+    fn render_json(&mut self) -> Result<(), RowFault> {
+        let Buffers { json, has_json, .. } = &mut self.buffers;
         json.clear();
         for (column, prefix) in &self.output {
             json.extend_from_slice(prefix);
@@ -199,6 +208,31 @@ impl ParquetRows {
         if !*has_json {
             return Err(RowFault::TooLong { limit: self.row_bytes_max, open_quote: false });
         }
+        Ok(())
+    }
+
+    /// Makes the value and the rest of the row at hand; what is written stays in the buffers.
+    fn render(&mut self) -> Result<Parts, RowFault> {
+        match &self.avro {
+            None => self.render_json()?,
+            Some(AvroForm { plan, prefix }) => {
+                let Buffers { avro, text, .. } = &mut self.buffers;
+                avro.clear();
+                avro.extend_from_slice(prefix);
+                for field in &plan.fields {
+                    match field {
+                        PlannedField::Constant(bytes) => avro.extend_from_slice(bytes),
+                        PlannedField::Column(field) => {
+                            self.columns[field.column].write_avro(field, text, avro)?;
+                        }
+                    }
+                }
+                if avro.len() > self.row_bytes_max {
+                    return Err(RowFault::TooLong { limit: self.row_bytes_max, open_quote: false });
+                }
+            }
+        }
+        let Buffers { key, text, headers, .. } = &mut self.buffers;
         let columns = &self.columns;
         let timestamp_ms = match self.record.timestamp {
             None => None,
@@ -240,12 +274,17 @@ impl RecordSource for ParquetRows {
         self.columns.iter_mut().for_each(Column::advance);
         let line = self.rows_behind;
         self.buffers.has_json = false;
+        let rendered = self.render();
+        if rendered.is_err() && self.avro.is_some() {
+            // A bad row is kept as JSON, as far as it is that.
+            let _ = self.render_json();
+        }
         let Parts { has_key, timestamp_ms, partition } =
-            self.render().map_err(|fault| Box::new(ReadFault::Row { line, fault }))?;
-        let Buffers { json, key, headers, .. } = &self.buffers;
+            rendered.map_err(|fault| Box::new(ReadFault::Row { line, fault }))?;
+        let Buffers { json, avro, key, headers, .. } = &self.buffers;
         let rendered = Rendered {
             key: has_key.then_some(key.as_slice()),
-            value: json,
+            value: if self.avro.is_some() { avro } else { json },
             timestamp_ms,
             partition,
             headers: headers.written(),

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::input::columns::HeaderOption;
+use crate::input::value_schema::GivenSchema;
 use crate::input::{InputPlan, ResumeFault, SourceRecord};
 
 #[path = "../../../tests/tool/parquet_file.rs"]
@@ -388,5 +389,92 @@ proptest! {
         content.extend_from_slice(&(garbage.len() as u32).to_le_bytes());
         content.extend_from_slice(b"PAR1");
         let _ = read_whatever(&given(&content), &content);
+    }
+}
+
+#[test]
+fn as_avro_every_type_keeps_all_it_holds_and_its_text_where_a_schema_wants_that() {
+    let uuid: Vec<u8> = (0..16).collect();
+    let columns = vec![
+        Cells::Bools(vec![Some(true), None]),
+        Cells::Ints(vec![Some(-7), None]),
+        Cells::Ints(vec![Some(-1), None]),
+        Cells::Longs(vec![Some(i64::MAX), None]),
+        Cells::Longs(vec![Some(-1), None]),
+        Cells::Floats(vec![Some(0.1), None]),
+        Cells::Doubles(vec![Some(f64::NAN), None]),
+        Cells::Ints(vec![Some(-12345), None]),
+        Cells::Longs(vec![Some(5), None]),
+        Cells::Bytes(vec![Some(vec![0xff, 0x01]), None]),
+        Cells::Ints(vec![Some(18170), None]),
+        Cells::Ints(vec![Some(43_200_007), None]),
+        Cells::Longs(vec![Some(1_569_888_000_000_001), None]),
+        Cells::Longs(vec![Some(-1), None]),
+        Cells::Longs(vec![Some(1_569_888_000_001), None]),
+        Cells::Int96s(vec![Some([7, 0, 2_440_589]), None]),
+        Cells::texts([Some("a\"é\n"), None]),
+        Cells::Bytes(vec![Some(vec![0xff, 0]), None]),
+        Cells::Fixed(vec![Some(uuid), None]),
+        Cells::Fixed(vec![Some(vec![0, 0x3c]), None]),
+        Cells::Fixed(vec![Some(vec![1, 2, 3]), None]),
+    ];
+    let given = given(&parquet(EVERY_TYPE, Codec::UNCOMPRESSED, &[columns]));
+    let avro = InputOptions { value: Some(ValueForm::Avro), ..InputOptions::unsaid() };
+    let seen = as_json(&given, avro.clone());
+    assert_eq!(
+        seen[0],
+        "{\"b\":true,\"i8\":-7,\"u32\":4294967295,\"i\":9223372036854775807,\
+         \"u64\":\"18446744073709551615\",\"f\":0.1,\"d\":\"NaN\",\"small\":\"-123.45\",\
+         \"wide\":\"0.005\",\"vast\":\"-25.5\",\"day\":18170,\"noon\":43200007,\
+         \"at\":1569888000000001,\"here\":-1,\"old\":1569888000001,\"older\":86400000000007,\
+         \"s\":\"a\\\"é\\n\",\"raw\":\"ÿ\\u0000\",\
+         \"id\":\"00010203-0405-0607-0809-0a0b0c0d0e0f\",\"half\":1.0,\
+         \"three\":\"\\u0001\\u0002\\u0003\"}"
+    );
+    assert_eq!(seen[1].matches(":null").count(), 21);
+    let wanted = r#"{"type":"record","name":"r","fields":[
+        {"name":"at","type":["null","string"]},
+        {"name":"here","type":["null",{"type":"long","logicalType":"local-timestamp-micros"}]},
+        {"name":"wide","type":["null","double"]},
+        {"name":"u64","type":["null","long"]}]}"#;
+    let schema = Some(GivenSchema::of_text(wanted, "s.avsc".to_owned()).unwrap());
+    let select = ["u64", "wide", "here", "at"].map(str::to_owned).to_vec();
+    let options = InputOptions { schema, select: select.clone(), ..avro.clone() };
+    assert_eq!(
+        as_json(&given, options),
+        [
+            "1: holds \"18446744073709551615\" in column u64, which isn't an integer of 64 bits, \
+             kept as {\"u64\":18446744073709551615,\"wide\":\"0.005\",\
+             \"here\":\"1969-12-31T23:59:59.999999999\",\"at\":\"2019-10-01T00:00:00.000001Z\"}",
+            "{\"at\":null,\"here\":null,\"wide\":null,\"u64\":null}"
+        ]
+    );
+    let boolean = wanted.replace("\"double\"", "\"boolean\"");
+    let schema = Some(GivenSchema::of_text(&boolean, "s.avsc".to_owned()).unwrap());
+    let failure = given.plan(InputOptions { schema, select, ..avro }).unwrap_err().to_string();
+    assert!(failure.contains("the column \"wide\" can't be the Avro field \"wide\""), "{failure}");
+    assert!(failure.contains("it holds decimals"), "{failure}");
+}
+
+/// The records as JSON, out of their Avro; of a bad row what it is kept as.
+fn as_json(given: &Given, options: InputOptions) -> Vec<String> {
+    let plan = given.plan(options).unwrap_or_else(|failure| panic!("{failure}"));
+    let schema = plan.value_schema(&plan.files[0]).unwrap().unwrap();
+    let mut source = plan.open(&plan.files[0]).unwrap();
+    let mut seen = vec![];
+    loop {
+        match source.next_record() {
+            Ok(Some(record)) => {
+                seen.push(crate::avro::decode::to_json(&schema, record.rendered.value).unwrap());
+                continue;
+            }
+            Ok(None) => return seen,
+            Err(fault) => match *fault {
+                ReadFault::Row { line, fault } => seen.push(format!("{line}: {fault}")),
+                ReadFault::Io(error) => panic!("{error}"),
+            },
+        }
+        let kept = source.last_row().map(text).unwrap();
+        seen.last_mut().unwrap().push_str(&format!(", kept as {kept}"));
     }
 }

@@ -3,6 +3,7 @@
 mod report;
 mod sample;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use streamledger::Properties;
@@ -13,6 +14,7 @@ use super::pace::{Rate, Replay};
 use super::report::Setting;
 use super::{IngestArguments, PARTITIONS};
 use crate::access::{Access, MissingDirectory};
+use crate::avro::Schema;
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::input::planned::PlannedFile;
@@ -64,6 +66,7 @@ pub(super) fn run(
         partitions,
         plan,
         total_bytes,
+        schemas: schemas(plan)?,
         seconds: seconds(arguments, &sample, total_bytes),
         sample: &sample,
     };
@@ -81,6 +84,19 @@ fn in_force(arguments: &IngestArguments, configured: &Configured) -> Vec<Setting
     of_command.chain(of_producer).collect()
 }
 
+/// The schemas that values would be written by, each once.
+fn schemas(plan: &InputPlan) -> Outcome<Vec<Arc<Schema>>> {
+    let mut schemas: Vec<Arc<Schema>> = Vec::new();
+    for file in &plan.files {
+        if let Some(schema) = plan.value_schema(file)?
+            && !schemas.iter().any(|known| known.text == schema.text)
+        {
+            schemas.push(schema);
+        }
+    }
+    Ok(schemas)
+}
+
 /// Takes the first rows of a file into the sample.
 fn look(
     plan: &InputPlan,
@@ -93,12 +109,13 @@ fn look(
         if planned.is_stream() { FILE_ROWS_MIN } else { FILE_ROWS_MIN.max(ROWS_MAX / file_count) };
     let bytes_max = BYTES_MAX / file_count;
     let mut source = plan.open(planned)?;
+    let schema = plan.value_schema(planned)?;
     for _ in 0..rows_max {
         if source.place().bytes > bytes_max || interrupt.is_raised() {
             break;
         }
         match source.next_record() {
-            Ok(Some(record)) => sample.add(&planned.path, &record),
+            Ok(Some(record)) => sample.add(&planned.path, &record, schema.as_deref()),
             Ok(None) => {
                 sample.whole_files += 1;
                 break;

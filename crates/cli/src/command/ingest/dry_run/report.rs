@@ -1,11 +1,13 @@
 //! What a dry run says, for people and for programs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::super::report::{Setting, settings_table};
 use super::sample::{FirstRecord, Sample};
+use crate::avro::Schema;
 use crate::input::InputPlan;
 use crate::time::format_timestamp;
 use crate::ui::table::{self, Lean};
@@ -36,6 +38,8 @@ pub(super) struct Report<'a> {
     pub(super) partitions: Partitions,
     pub(super) plan: &'a InputPlan,
     pub(super) total_bytes: Option<u64>,
+    /// The schemas that values would be written by.
+    pub(super) schemas: Vec<Arc<Schema>>,
     /// How long it would take at least.
     pub(super) seconds: Option<f64>,
     pub(super) sample: &'a Sample,
@@ -68,6 +72,9 @@ impl Report<'_> {
                 columns.add_row([name, column_type]);
             }
             parts.push(table::text(&columns));
+        }
+        for schema in &self.schemas {
+            parts.push(format!(" The Avro schema\n\n{}", schema.text));
         }
         if !self.sample.first_records.is_empty() {
             parts.push(format!(" The first records\n\n{}", self.first_records()));
@@ -208,6 +215,7 @@ impl Report<'_> {
         let columns: Vec<Value> = (self.plan.column_types().iter())
             .map(|(name, kind)| json!({"name": name, "type": kind}))
             .collect();
+        let schemas: Vec<&str> = self.schemas.iter().map(|schema| schema.text.as_str()).collect();
         let files: Vec<String> =
             self.plan.files.iter().map(|file| file.path.display().to_string()).collect();
         let placed: Vec<Value> = (sample.placed.iter())
@@ -223,6 +231,7 @@ impl Report<'_> {
             "files": files,
             "format": self.plan.format_name(),
             "columns": columns,
+            "schemas": schemas,
             "sampled": {
                 "rows": sample.row_count,
                 "bytes": sample.read_bytes,

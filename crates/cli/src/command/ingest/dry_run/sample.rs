@@ -10,6 +10,8 @@ use serde::Serialize;
 use twox_hash::XxHash3_128;
 
 use super::super::report::Rejection;
+use crate::avro::Schema;
+use crate::avro::decode::to_json;
 use crate::input::{RowFault, SourceRecord};
 use crate::partitioner::KeyPartitioner;
 
@@ -96,8 +98,8 @@ impl Sample {
         }
     }
 
-    /// Takes a record into account.
-    pub(super) fn add(&mut self, path: &Path, record: &SourceRecord<'_>) {
+    /// Takes a record into account, whose value is written by a schema, if one is given.
+    pub(super) fn add(&mut self, path: &Path, record: &SourceRecord<'_>, schema: Option<&Schema>) {
         let rendered = &record.rendered;
         self.row_count += 1;
         self.value_bytes += rendered.value.len() as u64;
@@ -131,7 +133,10 @@ impl Sample {
                         value: value.map(text),
                     })
                     .collect(),
-                value: text(rendered.value),
+                value: match schema.map(|schema| to_json(schema, rendered.value)) {
+                    Some(Ok(json)) => json,
+                    _ => text(rendered.value),
+                },
             });
         }
     }
@@ -220,7 +225,7 @@ mod tests {
                 timestamp_ms: Some(1000 - 10 * index as i64),
                 ..Rendered::default()
             };
-            sample.add(Path::new("f"), &SourceRecord { rendered, line: index as u64 + 1 });
+            sample.add(Path::new("f"), &SourceRecord { rendered, line: index as u64 + 1 }, None);
         }
         sample
     }
