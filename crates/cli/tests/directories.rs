@@ -137,3 +137,59 @@ fn many_files_are_told_of_in_one_sentence() {
     assert!(told.contains("10 files are gone; all their 20 rows were ingested before"), "{told}");
     assert!(told.contains("20 files: all their 40 rows"), "{told}");
 }
+
+#[test]
+fn an_empty_csv_of_a_directory_is_told_and_read_once_it_has_a_header() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("d")).unwrap();
+    sandbox.write("d/a.csv", b"");
+    let output = sandbox.run(&INGEST);
+    assert!(output.status.success(), "{}", stderr(&output));
+    sandbox.write("d/b.csv", b"k,row\n1,10\n");
+    let output = sandbox.run(&INGEST);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let told = stderr(&output);
+    assert!(told.contains("note: d/a.csv is empty: it has no rows yet"), "{told}");
+    sandbox.write("d/a.csv", b"k,row\n1,1\n1,2\n");
+    let report = json(&sandbox.succeed(&[&INGEST[..], &["--json"]].concat()));
+    assert_eq!(known(&report), named(&[("d/a.csv", "new"), ("d/b.csv", "done")]));
+    assert_eq!(report["rows"], 2);
+    let output = sandbox.run(&["ingest", "d/c.csv", "-t", "t"]);
+    assert_eq!(output.status.code(), Some(3), "a file that is named is to have rows");
+}
+
+#[test]
+fn files_whose_names_are_the_same_text_are_told_apart_also_after_an_earlier_release() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("d")).unwrap();
+    let path =
+        |byte: u8| sandbox.path("d").join(OsStr::from_bytes(&[byte, b'.', b't', b'x', b't']));
+    fs::write(path(0xe9), "1\n2\n").unwrap();
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let ingest = ["ingest", "d", "--topic", "t", "--json", "-b", &server.address];
+    assert_eq!(json(&sandbox.succeed(&ingest))["rows"], 2);
+    // As that release kept it: under the name as text.
+    let show = ["jobs", "show", "t", "--json", "-b", &server.address];
+    let mut kept = json(&sandbox.succeed(&show));
+    let object = kept.as_object_mut().unwrap();
+    let file = object.remove("file").unwrap();
+    assert!(object.remove("file_hex").unwrap().as_str().unwrap().ends_with("2fe92e747874"));
+    sandbox.succeed(&["jobs", "reset", "t", "-b", &server.address]);
+    let key = serde_json::json!({"job": "t", "file": file});
+    let topic = "__streamledger_progress";
+    let produce = ["produce", topic, "--key-separator", "|", "-b", &server.address];
+    let output = sandbox.run_with_input(&produce, format!("{key}|{kept}\n").as_bytes());
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    fs::write(path(0xff), "3\n").unwrap();
+    let report = json(&sandbox.succeed(&ingest));
+    let was = |report: &Value| known(report).into_iter().map(|(_, was)| was).collect::<Vec<_>>();
+    assert_eq!((was(&report), &report["rows"]), (vec!["done".into(), "new".into()], &1.into()));
+    let again = json(&sandbox.succeed(&ingest));
+    assert_eq!((was(&again), &again["rows"]), (vec!["done".into(), "done".into()], &0.into()));
+    let shown = sandbox.succeed(&show);
+    let has_bytes = |line: &str| json(line)["file_hex"].is_string();
+    assert!(shown.lines().count() == 2 && shown.lines().all(has_bytes), "{shown}");
+}

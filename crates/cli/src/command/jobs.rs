@@ -1,6 +1,7 @@
 //! `jobs`: what `ingest` keeps of its jobs, and making it forget.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -74,7 +75,7 @@ struct ResetArguments {
 
     /// Only this file of it, by the path that `jobs show` prints; may be repeated
     #[arg(long, value_name = "PATH")]
-    file: Vec<String>,
+    file: Vec<PathBuf>,
 
     #[command(flatten)]
     broker: BrokerArguments,
@@ -216,6 +217,9 @@ impl ShowArguments {
             if self.json {
                 let mut object = json!(progress);
                 object["file"] = json!(key.file);
+                if let Some(hex) = &key.file_hex {
+                    object["file_hex"] = json!(hex);
+                }
                 ui::print(object)?;
                 continue;
             }
@@ -249,10 +253,11 @@ impl ResetArguments {
         if self.file.is_empty() {
             return Ok(files.keys().cloned().collect());
         }
-        let find = |path: &String| {
-            files.keys().find(|key| key.file == *path).cloned().ok_or_else(|| {
+        let find = |path: &PathBuf| {
+            files.keys().find(|key| key.path() == *path).cloned().ok_or_else(|| {
                 let names: Vec<&str> = files.keys().map(|key| key.file.as_str()).collect();
-                Failure::new(Exit::Failed, format!("the job {:?} has no file {path}", self.job))
+                let what = format!("the job {:?} has no file {}", self.job, path.display());
+                Failure::new(Exit::Failed, what)
                     .remedy(format!("name it by its whole path, one of:\n{}", names.join("\n")))
                     .into()
             })

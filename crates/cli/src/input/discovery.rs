@@ -19,8 +19,10 @@ use crate::ui::units;
 /// What an argument stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
-    /// A file.
+    /// A file by its own name.
     File(PathBuf),
+    /// A file of a directory, or one that matches a pattern.
+    Member(PathBuf),
     /// Standard input.
     StandardInput,
 }
@@ -77,7 +79,7 @@ pub fn find(arguments: &[PathBuf], is_recursive: bool) -> Outcome<Vec<Found>> {
                     return Err(nothing_found(path, &argument, is_recursive).into());
                 }
                 found.extend(
-                    files.into_iter().filter(|file| known.insert(real(file))).map(Found::File),
+                    files.into_iter().filter(|file| known.insert(real(file))).map(Found::Member),
                 );
             }
         }
@@ -271,7 +273,9 @@ mod tests {
         let arguments: Vec<PathBuf> =
             arguments.iter().map(|argument| directory.path().join(argument)).collect();
         let found = find(&arguments, is_recursive)?.into_iter().map(|found| match found {
-            Found::File(path) => path.strip_prefix(directory.path()).unwrap().display().to_string(),
+            Found::File(path) | Found::Member(path) => {
+                path.strip_prefix(directory.path()).unwrap().display().to_string()
+            }
             Found::StandardInput => "-".to_owned(),
         });
         Ok(found.collect())

@@ -10,7 +10,7 @@ use super::compression::{Compression, Meter};
 use super::discovery::{self, Found};
 use super::lines::{BlankLines, LineRows};
 use super::options::InputOptions;
-use super::planned::{PlannedFile, PlannedRows, Source, open_csv, unpack};
+use super::planned::{PlannedFile, PlannedRows, Source, empty_csv, open_csv, unpack};
 use super::source::{RecordSource, RenderedRows};
 use crate::clicks::{self, ClickRenderer};
 use crate::exit::Exit;
@@ -30,6 +30,8 @@ const NAMES_MAX: usize = 8;
 pub struct InputPlan {
     /// The files in the order they are read.
     pub files: Vec<PlannedFile>,
+    /// Files of directories and patterns that are left out, as they are empty.
+    empty: Vec<PathBuf>,
     options: InputOptions,
     pub(super) partition_count: Option<i32>,
 }
@@ -45,26 +47,45 @@ impl InputPlan {
         options.check()?;
         let mut standard_input = Some(standard_input);
         let mut files = Vec::with_capacity(arguments.len());
+        let mut empty = Vec::new();
         for found in discovery::find(arguments, options.is_recursive)? {
-            files.push(match found {
-                Found::File(path) => PlannedFile::look_at(&path, &options)?,
+            match found {
+                Found::File(path) => {
+                    let file = PlannedFile::look_at(&path, &options)?;
+                    files.push(file.ok_or_else(|| empty_csv(&path))?);
+                }
+                Found::Member(path) => match PlannedFile::look_at(&path, &options)? {
+                    Some(file) => files.push(file),
+                    None => empty.push(path),
+                },
                 Found::StandardInput => {
                     let Some(open) = standard_input.take() else { continue };
-                    PlannedFile::look_at_standard_input(open(), &options)?
+                    files.push(PlannedFile::look_at_standard_input(open(), &options)?);
                 }
-            });
+            }
         }
         for wanted in &options.types {
-            if !files.iter().any(|file| file.has_typed_column(&wanted.column)) {
+            if !files.is_empty() && !files.iter().any(|file| file.has_typed_column(&wanted.column))
+            {
                 return unknown_type_column(&files, wanted);
             }
         }
         agree_on_types(&mut files);
-        let plan = InputPlan { files, options, partition_count: None };
+        let plan = InputPlan { files, empty, options, partition_count: None };
         for file in &plan.files {
             plan.value_schema(file)?;
         }
         Ok(plan)
+    }
+
+    /// What a person is told of files that are left out.
+    pub fn remarks(&self) -> Vec<String> {
+        if self.empty.len() > NAMES_MAX {
+            let count = units::grouped(self.empty.len() as u64);
+            return vec![format!("{count} files are empty: they have no rows yet")];
+        }
+        let remark = |path: &PathBuf| format!("{} is empty: it has no rows yet", path.display());
+        self.empty.iter().map(remark).collect()
     }
 
     /// What the user said.

@@ -67,7 +67,8 @@ pub(super) enum PlannedRows {
 }
 
 impl PlannedFile {
-    pub(super) fn look_at(path: &Path, options: &InputOptions) -> Outcome<PlannedFile> {
+    /// A file, if it is what it is going to be: a CSV file that is empty has no header yet.
+    pub(super) fn look_at(path: &Path, options: &InputOptions) -> Outcome<Option<PlannedFile>> {
         let (source, file_bytes) = file::open(path)?;
         let compression = match options.compression {
             Some(compression) => compression,
@@ -83,11 +84,14 @@ impl PlannedFile {
             }
             Some(format) => {
                 let (source, _) = unpack(path, compression)?;
-                PlannedRows::look_at(path, source, format, options)?
+                let rows = PlannedRows::look_at(path, source, format, options)?;
+                let Some(rows) = rows else { return Ok(None) };
+                rows
             }
         };
         let (path, file_bytes) = (path.to_owned(), Some(file_bytes));
-        Ok(PlannedFile { path, file_bytes, compression, rows, standard_input: RefCell::default() })
+        let standard_input = RefCell::default();
+        Ok(Some(PlannedFile { path, file_bytes, compression, rows, standard_input }))
     }
 
     pub(super) fn look_at_standard_input(
@@ -102,6 +106,7 @@ impl PlannedFile {
             None => input.sniff().map_err(|error| file::failed_at(&path, error.into()))?,
         };
         let rows = PlannedRows::look_at(&path, &mut input, format, options)?;
+        let rows = rows.ok_or_else(|| empty_csv(&path))?;
         let standard_input = RefCell::new(Some(input.rewound()));
         let compression = Compression::None;
         Ok(PlannedFile { path, file_bytes: None, compression, rows, standard_input })
@@ -180,17 +185,17 @@ impl PlannedRows {
         source: impl Read,
         format: FileFormat,
         options: &InputOptions,
-    ) -> Outcome<PlannedRows> {
+    ) -> Outcome<Option<PlannedRows>> {
         match format {
             FileFormat::Csv => look_at_csv(path, source, options),
             FileFormat::Ndjson => {
                 let is_derived = options.value == Some(ValueForm::Avro) && options.schema.is_none();
                 let derived = is_derived.then(|| value_schema::of_lines(path, source, options));
-                Ok(PlannedRows::Ndjson { derived: derived.transpose()? })
+                Ok(Some(PlannedRows::Ndjson { derived: derived.transpose()? }))
             }
             FileFormat::Lines => {
                 options.check_for_lines(path)?;
-                Ok(PlannedRows::Lines)
+                Ok(Some(PlannedRows::Lines))
             }
             FileFormat::Parquet => {
                 Failure::new(Exit::Usage, "a Parquet file can't be read from standard input")
@@ -202,23 +207,28 @@ impl PlannedRows {
     }
 }
 
-fn look_at_csv(path: &Path, source: impl Read, options: &InputOptions) -> Outcome<PlannedRows> {
+/// What the columns of a CSV file are; None as long as it has none.
+fn look_at_csv(
+    path: &Path,
+    source: impl Read,
+    options: &InputOptions,
+) -> Outcome<Option<PlannedRows>> {
     let chunks = ChunkReader::new(source, options.row_bytes_max);
-    let mut rows = open_csv(path, chunks, options)?;
+    let Some(mut rows) = begin_csv(path, chunks, options)? else { return Ok(None) };
     let names = rows.names().to_vec();
     check_header(path, &names)?;
     let mut record = options.record_columns(path, &names)?;
     if options.value == Some(ValueForm::Raw) {
-        return Ok(PlannedRows::Raw { names, record });
+        return Ok(Some(PlannedRows::Raw { names, record }));
     }
     if clicks::is_click_header(&names) && options.types.is_empty() && !options.shapes_value() {
         if record.key.is_empty() && !options.no_key {
             record.key.extend(names.iter().position(|name| name == clicks::KEY_COLUMN));
         }
-        return Ok(match options.value {
+        return Ok(Some(match options.value {
             Some(ValueForm::Avro) => typed_clicks(names, record),
             _ => PlannedRows::Clicks { record },
-        });
+        }));
     }
     let output = options.output(path, &names)?;
     let mut inference = Inference::new(names.len());
@@ -244,7 +254,7 @@ fn look_at_csv(path: &Path, source: impl Read, options: &InputOptions) -> Outcom
             (types[index], is_seen[index]) = (wanted.column_type, true);
         }
     }
-    Ok(PlannedRows::Typed { names, types, output, record, is_seen, is_clicks: false })
+    Ok(Some(PlannedRows::Typed { names, types, output, record, is_seen, is_clicks: false }))
 }
 
 /// Click events as columns: those of their reference form, by its names and types.
@@ -271,12 +281,24 @@ pub(super) fn open_csv<R: Read>(
     chunks: ChunkReader<R>,
     options: &InputOptions,
 ) -> Outcome<CsvRows<R>> {
+    begin_csv(path, chunks, options)?.ok_or_else(|| empty_csv(path).into())
+}
+
+/// That a CSV file has no header.
+pub(super) fn empty_csv(path: &Path) -> Failure {
+    Failure::new(Exit::BadInput, format!("{} is empty", path.display()))
+        .cause("a CSV file starts with a header that names its columns")
+        .remedy("check that the file was written whole, or say --format lines")
+}
+
+/// The rows of a CSV file, whose header is read; None if there isn't one, nor anything else.
+fn begin_csv<R: Read>(
+    path: &Path,
+    chunks: ChunkReader<R>,
+    options: &InputOptions,
+) -> Outcome<Option<CsvRows<R>>> {
     match CsvRows::open(chunks, options.delimiter) {
-        Ok(Some(rows)) => Ok(rows),
-        Ok(None) => Failure::new(Exit::BadInput, format!("{} is empty", path.display()))
-            .cause("a CSV file starts with a header that names its columns")
-            .remedy("check that the file was written whole, or say --format lines")
-            .err(),
+        Ok(rows) => Ok(rows),
         Err(fault) => {
             // A header can't be left out as another row can.
             let remedy = match &*fault {

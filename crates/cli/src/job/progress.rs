@@ -1,5 +1,10 @@
 //! The record that says how far a file was ingested, as JSON, so that any consumer can read it.
 
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use crate::input::position::ContentHasher;
@@ -17,8 +22,45 @@ const VERSION_PLAIN: u32 = 1;
 pub struct ProgressKey {
     /// The job.
     pub job: String,
-    /// The file's whole path.
+    /// The file's whole path, as text.
     pub file: String,
+    /// The bytes of that path in hexadecimal, if they aren't UTF-8: other paths are the same text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_hex: Option<String>,
+}
+
+impl ProgressKey {
+    /// The key of a file by its whole path.
+    pub fn of(job: &str, path: &Path) -> ProgressKey {
+        let file_hex = path.to_str().is_none().then(|| hex(path.as_os_str().as_bytes()));
+        ProgressKey { job: job.to_owned(), file: path.display().to_string(), file_hex }
+    }
+
+    /// The whole path.
+    pub fn path(&self) -> PathBuf {
+        let bytes = self.file_hex.as_deref().and_then(bytes_of);
+        bytes.map_or_else(|| PathBuf::from(&self.file), |bytes| OsString::from_vec(bytes).into())
+    }
+
+    /// The key that releases before this wrote of such a path, which isn't of it alone: None of a
+    /// path that is UTF-8, whose key is what it was.
+    pub fn as_text(&self) -> Option<ProgressKey> {
+        self.file_hex.as_ref()?;
+        Some(ProgressKey { file_hex: None, ..self.clone() })
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    hex.len().is_multiple_of(2).then(|| hex.as_bytes().chunks(2).map(byte).collect())?
 }
 
 /// How far a file was ingested; the value of the record.
@@ -179,9 +221,28 @@ mod tests {
         assert_eq!(serde_json::from_str::<FileProgress>(&json).unwrap(), packed);
         assert_eq!(packed.version, 2, "a release that takes bytes for the file's refuses it");
         assert_eq!(read.position(), Some(position));
-        let key = ProgressKey { job: "j".to_owned(), file: "/a \"b\".csv".to_owned() };
+        let key = ProgressKey::of("j", Path::new("/a \"b\".csv"));
         let bytes = serde_json::to_string(&key).unwrap();
         assert_eq!(bytes, r#"{"job":"j","file":"/a \"b\".csv"}"#);
         assert_eq!(serde_json::from_str::<ProgressKey>(&bytes).unwrap(), key);
+        assert_eq!((key.path(), key.as_text()), (PathBuf::from("/a \"b\".csv"), None));
+    }
+
+    #[test]
+    fn paths_that_are_the_same_text_have_keys_of_their_own() {
+        let path = |byte| PathBuf::from(OsString::from_vec(vec![b'/', byte]));
+        let [one, other] = [0xe9, 0xff].map(|byte| ProgressKey::of("j", &path(byte)));
+        assert_eq!(one.file, other.file);
+        assert_ne!(one, other);
+        let json = serde_json::to_string(&one).unwrap();
+        assert_eq!(json, "{\"job\":\"j\",\"file\":\"/\u{fffd}\",\"file_hex\":\"2fe9\"}");
+        let read: ProgressKey = serde_json::from_str(&json).unwrap();
+        assert_eq!((read.path(), &read), (path(0xe9), &one));
+        assert_eq!(one.as_text(), other.as_text());
+        assert_eq!(one.as_text(), Some(ProgressKey::of("j", Path::new("/\u{fffd}"))));
+        for wrong in ["2", "2g", "é"] {
+            let key = ProgressKey { file_hex: Some(wrong.to_owned()), ..one.clone() };
+            assert_eq!(key.path(), Path::new("/\u{fffd}"), "{wrong}");
+        }
     }
 }

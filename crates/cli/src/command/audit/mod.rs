@@ -102,6 +102,9 @@ pub fn run(arguments: &AuditArguments) -> Outcome<Exit> {
         InputPlan::make(&arguments.files, arguments.input.options(&arguments.topic)?, || {
             Box::new(std::io::empty())
         })?;
+    for remark in plan.remarks() {
+        ui::note(false, &remark);
+    }
     let access = Access::open(&arguments.broker, MissingDirectory::Refuse)?;
     let outcome = run_on(arguments, &mut plan, &access, &interrupt);
     let closed = access.close();

@@ -1,6 +1,7 @@
 //! The two sides of an audit, each read from front to back as rows.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use streamledger::{
     Consumer, ConsumerConfig, Offset, PartitionIndex, Position, Properties, TopicPartition,
@@ -19,6 +20,12 @@ use crate::topic_access;
 
 /// How long one look for records may take.
 const POLL: Duration = Duration::from_millis(200);
+
+/// How long an open transaction is waited for.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// How often it is asked meanwhile where the topic ends.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// Rows between two looks for Ctrl-C.
 const CHECK_ROWS: u64 = 1024;
@@ -105,13 +112,31 @@ impl<'a> TopicSide<'a> {
         let properties = Properties::new()
             .with("fetch.max.bytes", "16777216")
             .and(given.clone())
-            .with("isolation.level", "read_committed")
             .with("auto.offset.reset", "earliest")
             .with("bootstrap.servers", &access.bootstrap_servers);
         let mut side = TopicSide { topic, properties, partitions, ends: Vec::new(), compared };
-        let ends = side.consumer()?.end_offsets(&side.partitions);
-        side.ends = ends.map_err(|error| side.failed(&error))?;
+        side.ends = side.settled_ends()?;
         Ok(side)
+    }
+
+    /// Where it ends for readers of committed records, once what is there is committed or aborted:
+    /// a broker acknowledges a commit before it has written that into each partition. A transaction
+    /// that stays open is waited for no longer than `SETTLING`.
+    fn settled_ends(&self) -> Outcome<Vec<Offset>> {
+        let ends = |consumer: &Consumer| {
+            consumer.end_offsets(&self.partitions).map_err(|error| self.failed(&error))
+        };
+        let whole = ends(&self.consumer("read_uncommitted")?)?;
+        let committed = self.consumer("read_committed")?;
+        let begun = Instant::now();
+        loop {
+            let now = ends(&committed)?;
+            let is_settled = now.iter().zip(&whole).all(|(now, whole)| now >= whole);
+            if is_settled || begun.elapsed() > SETTLING {
+                return Ok(now);
+            }
+            thread::sleep(BETWEEN_LOOKS);
+        }
     }
 
     /// How many partitions it has.
@@ -125,7 +150,7 @@ impl<'a> TopicSide<'a> {
         interrupt: &Interrupt,
         mut visit: impl FnMut(&Row<'_>, TopicPlace),
     ) -> Read {
-        let consumer = self.consumer()?;
+        let consumer = self.consumer("read_committed")?;
         let start: Vec<_> =
             self.partitions.iter().map(|of| (of.clone(), Position::Beginning)).collect();
         consumer.assign(&start);
@@ -161,9 +186,10 @@ impl<'a> TopicSide<'a> {
         Ok(Some(0))
     }
 
-    fn consumer(&self) -> Outcome<Consumer> {
-        let config = ConsumerConfig::from_properties(&self.properties)
-            .map_err(|error| config_failure(&error))?;
+    fn consumer(&self, isolation: &str) -> Outcome<Consumer> {
+        let properties = self.properties.clone().with("isolation.level", isolation);
+        let config =
+            ConsumerConfig::from_properties(&properties).map_err(|error| config_failure(&error))?;
         Ok(Consumer::new(config).map_err(|error| self.failed(&error))?)
     }
 

@@ -112,6 +112,9 @@ pub(super) struct BadRowPlace {
 impl Feed<'_> {
     /// Sends all files, in order.
     pub(super) fn run(&mut self, files: Vec<FeedFile<'_>>) -> Outcome<FeedEnd> {
+        for file in &files {
+            self.forget_old_key(file);
+        }
         for mut file in files {
             if let Some(kept) = file.kept.as_ref().filter(|kept| kept.is_done) {
                 self.tell_of_done(&file, kept);
@@ -124,6 +127,15 @@ impl Feed<'_> {
             }
         }
         self.commit(None).map(|()| FeedEnd::Complete)
+    }
+
+    /// Has what a release before this kept of a file be kept under the file's own key, by the next
+    /// commit.
+    fn forget_old_key(&mut self, file: &FeedFile<'_>) {
+        let (Some(transactions), Some(kept)) = (&mut self.transactions, &file.kept) else { return };
+        if let Some(old) = &kept.replaces {
+            transactions.rename(old.clone(), &kept.key, &kept.progress);
+        }
     }
 
     /// Sends the rows of one file, and sees to what is kept of it.

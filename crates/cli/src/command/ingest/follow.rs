@@ -125,7 +125,8 @@ pub(super) fn prepare<'a>(
 ) -> Outcome<Option<FeedFile<'a>>> {
     file.check_can_be_followed()?;
     let (key, shape) = (to.key(file), plan.shape(file));
-    let kept = progress.get(&key);
+    let kept = prepare::kept_of(&key, progress);
+    let (kept, replaces) = kept.map_or((None, None), |(kept, text)| (Some(kept), text));
     let now = crate::job::FileNow {
         topic: to.topic,
         topic_id: to.topic_id,
@@ -162,7 +163,7 @@ pub(super) fn prepare<'a>(
         quiet_since: None,
         before: None,
     };
-    let kept = Some(KeptFile::followed(key, progress));
+    let kept = Some(KeptFile::followed(key, replaces, progress));
     Ok(Some(FeedFile { plan, file, source: Some(source), kept, followed: Some(followed) }))
 }
 

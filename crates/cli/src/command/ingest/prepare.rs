@@ -34,6 +34,8 @@ pub(super) struct FeedFile<'a> {
 #[derive(Debug)]
 pub(super) struct KeptFile {
     pub(super) key: ProgressKey,
+    /// The key that a release before this kept it under, if that isn't forgotten yet.
+    pub(super) replaces: Option<ProgressKey>,
     pub(super) progress: FileProgress,
     /// Nothing is left to send.
     pub(super) is_done: bool,
@@ -81,8 +83,23 @@ impl Destination<'_> {
     /// The key of what is kept of a file.
     pub(super) fn key(&self, file: &PlannedFile) -> ProgressKey {
         let whole_path = file.path.canonicalize().unwrap_or_else(|_| whole(&file.path));
-        ProgressKey { job: self.job.to_owned(), file: whole_path.display().to_string() }
+        ProgressKey::of(self.job, &whole_path)
     }
+}
+
+/// What is kept of a file, and the key that it is kept under if that isn't the file's own: one of a
+/// release that knew paths as text only. That may be another file's whose path is the same text;
+/// if that one isn't there, what the file holds tells.
+pub(super) fn kept_of<'a>(
+    key: &ProgressKey,
+    progress: &'a BTreeMap<ProgressKey, FileProgress>,
+) -> Option<(&'a FileProgress, Option<ProgressKey>)> {
+    if let Some(kept) = progress.get(key) {
+        return Some((kept, None));
+    }
+    let text = key.as_text()?;
+    let kept = progress.get(&text)?;
+    fs::symlink_metadata(text.path()).is_err().then_some((kept, Some(text)))
 }
 
 /// The whole path of a file that isn't there.
@@ -106,7 +123,7 @@ pub(super) fn keep_types(
     progress: &BTreeMap<ProgressKey, FileProgress>,
 ) {
     for index in 0..plan.files.len() {
-        if let Some(kept) = progress.get(&to.key(&plan.files[index])) {
+        if let Some((kept, _)) = kept_of(&to.key(&plan.files[index]), progress) {
             plan.keep_types(index, &kept.shape);
         }
     }
@@ -121,7 +138,11 @@ pub(super) fn after_progress<'a>(
     let mut files: Vec<FeedFile<'a>> = Vec::with_capacity(plan.files.len());
     let count = plan.files.len() - usize::from(to.is_last_followed);
     for file in &plan.files[..count] {
-        let prepared = prepare(plan, file, to, progress)?;
+        let taken = |text: &ProgressKey| {
+            let kept = files.iter().filter_map(|other| other.kept.as_ref());
+            kept.filter_map(|kept| kept.replaces.as_ref()).any(|replaced| replaced == text)
+        };
+        let prepared = prepare(plan, file, to, progress, taken)?;
         let is_same = |other: &FeedFile<'_>| {
             let keys = other.kept.as_ref().zip(prepared.kept.as_ref());
             keys.is_some_and(|(other, this)| other.key == this.key)
@@ -142,8 +163,12 @@ fn prepare<'a>(
     file: &'a PlannedFile,
     to: Destination<'_>,
     progress: &BTreeMap<ProgressKey, FileProgress>,
+    is_taken: impl Fn(&ProgressKey) -> bool,
 ) -> Outcome<FeedFile<'a>> {
     let key = to.key(file);
+    let is_free = |kept: &(_, Option<ProgressKey>)| !kept.1.as_ref().is_some_and(&is_taken);
+    let kept = kept_of(&key, progress).filter(is_free);
+    let (before, replaces) = kept.map_or((None, None), |(kept, text)| (Some(kept), text));
     let look = Look::at(&file.path)?;
     let shape = plan.shape(file);
     let now = FileNow {
@@ -154,7 +179,6 @@ fn prepare<'a>(
         may_grow: to.may_grow,
         can_grow: file.can_grow(),
     };
-    let before = progress.get(&key);
     let found = stance(before, &now).map_err(|changed| cannot_go_on(&file.path, &changed))?;
     let mut source = None;
     let mut is_done = false;
@@ -172,7 +196,7 @@ fn prepare<'a>(
     progress.complete = is_done;
     let rows_before = progress.rows;
     let (look, may_grow) = (Some(look), to.may_grow && file.can_grow());
-    let kept = Some(KeptFile { key, progress, is_done, rows_before, look, may_grow });
+    let kept = Some(KeptFile { key, replaces, progress, is_done, rows_before, look, may_grow });
     Ok(FeedFile { plan, file, source, kept, followed: None })
 }
 
@@ -199,11 +223,11 @@ pub(super) fn remarks_on_gone(
     is_recursive: bool,
 ) -> Vec<String> {
     let is_gone = |key: &ProgressKey, kept: &FileProgress| {
-        let path = Path::new(&key.file);
+        let path = key.path();
         key.job == to.job
             && kept.topic == to.topic
-            && fs::symlink_metadata(path).is_err()
-            && discovery::would_find(arguments, is_recursive, path)
+            && fs::symlink_metadata(&path).is_err()
+            && discovery::would_find(arguments, is_recursive, &path)
     };
     let gone = progress.iter().filter(|(key, kept)| is_gone(key, kept));
     let (whole, parts): (Vec<_>, Vec<_>) = gone.partition(|(_, kept)| kept.complete);
@@ -231,9 +255,14 @@ pub(super) fn remarks_on_gone(
 
 impl KeptFile {
     /// What is kept of a file that is followed.
-    pub(super) fn followed(key: ProgressKey, progress: FileProgress) -> KeptFile {
+    pub(super) fn followed(
+        key: ProgressKey,
+        replaces: Option<ProgressKey>,
+        progress: FileProgress,
+    ) -> KeptFile {
         let rows_before = progress.rows;
-        KeptFile { key, progress, is_done: false, rows_before, look: None, may_grow: true }
+        let (is_done, look, may_grow) = (false, None, true);
+        KeptFile { key, replaces, progress, is_done, rows_before, look, may_grow }
     }
 }
 

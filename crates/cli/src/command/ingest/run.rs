@@ -52,6 +52,9 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
         return Ok(Exit::Interrupted);
     }
     let mut plan = plan.map_err(|failure| not_begun(arguments, failure))?;
+    for remark in plan.remarks() {
+        note(arguments.quiet, &remark);
+    }
     // Checked before a broker is started: a wrong setting is told at once.
     let configured = configure(arguments, &plan, "localhost:9092")?;
     if arguments.dry_run {

@@ -44,6 +44,8 @@ pub(super) struct Transactions<'a> {
     row_count: u64,
     /// Files that ended in the transaction at hand.
     ended: Vec<(ProgressKey, FileProgress)>,
+    /// Keys that are forgotten in the transaction at hand.
+    forgotten: Vec<ProgressKey>,
     committed: Committed,
     is_fenced: bool,
 }
@@ -76,6 +78,7 @@ impl<'a> Transactions<'a> {
             begun: Instant::now(),
             row_count: 0,
             ended: Vec::new(),
+            forgotten: Vec::new(),
             committed: Committed::default(),
             is_fenced: false,
         }
@@ -130,6 +133,12 @@ impl<'a> Transactions<'a> {
         self.ended.push((key, progress));
     }
 
+    /// What was kept of a file under one key is from now on kept under another.
+    pub(super) fn rename(&mut self, from: ProgressKey, key: &ProgressKey, progress: &FileProgress) {
+        self.forgotten.push(from);
+        self.ended.push((key.clone(), progress.clone()));
+    }
+
     /// Commits what was sent, with how far the files were read; `current` is the one that is read.
     pub(super) fn commit(&mut self, current: Option<(&ProgressKey, &FileProgress)>) -> Outcome<()> {
         if self.open.is_none() && self.ended.is_empty() && current.is_none() {
@@ -139,6 +148,9 @@ impl<'a> Transactions<'a> {
         let ended = std::mem::take(&mut self.ended);
         for (key, progress) in ended.iter().map(|(key, progress)| (key, progress)).chain(current) {
             self.send_progress(key, progress)?;
+        }
+        for key in std::mem::take(&mut self.forgotten) {
+            self.send(&key, None)?;
         }
         let Some(mut transaction) = self.open.take() else { return Ok(()) };
         let mut told = String::new();
@@ -166,12 +178,17 @@ impl<'a> Transactions<'a> {
     }
 
     fn send_progress(&self, key: &ProgressKey, progress: &FileProgress) -> Outcome<()> {
-        let failed = |error: &serde_json::Error| {
-            Failure::new(Exit::Failed, "the progress can't be written").because(error)
+        let value = serde_json::to_vec(progress).map_err(|error| cannot_write(&error))?;
+        self.send(key, Some(&value))
+    }
+
+    fn send(&self, key: &ProgressKey, value: Option<&[u8]>) -> Outcome<()> {
+        let key = serde_json::to_vec(key).map_err(|error| cannot_write(&error))?;
+        let record = ProducerRecord::to(job::TOPIC).key(&key);
+        let record = match value {
+            Some(value) => record.value(value),
+            None => record,
         };
-        let key = serde_json::to_vec(key).map_err(|error| failed(&error))?;
-        let value = serde_json::to_vec(progress).map_err(|error| failed(&error))?;
-        let record = ProducerRecord::to(job::TOPIC).key(&key).value(&value);
         self.producer.send(record).map(drop).map_err(|error| send_failure(&error).into())
     }
 
@@ -199,6 +216,10 @@ impl<'a> Transactions<'a> {
         let failure = Failure::new(Exit::Failed, "records were not delivered");
         Some(failure.cause(cause).remedy(remedy).into())
     }
+}
+
+fn cannot_write(error: &serde_json::Error) -> Failure {
+    Failure::new(Exit::Failed, "the progress can't be written").because(error)
 }
 
 /// What a future gives within a time.
