@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 
-use streamledger::admin::ConfigResource;
+use streamledger::admin::{ClusterDescription, ConfigResource};
 use streamledger::config::{ClientKind, settings_table};
 use streamledger::{
     Admin, AdminConfig, AdminError, ErrorCode, NewTopic, PartitionIndex, Properties, TopicName,
@@ -110,11 +110,10 @@ pub fn check(properties: &Properties) -> Outcome<()> {
         .map_err(|error| config_failure(&error).into())
 }
 
-/// Makes sure that a broker answers.
-pub fn reach(access: &Access, properties: &Properties) -> Outcome<()> {
+/// Makes sure that a broker answers; what it says of its cluster.
+pub fn reach(access: &Access, properties: &Properties) -> Outcome<ClusterDescription> {
     let admin = admin(access, properties)?;
     patiently(access, || admin.describe_cluster())
-        .map(drop)
         .map_err(|error| failure(access, "the cluster can't be described", &error).into())
 }
 

@@ -123,6 +123,10 @@ fn rows_are_there_at_least_once_and_the_summary_says_why() {
         assert!(output.status.success(), "{hidden:?}: {noted}");
         assert!(said.contains("at least once: the broker has no transactions"), "{said}");
         assert!(noted.contains("at least once: the broker has no transactions"), "{noted}");
+        let gives_ids = !hidden.contains(&INIT_PRODUCER_ID);
+        in_force(&said, "guarantee", "at least once");
+        in_force(&said, "enable.idempotence", if gives_ids { "true" } else { "false" });
+        assert_eq!(door.was_asked(INIT_PRODUCER_ID), gives_ids, "it is idempotent where it can be");
         let json = sandbox.succeed(&[&ingest[..], &["--json", "-q"]].concat());
         assert!(json.contains("\"guarantee\":\"at-least-once\""), "{json}");
         // It was run twice, and nothing was kept of the first: each row is there twice.
@@ -144,18 +148,28 @@ fn who_insists_on_exactly_once_is_told_that_it_cannot_be() {
     assert!(!output.status.success());
     let noted = stderr(&output);
     assert!(noted.contains("the broker has no transactions"), "{noted}");
-    assert!(noted.contains("UNSUPPORTED_VERSION"), "{noted}");
+    assert!(noted.contains("InitProducerId and EndTxn"), "{noted}");
     assert!(noted.contains("--at-least-once"), "{noted}");
-    let consume = ["consume", "t", "-b", &server.address, "--fields", "value"];
-    assert_eq!(sandbox.succeed(&consume), "", "no row was sent");
+    let listed = sandbox.succeed(&["topics", "list", "-b", &server.address]);
+    assert_eq!(listed, "", "nothing was begun");
+}
+
+/// That the table of settings says so: the first line that begins with a name.
+fn in_force(table: &str, name: &str, value: &str) {
+    let row = table.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_default();
+    assert!(row.contains(value), "{name} isn't {value} in\n{table}");
 }
 
 #[test]
-fn an_idempotent_producer_is_refused_at_once_where_there_are_no_producer_ids() {
+fn without_producer_ids_at_least_once_goes_unless_idempotence_is_insisted_on() {
     let (sandbox, _server, door) = behind_a_door(&[INIT_PRODUCER_ID]);
     let through = door.address.to_string();
-    let output =
-        sandbox.run(&["ingest", "f.ndjson", "--topic", "t", "-b", &through, "--at-least-once"]);
+    let ingest = ["ingest", "f.ndjson", "--topic", "t", "-b", &through, "--at-least-once"];
+    let said = sandbox.succeed(&ingest);
+    in_force(&said, "guarantee", "at least once");
+    in_force(&said, "enable.idempotence", "false");
+    in_force(&said, "max.in.flight.requests.per.connection", "1");
+    let output = sandbox.run(&[&ingest[..], &["-X", "enable.idempotence=true"]].concat());
     assert!(!output.status.success());
     let noted = stderr(&output);
     assert!(noted.contains("UNSUPPORTED_VERSION"), "{noted}");

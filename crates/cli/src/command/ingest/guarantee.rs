@@ -1,5 +1,7 @@
 //! How often a row may be in the topic, and why.
 
+use streamledger::admin::ClusterDescription;
+
 use super::IngestArguments;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -35,6 +37,24 @@ impl Guarantee {
             .cause("after a failure it can't be read again from where the run was")
             .remedy("write it to a file first, or leave --exactly-once out")
             .err()
+    }
+
+    /// What that comes to on a broker.
+    pub(super) fn on(
+        self,
+        broker: &ClusterDescription,
+        arguments: &IngestArguments,
+    ) -> Outcome<Guarantee> {
+        if !self.is_exactly_once() || broker.has_transactions {
+            return Ok(self);
+        }
+        if arguments.exactly_once || arguments.follow {
+            return Failure::new(Exit::Failed, "the broker has no transactions")
+                .cause("it doesn't say that it has InitProducerId and EndTxn (ApiVersions)")
+                .remedy("say --at-least-once: rows may then be there twice after a failure")
+                .err();
+        }
+        Ok(Guarantee::BrokerHasNoTransactions)
     }
 
     /// Whether rows are sent in transactions with the progress.

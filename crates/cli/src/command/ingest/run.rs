@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use streamledger::admin::ClusterDescription;
 use streamledger::{Producer, Properties};
 
 use super::events::{Event, Started};
@@ -38,9 +39,9 @@ const OWN_DEFAULTS: [(&str, &str); 3] =
 /// A transaction may wait for brokers that are away as long as its records may.
 const TRANSACTION_TIMEOUT: (&str, &str) = ("transaction.timeout.ms", "180000");
 
-/// For a broker without transactions, which may know nothing of idempotent producers either: with
-/// one request in flight a retry at least keeps the order.
-const WITHOUT_TRANSACTIONS: [(&str, &str); 2] =
+/// For a broker that gives no producer ids: with one request in flight a retry at least keeps the
+/// order.
+const WITHOUT_PRODUCER_IDS: [(&str, &str); 2] =
     [("enable.idempotence", "false"), ("max.in.flight.requests.per.connection", "1")];
 
 /// Sends the files.
@@ -56,7 +57,8 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
         note(arguments.quiet, &remark);
     }
     // Checked before a broker is started: a wrong setting is told at once.
-    let configured = configure(arguments, &plan, "localhost:9092")?;
+    let wanted = Guarantee::wanted(arguments, &plan)?;
+    let configured = configure(arguments, wanted, None, "localhost:9092")?;
     if arguments.dry_run {
         return dry_run::run(arguments, &mut plan, &configured, &interrupt);
     }
@@ -103,7 +105,10 @@ fn tell_of_nothing(arguments: &IngestArguments, status: Status, failure: Option<
         status,
         topic: &arguments.topic,
         place: arguments.broker.bootstrap_servers.as_deref().unwrap_or("embedded"),
-        guarantee: Guarantee::ExactlyOnce,
+        guarantee: match arguments.at_least_once {
+            true => Guarantee::AtLeastOnce,
+            false => Guarantee::ExactlyOnce,
+        },
         job: None,
         committed: Committed::default(),
         files: &[],
@@ -131,28 +136,31 @@ fn run_on(
     access: &Access,
     interrupt: &Interrupt,
 ) -> Outcome<Exit> {
-    let configured = configure(arguments, plan, &access.bootstrap_servers)?;
+    let decided = decide(arguments, plan, access);
+    let decided = decided.map_err(|failure| not_begun(arguments, failure))?;
+    let (guarantee, configured) = (decided.guarantee, &decided.configured);
     let topics = prepare_topics(arguments, access, &configured.properties);
     let topic = topics.map_err(|failure| not_begun(arguments, failure))?;
     plan.set_partition_count(topic.partitions);
     for remark in remarks(arguments, &topic) {
         note(arguments.quiet, &remark);
     }
-    let wanted = Guarantee::wanted(arguments, plan)?;
-    let settings = settings_in_force(arguments, plan, access, &configured, &topic, wanted);
+    if guarantee == Guarantee::BrokerHasNoTransactions {
+        note(arguments.quiet, guarantee.words());
+    }
+    let settings = settings_in_force(arguments, plan, access, configured, &topic, guarantee);
     let shows_tables = !arguments.quiet && !arguments.is_for_programs();
     if shows_tables {
         ui::print(format_args!("{}\n", table::text(&settings_table(&settings))))?;
     }
     let ledger = Arc::new(Ledger::default());
-    let started = start(arguments, plan, access, configured, &topic, &ledger, interrupt);
+    let started = start(arguments, plan, access, decided, &topic, &ledger, interrupt);
     let Some(started) = started.map_err(|failure| not_begun(arguments, failure))? else {
         tell_of_nothing(arguments, Status::Interrupted, None);
         return Ok(Exit::Interrupted);
     };
     let metrics = MetricsServer::start(&arguments.metrics, &started.producer, arguments.quiet)?;
     let files = started.files.iter().map(FileReport::of).collect::<Vec<_>>();
-    let guarantee = started.guarantee;
     let sent = send(arguments, started, &ledger, interrupt);
     drop(metrics);
     let failure = sent.outcome.as_ref().err().map(|failure| &**failure);
@@ -187,17 +195,38 @@ fn run_on(
     sent.outcome.and_then(|exit| told.map(|()| exit))
 }
 
-/// The producer's settings: with a transactional id if rows are to be there exactly once.
+/// What a run promises, and the settings that go with it.
+struct Decided {
+    guarantee: Guarantee,
+    configured: Configured,
+}
+
+/// Asks the broker once what it can do: that decides what can be promised.
+fn decide(arguments: &IngestArguments, plan: &InputPlan, access: &Access) -> Outcome<Decided> {
+    let (wanted, servers) = (Guarantee::wanted(arguments, plan)?, &access.bootstrap_servers);
+    let configured = configure(arguments, wanted, None, servers)?;
+    let broker = topic_access::reach(access, &configured.properties)?;
+    let guarantee = wanted.on(&broker, arguments)?;
+    let configured = configure(arguments, guarantee, Some(&broker), servers)?;
+    Ok(Decided { guarantee, configured })
+}
+
+/// The producer's settings: with a transactional id if rows are to be there exactly once, without
+/// idempotence if the broker gives no producer ids.
 fn configure(
     arguments: &IngestArguments,
-    plan: &InputPlan,
+    guarantee: Guarantee,
+    broker: Option<&ClusterDescription>,
     bootstrap_servers: &str,
 ) -> Outcome<Configured> {
-    if !Guarantee::wanted(arguments, plan)?.is_exactly_once() {
-        return producing::config(&arguments.producer, bootstrap_servers, &OWN_DEFAULTS);
+    let mut defaults = OWN_DEFAULTS.to_vec();
+    if !guarantee.is_exactly_once() {
+        if broker.is_some_and(|broker| !broker.gives_producer_ids) {
+            defaults.extend(WITHOUT_PRODUCER_IDS);
+        }
+        return producing::config(&arguments.producer, bootstrap_servers, &defaults);
     }
     let id = job::transactional_id(arguments.job());
-    let mut defaults = OWN_DEFAULTS.to_vec();
     defaults.extend([("transactional.id", id.as_str()), TRANSACTION_TIMEOUT]);
     producing::config(&arguments.producer, bootstrap_servers, &defaults).map_err(|mut failure| {
         // Told of what stands against transactions only if nothing else is wrong.
@@ -244,13 +273,13 @@ fn start<'a>(
     arguments: &IngestArguments,
     plan: &'a mut InputPlan,
     access: &Access,
-    configured: Configured,
+    decided: Decided,
     topic: &FoundTopic,
     ledger: &Arc<Ledger>,
     interrupt: &Interrupt,
 ) -> Outcome<Option<Ready<'a>>> {
     let counted = producing::Counted { ledger, topic: &arguments.topic };
-    let guarantee = Guarantee::wanted(arguments, plan)?;
+    let Decided { guarantee, configured } = decided;
     let properties = configured.properties.clone();
     let producer = producing::start(configured.config, counted)?;
     if !guarantee.is_exactly_once() {
@@ -258,26 +287,8 @@ fn start<'a>(
         let files = prepare::from_the_start(plan);
         return Ok(Some(Ready { plan, producer, guarantee, files }));
     }
-    if let Err(error) = producer.init_transactions() {
-        if !transactions::are_unsupported(&error) {
-            return Err(transactions::failure(arguments.job(), &error).into());
-        }
-        if arguments.exactly_once || arguments.follow {
-            return Failure::new(Exit::Failed, "the broker has no transactions")
-                .because(&error)
-                .remedy("say --at-least-once: rows may then be there twice after a failure")
-                .err();
-        }
-        let servers = &access.bootstrap_servers;
-        let defaults = [&OWN_DEFAULTS[..], &WITHOUT_TRANSACTIONS].concat();
-        let plain = producing::config(&arguments.producer, servers, &defaults)?;
-        let guarantee = Guarantee::BrokerHasNoTransactions;
-        note(arguments.quiet, guarantee.words());
-        let plan_of_all = &*plan;
-        let files = prepare::from_the_start(plan_of_all);
-        let producer = producing::start(plain.config, counted)?;
-        return Ok(Some(Ready { plan: plan_of_all, producer, guarantee, files }));
-    }
+    let fenced = producer.init_transactions();
+    fenced.map_err(|error| transactions::failure(arguments.job(), &error))?;
     job::ensure(access, &properties)?;
     // Known from the start, or the first commit would wait for it.
     producer.partitions_for(job::TOPIC).map_err(|error| producing::send_failure(&error))?;

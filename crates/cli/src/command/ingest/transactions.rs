@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use streamledger::{ErrorCode, Producer, ProducerRecord, Transaction, TransactionError};
+use streamledger::{Producer, ProducerRecord, Transaction, TransactionError};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -226,11 +226,6 @@ fn cannot_write(error: &serde_json::Error) -> Failure {
 fn within<T>(patience: Duration, future: impl Future<Output = T>) -> Option<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
     runtime.block_on(async { tokio::time::timeout(patience, future).await.ok() })
-}
-
-/// Whether the broker knows no transactions.
-pub(super) fn are_unsupported(error: &TransactionError) -> bool {
-    error.last_broker_error() == Some(ErrorCode::UnsupportedVersion)
 }
 
 /// Why transactions can't go on, as a failure.
