@@ -155,6 +155,10 @@ fn a_run_goes_on_only_with_the_same_columns() {
         &["--select", "n", "--header", "n"],
         &["--select", "id", "--header", "n", "--rename", "id=key"],
         &["--header", "n", "--value", "raw"],
+        &["--select", "id", "--header", "n", "--partition", "id"],
+        &["--select", "id", "--header", "n", "--timestamp", "id"],
+        &["--select", "id", "--header", "n", "--key", "id"],
+        &["--select", "id", "--header", "n", "--type", "id=string"],
     ] {
         let output = run(other);
         assert_eq!(output.status.code(), Some(2), "{other:?}: {}", stderr(&output));

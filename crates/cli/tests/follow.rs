@@ -298,6 +298,111 @@ fn a_file_that_is_cut_without_a_copy_goes_on_at_its_start_or_says_what_is_lost()
     assert!(told.contains("in none of its files") && told.contains("line 22 on"), "{told}");
 }
 
+/// Waits until so many rows are kept as those of the files before the one that is read.
+fn await_next_file(sandbox: &Sandbox, server: &Server, rows_before: u64) {
+    let begun = Instant::now();
+    loop {
+        let shown = sandbox.succeed(&["jobs", "show", "t", "--json", "-b", &server.address]);
+        let kept: Value = serde_json::from_str(&shown).unwrap();
+        if kept["rotation"]["rows_before"] == rows_before {
+            return;
+        }
+        assert!(begun.elapsed() < tool::PATIENCE, "{kept}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn with_the_file_before_gone_older_ones_are_not_read_again() {
+    let sandbox = Sandbox::new();
+    let mut log = Log::new(&sandbox);
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    log.append(&rows(0, 10));
+    let mut child = follow(&sandbox, &server, &[]);
+    await_rows(&sandbox, &server, &mut child, 10);
+    log.rename();
+    log.append(&rows(10, 20));
+    await_rows(&sandbox, &server, &mut child, 20);
+    log.rename();
+    // It has a header and no row: the next run knows it only by those before it.
+    await_next_file(&sandbox, &server, 20);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let older = fs::read(sandbox.path("e.csv.2")).unwrap();
+    fs::remove_file(sandbox.path("e.csv.1")).unwrap();
+    log.append(&rows(20, 30));
+    let mut child = follow(&sandbox, &server, &[]);
+    await_rows(&sandbox, &server, &mut child, 30);
+    end(child);
+    assert_eq!(fs::read(sandbox.path("e.csv.2")).unwrap(), older, "it was there to be read");
+}
+
+#[test]
+fn a_file_that_is_deleted_while_it_is_read_hides_none_after_it() {
+    let sandbox = Sandbox::new();
+    let mut log = Log::new(&sandbox);
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    log.append(&rows(0, 600));
+    // Slow enough that it is still in the first file when there are two others.
+    let mut child = follow(&sandbox, &server, &["--rate", "200"]);
+    await_begun(&sandbox, &server);
+    log.rename();
+    log.append(&rows(600, 700));
+    log.rename();
+    log.append(&rows(700, 710));
+    fs::remove_file(sandbox.path("e.csv.2")).unwrap();
+    await_rows(&sandbox, &server, &mut child, 710);
+    end(child);
+}
+
+#[test]
+fn rows_added_to_a_file_that_was_over_end_the_run_and_the_next_goes_on() {
+    let sandbox = Sandbox::new();
+    let mut log = Log::new(&sandbox);
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    log.append(&rows(0, 10));
+    let mut child = follow(&sandbox, &server, &[]);
+    await_rows(&sandbox, &server, &mut child, 10);
+    log.rename();
+    log.append(&rows(10, 20));
+    await_rows(&sandbox, &server, &mut child, 20);
+    let mut late = File::options().append(true).open(sandbox.path("e.csv.1")).unwrap();
+    late.write_all(b"1,1000\n").unwrap();
+    assert_eq!(wait(&mut child), Some(3));
+    let told = stderr(&child.wait_with_output().unwrap());
+    assert!(told.contains("the file before e.csv was written to after e.csv was begun"), "{told}");
+    assert!(told.contains("wasn't read") && told.contains("open the new file"), "{told}");
+    log.append(&rows(20, 30));
+    let mut child = follow(&sandbox, &server, &[]);
+    await_rows(&sandbox, &server, &mut child, 30);
+    end(child);
+}
+
+#[test]
+fn a_limit_ends_what_follows_also_amid_rotation_and_the_next_run_goes_on() {
+    let sandbox = Sandbox::new();
+    let mut log = Log::new(&sandbox);
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    log.append(&rows(0, 100));
+    let mut sent = 0;
+    for limit in ["40", "60", "50"] {
+        if sent == 100 {
+            log.rename();
+            log.append(&rows(100, 200));
+        }
+        let output = follow(&sandbox, &server, &["--limit", limit]).wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let limit: u64 = limit.parse().unwrap();
+        assert_eq!((&report["status"], &report["rows"]), (&"done".into(), &limit.into()));
+        sent += limit;
+    }
+    let mut child = follow(&sandbox, &server, &[]);
+    await_rows(&sandbox, &server, &mut child, 200);
+    end(child);
+    assert_equal(&sandbox, &server, &log.files());
+}
+
 #[test]
 fn what_cant_be_followed_says_why() {
     let sandbox = Sandbox::new();

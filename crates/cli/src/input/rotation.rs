@@ -5,8 +5,9 @@
 //! the beginning of some file, which is what it is known by, not its name nor its number.
 //!
 //! Laws: of what was read at least a row, the file whose beginning it is is gone on with, wherever
-//! it is now; as long as nothing was, it is the first after the one that was read before it.
-//! Generations come in the order in which they were written; none is left out.
+//! it is now; as long as nothing was, it is the first after those that come before it, of which
+//! some may be gone. Generations come in the order in which they were written; none is left out,
+//! and none is read twice: where it can't be told which come after what was read, that is said.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -45,14 +46,35 @@ pub struct Generation {
 }
 
 /// What is kept of the file that was read last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastRead {
     /// What was read of it.
     pub read: Beginning,
     /// Whether that has a row.
     pub has_row: bool,
-    /// The one before it of which a row was read, or that was there before anything was read.
-    pub after: Option<Beginning>,
+    /// Those before it.
+    pub behind: Behind,
+}
+
+/// What is known of the files that come before one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// How they begin, the latest first: of each either all that was read of it, or, of one that
+    /// was there before anything was read, its first bytes.
+    pub beginnings: Vec<Beginning>,
+    /// Whether there were more, of which that isn't known any more.
+    pub has_more: bool,
+}
+
+/// Where the file that was read last is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// There.
+    Here(Generation),
+    /// No row of it was read, and it isn't there yet.
+    NotYet,
+    /// It is gone; or no row of it was read, and all are gone that would tell which it is.
+    Gone,
 }
 
 impl Beginning {
@@ -120,23 +142,30 @@ pub fn generations(path: &Path) -> io::Result<Vec<Generation>> {
     Err(io::Error::other("its directory changes all the time"))
 }
 
-/// The generation that was read last, as it is now; None if it isn't there.
-pub fn find(path: &Path, last: &LastRead) -> io::Result<Option<Generation>> {
+/// The generation that was read last, as it is now.
+pub fn find(path: &Path, last: &LastRead) -> io::Result<Whereabouts> {
     let all = generations(path)?;
     if last.has_row {
         // The latest: the one under its name is read once, its copies aren't.
-        return first_of(all.into_iter().rev(), &last.read);
+        let found = first_of(all.into_iter().rev(), &last.read)?;
+        return Ok(found.map_or(Whereabouts::Gone, Whereabouts::Here));
     }
-    let mut start = 0;
-    if let Some(after) = &last.after {
+    let Some(start) = first_after(&all, &last.behind)? else { return Ok(Whereabouts::Gone) };
+    let found = first_of(all.into_iter().skip(start), &last.read)?;
+    Ok(found.map_or(Whereabouts::NotYet, Whereabouts::Here))
+}
+
+/// Where those generations begin that come after what is behind; None if that can't be told. If
+/// all that is behind is gone, these are all.
+fn first_after(all: &[Generation], behind: &Behind) -> io::Result<Option<usize>> {
+    for beginning in &behind.beginnings {
         for (index, generation) in all.iter().enumerate() {
-            if after.is_of(&generation.path)? {
-                start = index + 1;
-                break;
+            if beginning.is_of(&generation.path)? {
+                return Ok(Some(index + 1));
             }
         }
     }
-    first_of(all.into_iter().skip(start), &last.read)
+    Ok((!behind.has_more).then_some(0))
 }
 
 /// The first of some generations that begins so.
@@ -158,16 +187,28 @@ pub fn find_copy(path: &Path, read: &Beginning) -> io::Result<Option<Generation>
     first_of(copies, read)
 }
 
+/// Some generation after one that is open, if there is one: of one that is gone it is that under
+/// the log's name.
+pub fn later(path: &Path, open: FileIdentity) -> io::Result<Option<Generation>> {
+    let all = generations(path)?;
+    Ok(match all.iter().position(|generation| generation.identity == open) {
+        Some(index) => all.into_iter().nth(index + 1),
+        None => all.into_iter().find(|generation| generation.path == path),
+    })
+}
+
 /// The generation after one that was read to its end; None if there is none yet. One that was
-/// compressed meanwhile is found by what it holds.
+/// compressed meanwhile is found by what it holds; of one that is gone it is the first after those
+/// behind it.
 pub fn next(
     path: &Path,
     read: FileIdentity,
-    content: Option<&Beginning>,
+    content: &Beginning,
+    behind: &Behind,
 ) -> io::Result<Option<Generation>> {
     let all = generations(path)?;
     let mut index = all.iter().position(|generation| generation.identity == read);
-    if let (None, Some(content)) = (index, content) {
+    if index.is_none() {
         for (at, generation) in all.iter().enumerate().rev() {
             if generation.path != path && content.is_of(&generation.path)? {
                 index = Some(at);
@@ -175,10 +216,13 @@ pub fn next(
             }
         }
     }
-    Ok(match index {
-        Some(index) => all.into_iter().nth(index + 1),
-        None => all.into_iter().find(|generation| generation.path == path),
-    })
+    let start = match index {
+        Some(index) => Some(index + 1),
+        None => first_after(&all, behind)?,
+    };
+    let unknown = "the file that was read is gone with all those before it that are known, and \
+                   which come after it can't be told";
+    Ok(all.into_iter().nth(start.ok_or_else(|| io::Error::other(unknown))?))
 }
 
 /// Where a generation comes among the others.

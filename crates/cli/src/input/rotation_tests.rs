@@ -27,12 +27,22 @@ impl Logs {
     }
 
     fn found(&self, last: &LastRead) -> Option<String> {
-        find(&self.path("e.csv"), last).unwrap().as_ref().map(name)
+        match find(&self.path("e.csv"), last).unwrap() {
+            Whereabouts::Here(generation) => Some(name(&generation)),
+            Whereabouts::Gone => None,
+            Whereabouts::NotYet => Some("not yet".to_owned()),
+        }
     }
 
-    fn next(&self, after: &str, content: &str) -> Option<String> {
+    fn next(&self, after: &str, content: &str, behind: &Behind) -> io::Result<Option<String>> {
         let identity = FileIdentity::of(&fs::metadata(self.path(after)).unwrap());
-        next(&self.path("e.csv"), identity, Some(&beginning(content))).unwrap().as_ref().map(name)
+        let next = next(&self.path("e.csv"), identity, &beginning(content), behind)?;
+        Ok(next.as_ref().map(name))
+    }
+
+    fn later(&self, open: &str) -> Option<String> {
+        let identity = FileIdentity::of(&fs::metadata(self.path(open)).unwrap());
+        later(&self.path("e.csv"), identity).unwrap().as_ref().map(name)
     }
 }
 
@@ -44,6 +54,11 @@ fn beginning(text: &str) -> Beginning {
     let mut hasher = ContentHasher::default();
     hasher.update(text.as_bytes());
     Beginning { bytes: text.len() as u64, hash: hasher.hash() }
+}
+
+/// Those before a file, the latest first.
+fn behind(texts: &[&str], has_more: bool) -> Behind {
+    Behind { beginnings: texts.iter().map(|text| beginning(text)).collect(), has_more }
 }
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -96,7 +111,8 @@ fn a_file_that_is_just_being_compressed_is_there_once() {
 
 #[test]
 fn what_was_read_of_is_found_under_whatever_name_it_has() {
-    let read = |text: &str| LastRead { read: beginning(text), has_row: true, after: None };
+    let read =
+        |text: &str| LastRead { read: beginning(text), has_row: true, behind: Behind::default() };
     let renamed = Logs::new(&[("e.csv.2", "h\n1\n"), ("e.csv.1", "h\n3\n4\n"), ("e.csv", "h\n")]);
     assert_eq!(renamed.found(&read("h\n3\n")).as_deref(), Some("e.csv.1"));
     assert_eq!(renamed.found(&read("h\n1\n")).as_deref(), Some("e.csv.2"));
@@ -110,10 +126,10 @@ fn what_was_read_of_is_found_under_whatever_name_it_has() {
 
 #[test]
 fn what_no_row_was_read_of_is_the_first_after_the_one_before_it() {
-    let header = |after: Option<&str>| LastRead {
+    let header = |texts: &[&str], has_more| LastRead {
         read: beginning("h\n"),
         has_row: false,
-        after: after.map(beginning),
+        behind: behind(texts, has_more),
     };
     let logs = Logs::new(&[
         ("e.csv.3", "h\n1\n"),
@@ -121,11 +137,15 @@ fn what_no_row_was_read_of_is_the_first_after_the_one_before_it() {
         ("e.csv.1", "h\n3\n"),
         ("e.csv", "h\n4\n"),
     ]);
-    assert_eq!(logs.found(&header(Some("h\n2\n"))).as_deref(), Some("e.csv.1"));
-    assert_eq!(logs.found(&header(Some("h\n3\n"))).as_deref(), Some("e.csv"));
-    assert_eq!(logs.found(&header(None)).as_deref(), Some("e.csv.3"), "none was there before");
-    let gone = header(Some("h\n0\n"));
-    assert_eq!(logs.found(&gone).as_deref(), Some("e.csv.3"), "the oldest go first");
+    let found = |texts: &[&str], has_more| logs.found(&header(texts, has_more));
+    assert_eq!(found(&["h\n2\n"], true).as_deref(), Some("e.csv.1"));
+    assert_eq!(found(&["h\n3\n", "h\n2\n"], true).as_deref(), Some("e.csv"));
+    assert_eq!(found(&[], false).as_deref(), Some("e.csv.3"), "none was there before");
+    assert_eq!(found(&["h\n0\n"], false).as_deref(), Some("e.csv.3"), "all before are gone");
+    let one_is_left = &["h\n9\n", "h\n8\n", "h\n1\n"];
+    assert_eq!(found(one_is_left, false).as_deref(), Some("e.csv.2"), "the latest are gone");
+    assert_eq!(found(&["h\n0\n"], true), None, "some that were read may be there");
+    assert_eq!(found(&["h\n4\n"], false).as_deref(), Some("not yet"));
 }
 
 #[test]
@@ -141,9 +161,16 @@ fn a_copy_is_found_by_what_was_read_before_the_cut() {
 #[test]
 fn the_next_generation_follows_wherever_the_one_before_is() {
     let logs = Logs::new(&[("e.csv.2", "1"), ("e.csv.1", "2"), ("e.csv", "3"), ("o", "1")]);
-    assert_eq!(logs.next("e.csv.2", "1").as_deref(), Some("e.csv.1"));
-    assert_eq!(logs.next("e.csv.1", "2").as_deref(), Some("e.csv"));
-    assert_eq!(logs.next("e.csv", "3"), None);
-    assert_eq!(logs.next("o", "1").as_deref(), Some("e.csv.1"), "known by what it holds");
-    assert_eq!(logs.next("o", "9").as_deref(), Some("e.csv"), "gone: the one under its name");
+    let all_known = behind(&[], false);
+    let next = |of: &str, content: &str| logs.next(of, content, &all_known).unwrap();
+    assert_eq!(next("e.csv.2", "1").as_deref(), Some("e.csv.1"));
+    assert_eq!(next("e.csv.1", "2").as_deref(), Some("e.csv"));
+    assert_eq!(next("e.csv", "3"), None);
+    assert_eq!(next("o", "1").as_deref(), Some("e.csv.1"), "known by what it holds");
+    assert_eq!(next("o", "9").as_deref(), Some("e.csv.2"), "gone, with all before it");
+    let after = |texts: &[&str], has_more| logs.next("o", "9", &behind(texts, has_more));
+    assert_eq!(after(&["0", "1"], true).unwrap().as_deref(), Some("e.csv.1"), "gone, one is left");
+    assert!(after(&["0"], true).is_err(), "it can't be told");
+    assert_eq!(logs.later("e.csv.2").as_deref(), Some("e.csv.1"));
+    assert_eq!((logs.later("e.csv"), logs.later("o").as_deref()), (None, Some("e.csv")));
 }

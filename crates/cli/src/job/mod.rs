@@ -6,7 +6,7 @@ mod progress;
 mod progress_topic;
 mod stance;
 
-pub use progress::{FileProgress, KeptBeginning, ProgressKey, Rotation};
+pub use progress::{FileProgress, OLDER_MAX, ProgressKey, Rotation};
 pub use progress_topic::{TOPIC, ensure, forget, read};
 pub use stance::{Changed, FileNow, Stance, stance};
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::input::position::ContentHasher;
-use crate::input::rotation::Beginning;
+use crate::input::rotation::{Beginning, Behind};
 use crate::input::{ContentHash, Place, Position};
 
 /// The newest version of the record: of compressed files.
@@ -105,7 +105,17 @@ pub struct Rotation {
     /// How the last one of them begins that rows were read of, or that was there before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<KeptBeginning>,
+    /// The same of those before that one, the latest first: so many are kept as [`OLDER_MAX`] says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub older: Vec<KeptBeginning>,
+    /// Whether there were more of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_more: bool,
 }
+
+/// How many files before the last one are known by how they begin: more than are deleted between
+/// two runs while an older one stays.
+pub const OLDER_MAX: usize = 8;
 
 /// The first bytes of a file, as what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +124,23 @@ pub struct KeptBeginning {
     pub bytes: u64,
     /// What they hash to, as in [`FileProgress::hash`].
     pub hash: String,
+}
+
+impl Rotation {
+    /// What it says of the files before the one that is read.
+    pub fn behind(&self) -> Behind {
+        let kept = self.after.iter().chain(&self.older);
+        let beginnings = kept.filter_map(KeptBeginning::beginning).collect();
+        Behind { beginnings, has_more: self.has_more }
+    }
+
+    /// That these are before the one that is read.
+    pub fn set_behind(&mut self, behind: &Behind) {
+        let mut kept = behind.beginnings.iter().map(KeptBeginning::of);
+        self.after = kept.next();
+        self.older = kept.by_ref().take(OLDER_MAX).collect();
+        self.has_more = behind.has_more || kept.next().is_some();
+    }
 }
 
 impl KeptBeginning {
@@ -174,10 +201,17 @@ impl FileProgress {
         let rotation = self.rotation.get_or_insert_default();
         rotation.rows_before = self.rows + self.rejected;
         if has_row {
-            rotation.after = Some(KeptBeginning::of(read));
+            let mut behind = rotation.behind();
+            behind.beginnings.insert(0, *read);
+            rotation.set_behind(&behind);
         }
         let start = FileProgress::start("", "", "", None);
         (self.bytes, self.next_line, self.hash) = (start.bytes, start.next_line, start.hash);
+    }
+
+    /// What is known of the files before the one that `bytes` is in.
+    pub fn behind(&self) -> Behind {
+        self.rotation.as_ref().map(Rotation::behind).unwrap_or_default()
     }
 
     /// Whether a row was read of the file that `bytes` is in.
@@ -202,7 +236,27 @@ mod tests {
         progress.begin_next_file(&read(8));
         let rotation = progress.rotation.unwrap();
         assert_eq!(rotation.rows_before, 5);
-        assert_eq!(rotation.after.unwrap().beginning(), Some(read(90)));
+        assert_eq!(rotation.behind(), Behind { beginnings: vec![read(90)], has_more: false });
+    }
+
+    #[test]
+    fn so_many_files_before_the_one_that_is_read_are_known_and_that_there_were_more() {
+        let read = |bytes: u64| Beginning { bytes, hash: ContentHash(bytes.into()) };
+        let mut progress = FileProgress::start("t", "", "csv", None);
+        for file in 1..=12 {
+            progress.rows += 1;
+            progress.begin_next_file(&read(file));
+            let json = serde_json::to_string(&progress).unwrap();
+            progress = serde_json::from_str(&json).unwrap();
+            let behind = progress.rotation.as_ref().unwrap().behind();
+            let expected: Vec<_> = (1..=file).rev().take(OLDER_MAX + 1).map(read).collect();
+            assert_eq!((behind.beginnings, behind.has_more), (expected, file > 9), "{file}");
+        }
+        // What an earlier version kept says nothing of others.
+        let kept =
+            r#"{"rows_before":3,"after":{"bytes":9,"hash":"00000000000000000000000000000009"}}"#;
+        let kept: Rotation = serde_json::from_str(kept).unwrap();
+        assert_eq!(kept.behind(), Behind { beginnings: vec![read(9)], has_more: false });
     }
 
     #[test]

@@ -25,11 +25,11 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::followed::{OpenGeneration, has_begun};
 use crate::input::planned::PlannedFile;
-use crate::input::rotation::{self, Beginning, LastRead};
+use crate::input::rotation::{self, Beginning, Behind, LastRead, Whereabouts};
 use crate::input::tail::{FileIdentity, Tail, TailState};
 use crate::input::{InputOptions, InputPlan, Position, ReadFault, RecordSource, discovery, file};
 use crate::interrupt::Interrupt;
-use crate::job::{FileProgress, KeptBeginning, ProgressKey, Rotation, Stance, stance};
+use crate::job::{FileProgress, OLDER_MAX, ProgressKey, Rotation, Stance, stance};
 use crate::ui::{self, units};
 
 /// How often it is looked for more rows, another file and Ctrl-C.
@@ -145,8 +145,8 @@ pub(super) fn prepare<'a>(
         _ => (FileProgress::start(to.topic, to.topic_id, &shape, None), None),
     };
     if position.is_none() {
-        let after = latest_rotated(&file.path)?;
-        progress.rotation = Some(Rotation { rows_before: 0, after });
+        let rotation = progress.rotation.insert(Rotation::default());
+        rotation.set_behind(&rotated(&file.path)?);
     }
     progress.complete = false;
     let Some(opened) = open_kept(plan, file, &progress, position, interrupt)? else {
@@ -167,18 +167,21 @@ pub(super) fn prepare<'a>(
     Ok(Some(FeedFile { plan, file, source: Some(source), kept, followed: Some(followed) }))
 }
 
-/// The newest of the rotated files that are there before a row is read, so that those after it are
-/// told from those before.
-fn latest_rotated(log: &Path) -> Outcome<Option<KeptBeginning>> {
+/// The rotated files that are there before a row is read, so that those after them are told from
+/// them.
+fn rotated(log: &Path) -> Outcome<Behind> {
     let failed = |error| unreadable(log, error);
     let mut generations = rotation::generations(log).map_err(failed)?;
     generations.retain(|generation| generation.path != log);
+    let mut behind = Behind::default();
     for generation in generations.iter().rev() {
-        if let Some(beginning) = Beginning::of(&generation.path).map_err(failed)? {
-            return Ok(Some(KeptBeginning::of(&beginning)));
+        if behind.beginnings.len() > OLDER_MAX {
+            behind.has_more = true;
+            break;
         }
+        behind.beginnings.extend(Beginning::of(&generation.path).map_err(failed)?);
     }
-    Ok(None)
+    Ok(behind)
 }
 
 /// The file that was read last, wherever it is now.
@@ -192,28 +195,27 @@ fn open_kept(
     let last = position.map(|position| LastRead {
         read: beginning(&position),
         has_row: kept.has_row(),
-        after: kept.rotation.as_ref().and_then(|rotation| rotation.after.as_ref()?.beginning()),
+        behind: kept.behind(),
     });
     while !interrupt.is_raised() {
-        let found = match &last {
-            Some(last) => {
-                rotation::find(&file.path, last).map_err(|error| unreadable(&file.path, error))?
+        let Some(last) = &last else {
+            if let Some(opened) = plan.open_generation(file, &file.path)? {
+                return Ok(Some(opened));
             }
-            None => None,
+            thread::sleep(LOOK);
+            continue;
         };
-        let opened = match (&found, &last) {
-            (Some(generation), _) => plan.open_generation(file, &generation.path)?,
-            (None, Some(last)) if last.has_row => return Err(lost(file, kept).into()),
-            // It isn't there yet.
-            (None, Some(_)) => None,
-            (None, None) => plan.open_generation(file, &file.path)?,
-        };
-        // Of a name that another file has by now it is looked again.
-        let is_meant = |opened: &OpenGeneration| {
-            found.as_ref().is_none_or(|found| found.identity == opened.identity)
-        };
-        if let Some(opened) = opened.filter(is_meant) {
-            return Ok(Some(opened));
+        match rotation::find(&file.path, last).map_err(|error| unreadable(&file.path, error))? {
+            Whereabouts::Here(generation) => {
+                let opened = plan.open_generation(file, &generation.path)?;
+                // Of a name that another file has by now it is looked again.
+                let is_meant = |opened: &OpenGeneration| opened.identity == generation.identity;
+                if let Some(opened) = opened.filter(is_meant) {
+                    return Ok(Some(opened));
+                }
+            }
+            Whereabouts::NotYet => {}
+            Whereabouts::Gone => return Err(lost(file, kept).into()),
         }
         thread::sleep(LOOK);
     }
@@ -262,7 +264,7 @@ impl Followed {
             TailState::Same if !tail.has_moved_from(&self.log)? => return Ok(Look::Wait),
             TailState::Same => {}
         }
-        let Some(next) = rotation::next(&self.log, self.identity, None)? else {
+        let Some(next) = rotation::later(&self.log, self.identity)? else {
             return Ok(Look::Wait);
         };
         if next.path != self.log {
@@ -398,10 +400,10 @@ impl Feed<'_> {
              begins anew",
             units::grouped(read.bytes)
         ));
-        let after = latest_rotated(&log)?;
+        let behind = rotated(&log)?;
         if let Some(kept) = &mut file.kept {
             kept.progress.begin_next_file(&read);
-            kept.progress.rotation.get_or_insert_default().after = after;
+            kept.progress.rotation.get_or_insert_default().set_behind(&behind);
         }
         self.open_next(file, None)
     }
@@ -413,6 +415,7 @@ impl Feed<'_> {
         file: &mut FeedFile<'_>,
         read: Option<&Beginning>,
     ) -> Outcome<NextGeneration> {
+        let behind = file.kept.as_ref().map(|kept| kept.progress.behind()).unwrap_or_default();
         loop {
             if self.interrupt.is_raised() {
                 self.commit(Some(file))?;
@@ -426,7 +429,7 @@ impl Feed<'_> {
             let log = &followed.log;
             let next = match read {
                 None => Some((log.clone(), None)),
-                Some(read) => rotation::next(log, followed.identity, Some(read))
+                Some(read) => rotation::next(log, followed.identity, read, &behind)
                     .map_err(|error| unreadable(log, error))?
                     .map(|next| (next.path, Some(next.identity))),
             };
