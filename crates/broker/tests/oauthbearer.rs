@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+#[path = "common/tls.rs"]
+mod tls;
 
-use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -13,9 +14,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use bytes::Bytes;
-use common::RawClient;
+use common::{RawClient, wait_until};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use streamledger::{Admin, AdminConfig, Properties};
 use streamledger_broker::{Broker, BrokerConfig, RunningBroker};
 use streamledger_broker_core::config::UNSIGNED_TOKENS;
@@ -23,6 +27,7 @@ use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::{
     MetadataRequest, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
 };
+use tls::{Authority, Files};
 
 const INVALID: &str = "{\"status\":\"invalid_token\"}";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -81,8 +86,46 @@ struct Endpoint {
     answer: Arc<Mutex<Option<String>>>,
 }
 
+/// What the broker has logged in this test program.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn is_logged(sentence: &str) -> bool {
+    String::from_utf8_lossy(&LOG.lock().unwrap()).contains(sentence)
+}
+
 impl Endpoint {
     fn start(answer: Option<String>) -> Self {
+        Self::serve(answer, None)
+    }
+
+    /// With TLS, and a certificate of these files' authority for a name.
+    fn with_tls(files: &Files, name: &str, answer: String) -> Self {
+        let pem = files.authority.sign(name);
+        let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
+        Self::serve(Some(answer), Some(Arc::new(server.unwrap())))
+    }
+
+    fn serve(answer: Option<String>, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let answer = Arc::new(Mutex::new(answer));
@@ -90,12 +133,14 @@ impl Endpoint {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
-                let mut asked = [0; 1024];
-                let _ = stream.read(&mut asked);
-                let Some(body) = told.lock().unwrap().clone() else { continue };
-                let length = body.len();
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
-                let _ = stream.write_all((head + &body).as_bytes());
+                let body = told.lock().unwrap().clone();
+                match tls.clone() {
+                    None => answer_with(&mut stream, body),
+                    Some(tls) => {
+                        let session = ServerConnection::new(tls).unwrap();
+                        answer_with(&mut StreamOwned::new(session, stream), body);
+                    }
+                }
             }
         });
         Self { address, answer }
@@ -104,6 +149,23 @@ impl Endpoint {
     fn url(&self) -> String {
         format!("http://{}/keys", self.address)
     }
+
+    fn secure_url(&self) -> String {
+        format!("https://localhost:{}/keys", self.address.port())
+    }
+}
+
+/// Answers one request, if its handshake comes to an end and there is an answer.
+fn answer_with(stream: &mut (impl std::io::Read + std::io::Write), body: Option<String>) {
+    let mut asked = [0; 1024];
+    if !matches!(stream.read(&mut asked), Ok(1..)) {
+        return;
+    }
+    let Some(body) = body else { return };
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+    let _ = stream.write_all((head + &body).as_bytes());
+    let _ = stream.flush();
 }
 
 fn started(settings: &[(&str, &str)]) -> Result<RunningBroker, String> {
@@ -284,6 +346,52 @@ fn a_broker_whose_endpoint_is_down_starts_and_lets_in_once_it_is_up() {
         thread::sleep(Duration::from_millis(20));
         client = RawClient::connect(&broker);
     }
+}
+
+fn jaas_trusting(files: &Files) -> String {
+    format!(
+        "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+         ssl.truststore.location=\"{}\";",
+        files.text("authority.pem")
+    )
+}
+
+#[test]
+fn keys_come_over_https_from_whom_the_named_authority_vouches_for() {
+    const JAAS: &str = "listener.name.sasl_plaintext.oauthbearer.sasl.jaas.config";
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let files = Files::new();
+    let (first, second) = (Issuer::named("k1"), Issuer::named("k2"));
+    let endpoint = Endpoint::with_tls(&files, "localhost", first.keys());
+    let url = endpoint.secure_url();
+    let broker = broker_with_keys(&url, &[(JAAS, &jaas_trusting(&files))]);
+    let_in(&broker, &first.token("alice", 600, ""));
+    assert_refused(&broker, &second.token("alice", 600, ""));
+    // The keys are changed there: the new ones are read when they are missed.
+    *endpoint.answer.lock().unwrap() = Some(second.keys());
+    wait_until("the new key is read", || {
+        let mut client = RawClient::connect(&broker);
+        bear(&mut client, &second.token("alice", 600, "")).auth_bytes.is_empty()
+    });
+    assert_refused(&broker, &first.token("alice", 600, ""));
+
+    // Of whom somebody else vouches for, or nobody whom the system knows, no key is believed.
+    let strangers = Files::of(Authority::named("stranger"));
+    let stranger = jaas_trusting(&strangers);
+    let untrusted = format!("localhost:{}: its certificate is signed by", endpoint.address.port());
+    for settings in [&[(JAAS, stranger.as_str())][..], &[]] {
+        LOG.lock().unwrap().clear();
+        let broker = broker_with_keys(&url, settings);
+        assert_refused(&broker, &second.token("alice", 600, ""));
+        assert!(is_logged(&untrusted), "{settings:?}");
+    }
+    // Nor of whom it vouches for under another name.
+    let other = Endpoint::with_tls(&files, "elsewhere.example", second.keys());
+    let broker = broker_with_keys(&other.secure_url(), &[(JAAS, &jaas_trusting(&files))]);
+    assert_refused(&broker, &second.token("alice", 600, ""));
+    let misnamed = format!("localhost:{}: its certificate is not valid for", other.address.port());
+    assert!(is_logged(&misnamed));
 }
 
 #[test]

@@ -59,7 +59,6 @@ fn ask(
     request: &str,
 ) -> Result<Vec<u8>, String> {
     let until = Instant::now() + PATIENCE;
-    let told = |error: io::Error| error.to_string();
     let mut last = "it has no address".to_owned();
     for address in (host, port).to_socket_addrs().map_err(told)? {
         let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
@@ -142,8 +141,26 @@ fn over_tls(
     Ok(StreamOwned::new(connection, stream))
 }
 
+/// What went wrong, in words that help who runs the broker.
+#[expect(clippy::needless_pass_by_value, reason = "it ends errors, in `map_err`")]
+fn told(error: io::Error) -> String {
+    use rustls::{CertificateError, Error};
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    match tls {
+        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "its certificate is signed by nobody who is trusted here; ssl.truststore.location \
+             among the options of the login module in sasl.jaas.config names whom to trust"
+                .to_owned()
+        }
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => "its certificate is not valid for the name in the address".to_owned(),
+        Some(Error::InvalidMessage(_)) => "what answers doesn't speak TLS".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 fn exchange(mut stream: impl Read + Write, request: &str) -> Result<Vec<u8>, String> {
-    let told = |error: io::Error| error.to_string();
     stream.write_all(request.as_bytes()).map_err(told)?;
     stream.flush().map_err(told)?;
     let mut answer = Vec::new();

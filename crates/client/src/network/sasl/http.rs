@@ -86,13 +86,14 @@ pub(super) struct HttpFault {
     pub(super) is_final: bool,
 }
 
-/// Posts a form, with headers beside those that it needs.
+/// Posts a form, with headers beside those that it needs; over TLS if there is one, as for each
+/// `https` address.
 ///
 /// # Errors
 /// No connection, no answer in time, or none of HTTP.
 pub(super) async fn post_form(
     url: &Url,
-    tls: &Tls,
+    tls: Option<&Tls>,
     headers: &[(&str, &str)],
     form: &str,
     patience: Patience,
@@ -108,7 +109,7 @@ pub(super) async fn post_form(
     };
     let request = request(url, headers, form);
     let talking = async {
-        if url.is_secure {
+        if let Some(tls) = tls {
             let stream = tls.handshake(&url.host, stream, patience.connect).await;
             let stream = stream.map_err(|kind| untrusted(&kind, &at))?;
             talk(stream, &request).await.map_err(failed)

@@ -30,7 +30,8 @@ enum Source {
 
 struct Endpoint {
     url: Url,
-    tls: Tls,
+    /// None for an `http` address: whom the system trusts isn't even read then.
+    tls: Option<Tls>,
     client_id: String,
     client_secret: Password,
     scope: Option<String>,
@@ -87,9 +88,10 @@ impl Endpoint {
         let client_secret = set.or_else(|| option("clientSecret"));
         let set = settings.sasl_oauthbearer_scope.clone();
         let or_patience = |set: Option<Duration>| set.filter(|t| !t.is_zero()).unwrap_or(PATIENCE);
+        let tls = if url.is_secure { Some(endpoint_tls(jaas)?) } else { None };
         Ok(Self {
             url,
-            tls: endpoint_tls(jaas)?,
+            tls,
             client_id: client_id.ok_or_else(|| missing(CLIENT_ID, "clientId"))?,
             client_secret: client_secret.ok_or_else(|| missing(CLIENT_SECRET, "clientSecret"))?,
             scope: set.or_else(|| Some(option("scope")?.reveal().to_owned())),
@@ -134,7 +136,8 @@ impl Endpoint {
         }
         let authorization = self.authorization();
         let headers = [("Authorization", authorization.as_str())];
-        let response = post_form(&self.url, &self.tls, &headers, &form, self.patience).await;
+        let response =
+            post_form(&self.url, self.tls.as_ref(), &headers, &form, self.patience).await;
         let response = response.map_err(|fault| match fault.is_final {
             true => TokenError::fatal(fault.reason),
             false => TokenError::retriable(fault.reason),
@@ -320,6 +323,8 @@ mod tests {
         let settings = SecuritySettings::from_properties(&properties).unwrap();
         let jaas = LoginModule::parse("X required extension_logicalCluster=lkc;").unwrap();
         let provider = ClientCredentials::new(&url, &settings, Some(&jaas)).unwrap();
+        let Source::Endpoint(made) = &provider.source else { panic!("it is no file") };
+        assert!(made.tls.is_none(), "whom to trust isn't read for an address without TLS");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let token = runtime.block_on(provider.token()).unwrap();
         assert_eq!(token.text().reveal(), "abc");
