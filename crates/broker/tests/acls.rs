@@ -23,15 +23,19 @@ use streamledger_protocol::messages::metadata::MetadataRequestTopic;
 use streamledger_protocol::messages::offset_commit::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use streamledger_protocol::messages::offset_for_leader_epoch::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use streamledger_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreateAclsRequest,
     DeleteAclsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeClusterRequest,
-    DescribeTransactionsRequest, InitProducerIdRequest, ListGroupsRequest, MetadataRequest,
-    OffsetCommitRequest, OffsetFetchRequest, ProduceRequest,
+    DescribeTransactionsRequest, FetchRequest, InitProducerIdRequest, ListGroupsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    ProduceRequest,
 };
 use streamledger_protocol::record_batch::{BatchSeal, RecordBatchBuilder};
 use streamledger_protocol::{
-    ErrorCode, Offset, ProducerIdentity, SequenceNumber, TimestampMs, TopicName,
+    BrokerId, ErrorCode, Offset, ProducerIdentity, SequenceNumber, TimestampMs, TopicName,
 };
 
 const LITERAL: i8 = 3;
@@ -103,6 +107,36 @@ fn write_and_read_are_allowed_by_name_by_beginning_and_denied_again() {
     let denied = alice.produce("orders-eu", 0, batch());
     assert_eq!(denied.error_code, ErrorCode::TopicAuthorizationFailed);
     assert_eq!(admin.produce("orders-eu", 0, batch()).base_offset, Offset(1), "a super user may");
+}
+
+/// As in Kafka: who says that it is a replica needs ClusterAction, for which Read does not stand
+/// in, nor the other way round; and then has to be one, which nobody here is.
+#[test]
+fn a_replica_needs_to_act_for_the_cluster_and_a_reader_to_read() {
+    let broker = broker_with_acls(&[]);
+    let (mut admin, mut alice) = clients(&broker);
+    admin.create_topic("t", 1, &[]);
+    let follower = FetchRequest { replica_id: BrokerId(5), ..fetch("t", 0, 0) };
+    let mut asked = |request: &FetchRequest| only_fetched(alice.call(11, request)).error_code;
+    allow(&mut admin, &[(Topic, "t", Read)]);
+    assert_eq!(asked(&fetch("t", 0, 0)), ErrorCode::None);
+    assert_eq!(asked(&follower), ErrorCode::TopicAuthorizationFailed);
+    let end_of_epoch = OffsetForLeaderEpochRequest {
+        topics: vec![OffsetForLeaderTopic {
+            topic: TopicName::new("secret"),
+            partitions: vec![OffsetForLeaderPartition::default()],
+        }],
+        ..Default::default()
+    };
+    admin.create_topic("secret", 1, &[]);
+    let told =
+        |alice: &mut RawClient| alice.call(4, &end_of_epoch).topics[0].partitions[0].error_code;
+    assert_eq!(told(&mut alice), ErrorCode::TopicAuthorizationFailed);
+    allow(&mut admin, &[(Cluster, "kafka-cluster", Operation::ClusterAction)]);
+    let mut asked = |request: &FetchRequest| only_fetched(alice.call(11, request)).error_code;
+    assert_eq!(asked(&follower), ErrorCode::NotLeaderOrFollower);
+    assert_eq!(asked(&fetch("secret", 0, 0)), ErrorCode::TopicAuthorizationFailed);
+    assert_eq!(told(&mut alice), ErrorCode::None);
 }
 
 #[test]
@@ -347,6 +381,20 @@ fn a_pattern_finds_only_topics_that_its_member_may_see() {
     let assigned = joined.assignment.unwrap().topic_partitions;
     let assigned: Vec<_> = assigned.iter().map(|topic| topic.topic_id).collect();
     assert_eq!(assigned, [own]);
+    // Topics found by a pattern are the group's: they are looked for again, when topics or ACLs
+    // have changed, by the rights of whoever's heartbeat comes first (Kafka's
+    // `TopicRegexResolver`).
+    allow(&mut admin, &[(Topic, "t-secret", Describe)]);
+    let alive = ConsumerGroupHeartbeatRequest {
+        member_epoch: joined.member_epoch,
+        rebalance_timeout_ms: -1,
+        subscribed_topic_regex: None,
+        topic_partitions: None,
+        ..beat(None, None)
+    };
+    let again = alice.call(1, &alive);
+    let assigned = again.assignment.map_or(0, |assigned| assigned.topic_partitions.len());
+    assert_eq!((again.error_code, assigned), (ErrorCode::None, 2));
     let describe =
         ConsumerGroupDescribeRequest { group_ids: vec!["g".into()], ..Default::default() };
     let described =

@@ -33,7 +33,11 @@ const GATHERING: Duration = Duration::from_millis(2);
 
 impl Api for FetchRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 4..=18;
-    const ACCESS: Access = Access::Each(&[(Operation::Read, ResourceType::Topic)]);
+    const ACCESS: Access = Access::Each(&[
+        (Operation::Read, ResourceType::Topic),
+        // Of who says that it is a replica, instead.
+        (Operation::ClusterAction, ResourceType::Cluster),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> FetchResponse {
         let topics = self.topics.iter().map(|topic| {
@@ -60,6 +64,20 @@ impl Api for FetchRequest {
         }
         let poll = LongPoll::new(self, Arc::clone(call));
         Answer::Later(Box::pin(poll.answer()))
+    }
+}
+
+/// Whether it is a broker's, by its own word (Kafka's `FetchRequest.isFromFollower`).
+fn is_from_follower(request: &FetchRequest) -> bool {
+    request.replica_id.0.max(request.replica_state.replica_id.0) >= 0
+}
+
+/// What a broker is told that has no replica here, as none but this one has (Kafka's
+/// `Partition.followerReplicaOrThrow`).
+fn no_replica(current_leader_epoch: LeaderEpoch) -> ErrorCode {
+    match current_leader_epoch {
+        LeaderEpoch::NONE => ErrorCode::NotLeaderOrFollower,
+        _ => ErrorCode::UnknownLeaderEpoch,
     }
 }
 
@@ -102,14 +120,23 @@ impl LongPoll {
     fn new(request: FetchRequest, call: Arc<Call>) -> Self {
         let positive = |number: i32| usize::try_from(number).unwrap_or(0);
         let wait = Duration::from_millis(positive(request.max_wait_ms) as u64);
+        let may_follow =
+            is_from_follower(&request).then(|| call.allows_cluster(Operation::ClusterAction));
         let topics = request.topics.into_iter().map(|topic| {
-            let found = call.topic_for(Operation::Read, &topic.topic, topic.topic_id);
+            let found = match may_follow {
+                None => call.topic_for(Operation::Read, &topic.topic, topic.topic_id),
+                Some(false) => Err(ErrorCode::TopicAuthorizationFailed),
+                Some(true) => call.node.topic_named(&topic.topic, topic.topic_id),
+            };
             let wanted = |ask: FetchPartition| {
                 let index = ask.partition;
                 let log = found.as_ref().map_err(|&error| error).and_then(|found| {
                     let log = call.node.partition(found, index)?;
                     leadership::check(found, index, ask.current_leader_epoch)?;
-                    Ok(log)
+                    match may_follow {
+                        Some(_) => Err(no_replica(ask.current_leader_epoch)),
+                        None => Ok(log),
+                    }
                 });
                 let (log, diverging) = match log.map(|log| (diverging_epoch(&log, &ask), log)) {
                     Ok((Ok(diverging), log)) => (Ok(log), diverging),

@@ -18,7 +18,11 @@ use crate::node::Node;
 
 impl Api for OffsetForLeaderEpochRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 2..=4;
-    const ACCESS: Access = Access::Each(&[(Operation::Describe, ResourceType::Topic)]);
+    // The one or the other, as brokers asked it first and consumers only later.
+    const ACCESS: Access = Access::Each(&[
+        (Operation::ClusterAction, ResourceType::Cluster),
+        (Operation::Describe, ResourceType::Topic),
+    ]);
 
     fn refused(&self, error: ErrorCode) -> OffsetForLeaderEpochResponse {
         let topics = self.topics.iter().map(|topic| OffsetForLeaderTopicResult {
@@ -29,8 +33,12 @@ impl Api for OffsetForLeaderEpochRequest {
     }
 
     async fn handle(self, call: &Arc<Call>) -> Answer<OffsetForLeaderEpochResponse> {
+        let is_broker = call.allows_cluster(Operation::ClusterAction);
         let topics = self.topics.into_iter().map(|topic| {
-            let found = call.topic_for(Operation::Describe, &topic.topic, TopicId::ZERO);
+            let found = match is_broker {
+                true => call.node.topic_named(&topic.topic, TopicId::ZERO),
+                false => call.topic_for(Operation::Describe, &topic.topic, TopicId::ZERO),
+            };
             let answer = |ask: &OffsetForLeaderPartition| match &found {
                 Ok(found) => end_of_epoch(&call.node, found, ask)
                     .unwrap_or_else(|error| refused(ask.partition, error)),
