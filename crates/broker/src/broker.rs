@@ -159,6 +159,7 @@ impl Broker {
             log: LogConfig::default(),
             retention_check: settings.retention_check_interval,
             cleaner: settings.cleaner.clone(),
+            producers: settings.producers,
             ..LogStoreConfig::default()
         };
         let store = LogStore::open(&directory, store_config)?;

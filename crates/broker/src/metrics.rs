@@ -113,6 +113,8 @@ impl BrokerMetrics {
         for (name, help, counter) in counters {
             page.one(name, "counter", help, counter.load(Ordering::Relaxed));
         }
+        let help = "Producers that partitions in use remember, once for each partition.";
+        page.one("producers", "gauge", help, self.node.store.producer_count() as u64);
         if let Some((total, usable)) = disk_bytes(self.node.store.directory()) {
             let bytes = |bytes: i64| bytes.unsigned_abs();
             page.one("disk_bytes", "gauge", "Bytes of the log directory's disk.", bytes(total));

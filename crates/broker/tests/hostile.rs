@@ -6,6 +6,8 @@
 mod common;
 #[path = "hostile/over_tls.rs"]
 mod over_tls;
+#[path = "hostile/producer_ids.rs"]
+mod producer_ids;
 #[path = "common/tls.rs"]
 mod tls;
 

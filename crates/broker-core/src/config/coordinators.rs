@@ -135,6 +135,24 @@ pub(super) const COORDINATORS: &[ConfigSpec] = &[
         "Kafka's 100 MiB."
     ),
     row!(
+        "streamledger.client.producers.max",
+        ConfigKind::int_from(1),
+        Some("100000"),
+        "Producers that one user, or one address where nobody is known, may bring in \
+         producer.id.expiration.ms, each counted once for each partition; one more is \
+         THROTTLING_QUOTA_EXCEEDED until time has made room.",
+        "Half of all, so that one client never shuts out the others. Kafka has no limit."
+    ),
+    row!(
+        "streamledger.group.member.bytes.max",
+        ConfigKind::int_from(1024),
+        Some("67108864"),
+        "Bytes that the members of all groups together bring and are given: their subscriptions, \
+         their protocols' metadata, their assignments; more is POLICY_VIOLATION.",
+        "64 MiB: a consumer brings some hundred bytes, and each is memory. Kafka's bound is the \
+         largest request, for each member."
+    ),
+    row!(
         "streamledger.group.members.max",
         ConfigKind::int_from(1),
         Some("100000"),
@@ -147,6 +165,15 @@ pub(super) const COORDINATORS: &[ConfigSpec] = &[
         Some("10000"),
         "Groups with members, all together; one more is POLICY_VIOLATION.",
         "Each is memory; a client must not exhaust it."
+    ),
+    row!(
+        "streamledger.producers.max",
+        ConfigKind::int_from(1),
+        Some("200000"),
+        "Producers that partitions remember, all together, each counted once for each partition; \
+         a new one more is POLICY_VIOLATION.",
+        "Each is 300 bytes of memory until it was silent for producer.id.expiration.ms. Kafka has \
+         no limit; forgetting others earlier would write again what they send again."
     ),
     row!(
         "streamledger.stored.offsets.max",

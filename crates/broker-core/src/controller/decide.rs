@@ -11,7 +11,7 @@ use crate::config::{
     is_dynamic, topic_config,
 };
 
-/// How many producer ids are reserved at once; a crash loses the rest of a block, no more.
+/// How many producer ids are reserved at first; a crash loses the rest of a block, no more.
 pub const PRODUCER_ID_BLOCK: i64 = 1000;
 
 /// Records to append, and what to answer once they are on disk and replayed.
@@ -498,13 +498,16 @@ fn altered(
     }
 }
 
-/// Reserves a block of producer ids; the reply is the first of it.
+/// Reserves a block of so many producer ids; the reply is the first of it.
 ///
 /// # Errors
 /// A [`Refusal`] when all 2^63 are gone.
-pub fn decide_reserve_producer_ids(state: &ClusterState) -> Result<Decision<i64>, Refusal> {
+pub fn decide_reserve_producer_ids(
+    state: &ClusterState,
+    count: i64,
+) -> Result<Decision<i64>, Refusal> {
     let first = state.next_producer_id();
-    let Some(next) = first.checked_add(PRODUCER_ID_BLOCK) else {
+    let Some(next) = first.checked_add(count) else {
         let message = "There are no producer ids left.";
         return Err(Refusal::new(ErrorCode::UnknownServerError, message));
     };

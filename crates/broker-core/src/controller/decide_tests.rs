@@ -59,7 +59,7 @@ fn a_decision_alone_changes_nothing() {
     let state = state_with(&["a"]);
     let before = state.clone();
     let _ = decide_create_topic(&state, &new_topic("b"), &placement()).unwrap();
-    let _ = decide_reserve_producer_ids(&state).unwrap();
+    let _ = decide_reserve_producer_ids(&state, PRODUCER_ID_BLOCK).unwrap();
     assert_eq!(state, before);
 }
 
@@ -177,7 +177,7 @@ fn producer_ids_are_never_reserved_twice() {
     let mut state = ClusterState::default();
     let mut firsts = Vec::new();
     for _ in 0..5 {
-        let decision = decide_reserve_producer_ids(&state).unwrap();
+        let decision = decide_reserve_producer_ids(&state, PRODUCER_ID_BLOCK).unwrap();
         firsts.push(apply(&mut state, decision));
     }
     assert_eq!(firsts, [0, 1000, 2000, 3000, 4000]);
@@ -270,7 +270,9 @@ fn step(state: &mut ClusterState, (what, which, seed): (u8, u8, u8)) -> Vec<Meta
             };
             decide_add_partitions(state, &wish, &placement()).ok().map(|decision| decision.records)
         }
-        3 => decide_reserve_producer_ids(state).ok().map(|decision| decision.records),
+        3 => decide_reserve_producer_ids(state, PRODUCER_ID_BLOCK)
+            .ok()
+            .map(|decision| decision.records),
         _ => Some(decide_found_cluster(state, "cluster", NODE).records),
     };
     let records = records.unwrap_or_default();

@@ -1,9 +1,10 @@
 //! Classic groups: each rule of the protocol, seen from its members and across restarts.
 
+use bytes::Bytes;
 use streamledger_protocol::ErrorCode;
 
 use super::rig::{REBALANCE_MS, Rig, SESSION_MS, by, group, of_generation, protocol};
-use super::{Committer, GroupConfig, GroupState, JoinRequest, MemberOfGeneration};
+use super::{Committer, GroupConfig, GroupState, JoinRequest, MemberOfGeneration, Protocol};
 use crate::time::MonotonicMs;
 
 #[test]
@@ -251,6 +252,41 @@ fn who_may_store_offsets() {
     rig.leave(&[("m1", None)]);
     assert_eq!(rig.commit(outside(), false), ErrorCode::None, "nobody is in the way");
     assert_eq!(rig.commit(by("m1", 1), false), ErrorCode::UnknownMemberId, "a zombie");
+}
+
+#[test]
+fn failures_58_what_members_bring_and_are_given_is_capped() {
+    let config = GroupConfig { member_bytes_max: 20_000, ..GroupConfig::default() };
+    let mut rig = Rig::new(GroupConfig { initial_rebalance_delay_ms: 0, ..config });
+    let join = |rig: &mut Rig, group: &str, member: &str, bytes: usize| {
+        let asked = rig.ask_join(|request| {
+            request.group = group.into();
+            member.clone_into(&mut request.member_id);
+            let metadata = Bytes::from(vec![0; bytes]);
+            request.protocols = vec![Protocol { name: "range".to_owned(), metadata }];
+        });
+        rig.wait(0);
+        rig.joined(asked).map(|reply| reply.error)
+    };
+    assert_eq!(join(&mut rig, "readers", "", 9000), Some(ErrorCode::None));
+    assert_eq!(join(&mut rig, "two", "", 9000), Some(ErrorCode::None));
+    for _ in 0..1000 {
+        assert_eq!(join(&mut rig, "three", "", 9000), Some(ErrorCode::PolicyViolation));
+    }
+    // Who is in comes again, with somewhat more too, and the others know nothing of it.
+    assert_eq!(join(&mut rig, "readers", "m1", 9500), Some(ErrorCode::None));
+    let (generation, large) = (rig.state().unwrap().1, "x".repeat(30_000));
+    let refused = rig.ask_sync("m1", generation, &[("m1", &large)]);
+    assert_eq!(rig.synced(refused).unwrap().error, ErrorCode::PolicyViolation);
+    let given = rig.ask_sync("m1", generation, &[("m1", "a")]);
+    assert_eq!(rig.synced(given).unwrap().error, ErrorCode::None);
+    // A restart counts what the log has.
+    let mut restarted = rig.restarted();
+    assert_eq!(join(&mut restarted, "three", "", 9000), Some(ErrorCode::None), "two is not kept");
+    assert_eq!(join(&mut restarted, "four", "", 9000), Some(ErrorCode::PolicyViolation));
+    // Who leaves leaves room.
+    assert_eq!(rig.leave(&[("m1", None)]), [ErrorCode::None]);
+    assert_eq!(join(&mut rig, "three", "", 9000), Some(ErrorCode::None));
 }
 
 #[test]

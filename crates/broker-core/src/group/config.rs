@@ -25,6 +25,8 @@ pub struct GroupConfig {
     pub groups_max: usize,
     /// streamledger.group.members.max: members of all groups together.
     pub members_max: usize,
+    /// streamledger.group.member.bytes.max: what the members of all groups bring and are given.
+    pub member_bytes_max: usize,
     /// group.consumer.migration.policy.
     pub migration: MigrationPolicy,
     /// offsets.retention.minutes, in ms.
@@ -46,6 +48,7 @@ impl Default for GroupConfig {
             consumer_session_timeout_ms: 45_000,
             groups_max: 10_000,
             members_max: 100_000,
+            member_bytes_max: 64 << 20,
             migration: MigrationPolicy::default(),
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
             planted: Planted::default(),

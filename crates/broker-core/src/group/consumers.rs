@@ -26,6 +26,10 @@ impl GroupCoordinator {
     ) -> Result<ConsumerHeartbeatReply, HeartbeatRefusal> {
         check(request)?;
         self.check_room(request)?;
+        if !self.has_room_for(request) {
+            let message = "Members say too much (streamledger.group.member.bytes.max).";
+            return Err(HeartbeatRefusal::new(ErrorCode::PolicyViolation, message));
+        }
         let id = &request.group;
         let group = self.consumers.get(id);
         if let Some(group) = group.filter(|group| group.is_plain(request, topics)) {

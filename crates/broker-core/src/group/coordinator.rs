@@ -31,6 +31,8 @@ pub struct GroupCoordinator {
     pub(super) offsets: GroupOffsets,
     pub(super) timers: Timers,
     pub(super) outbox: Outbox,
+    /// What members have brought, at most; none before they were looked at.
+    pub(super) brought_bytes: Option<usize>,
 }
 
 /// What a decision about one group works with.
@@ -89,6 +91,9 @@ impl GroupCoordinator {
         if !(min..=max).contains(&request.session_timeout_ms) {
             return Err(ErrorCode::InvalidSessionTimeout);
         }
+        if !self.has_room_to_join(request) {
+            return Err(ErrorCode::PolicyViolation);
+        }
         if let Some(joined) = self.join_consumers(now, token, request, topics) {
             return joined;
         }
@@ -117,8 +122,12 @@ impl GroupCoordinator {
         if self.sync_consumers(now, token, request, topics) {
             return;
         }
+        let has_room = self.has_room_to_sync(request);
         let mut desk = desk!(self, &request.group, now);
         match self.groups.get_mut(&request.group) {
+            Some(_) if !has_room => {
+                desk.answer_sync(token, SyncReply::refused(ErrorCode::PolicyViolation));
+            }
             Some(group) => group.sync(&mut desk, token, request),
             None => {
                 let error = unknown_group(&request.group);

@@ -25,6 +25,7 @@ mod migration;
 mod next_gen;
 mod offsets;
 mod record;
+mod room;
 mod timers;
 
 #[cfg(test)]

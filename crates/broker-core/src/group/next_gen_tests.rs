@@ -57,6 +57,26 @@ impl Rig {
 }
 
 #[test]
+fn failures_58_what_members_say_of_themselves_is_capped() {
+    let mut rig = Rig::new(GroupConfig { member_bytes_max: 20_000, ..GroupConfig::default() });
+    let talkative = |member: &str, names: usize| {
+        let names = (0..names).map(|n| format!("topic-{n}").as_str().into()).collect();
+        ConsumerHeartbeat { topic_names: Some(names), ..join(member) }
+    };
+    assert_eq!(rig.send(&talkative("a", 150), 4).map(|_| ()), Ok(()));
+    assert_eq!(rig.send(&talkative("b", 200), 4), Err(ErrorCode::PolicyViolation));
+    assert_eq!(rig.send(&talkative("b", 20), 4).map(|_| ()), Ok(()));
+    let pattern = |member: &str, regex: String| ConsumerHeartbeat {
+        topic_regex: Some(regex),
+        topic_names: None,
+        ..join(member)
+    };
+    let long = pattern("c", "x".repeat(8000));
+    assert_eq!(rig.send(&long, 4), Err(ErrorCode::PolicyViolation));
+    assert_eq!(rig.send(&pattern("c", "cl.*".to_owned()), 4).map(|_| ()), Ok(()));
+}
+
+#[test]
 fn a_second_member_gets_its_share_once_the_first_has_given_it_up() {
     let mut rig = Rig::quick();
     assert_eq!(rig.beat(&join("a")), (1, Some(set(&[0, 1, 2, 3]))));

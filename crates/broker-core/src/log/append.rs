@@ -11,6 +11,7 @@ use streamledger_protocol::record_batch::{
 use streamledger_protocol::{ErrorCode, Offset, TimestampMs, TimestampType};
 
 use super::config::LogConfig;
+use super::producer_places::NoPlace;
 use super::producer_state::{
     MarkerEpoch, ProducerBatch, ProducerRefusal, TransactionGuard, TransactionMarker,
 };
@@ -64,6 +65,9 @@ pub enum AppendRefusal {
     /// The producer or its sequence is refused.
     #[error(transparent)]
     Producer(#[from] ProducerRefusal),
+    /// No log may remember one producer more.
+    #[error(transparent)]
+    NoPlace(#[from] NoPlace),
 }
 
 impl AppendRefusal {
@@ -76,6 +80,7 @@ impl AppendRefusal {
             Self::Timestamp { .. } => ErrorCode::InvalidTimestamp,
             Self::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
             Self::NotContinuous { .. } => ErrorCode::CorruptMessage,
+            Self::NoPlace(no_place) => no_place.error_code(),
             Self::Producer(refusal) => match refusal {
                 ProducerRefusal::Fenced { .. } => ErrorCode::InvalidProducerEpoch,
                 ProducerRefusal::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,

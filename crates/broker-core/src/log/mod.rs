@@ -16,6 +16,7 @@ mod offset_index;
 mod partition_log;
 mod prepared;
 mod producer_entry;
+mod producer_places;
 mod producer_snapshot;
 mod producer_state;
 mod read;
@@ -50,6 +51,7 @@ pub use prepared::{
     AppendDecision, AppendOutcome, IndexFiles, PreparedAppend, PreparedBatch, RollPlan, RollReason,
 };
 pub use producer_entry::{ProducerState, RECENT_BATCHES_MAX, RecentBatch, RecentBatches};
+pub use producer_places::{NoPlace, ProducerLimits, ProducerOwner, ProducerPlaces};
 pub use producer_snapshot::{CorruptSnapshot, decode_snapshot, encode_snapshot};
 pub use producer_state::{
     Appended, MarkerEpoch, ProducerBatch, ProducerRefusal, ProducerStateTable, SequenceVerdict,

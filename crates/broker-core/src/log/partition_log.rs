@@ -1,6 +1,6 @@
 //! The log of one partition: where it begins and ends, who sees how much of it, what it takes.
 
-use streamledger_protocol::{LeaderEpoch, Offset, TimestampMs, TimestampType};
+use streamledger_protocol::{LeaderEpoch, Offset, ProducerId, TimestampMs, TimestampType};
 
 use super::append::{AppendOrigin, AppendRefusal, ValidBatch, ValidBatches, producer_batch_of};
 use super::config::{HighWatermarkRule, LogConfig};
@@ -180,13 +180,28 @@ impl PartitionLog {
             }
             AppendOrigin::Replication => self.check_continuous(&valid.batches)?,
         }
+        let wants_place = valid.origin == AppendOrigin::Client
+            && valid.batches.iter().any(|batch| self.is_by_unknown(batch));
         let batches = match valid.origin {
             AppendOrigin::Replication => as_received(valid.batches),
             AppendOrigin::Client | AppendOrigin::Coordinator | AppendOrigin::Marker(_) => {
                 self.give_offsets(valid.batches)
             }
         };
-        self.prepare(batches, now).map(AppendDecision::Write)
+        let prepared = self.prepare(batches, now)?;
+        Ok(AppendDecision::Write(PreparedAppend { wants_place, ..prepared }))
+    }
+
+    /// Whether a batch is by a producer of whom nothing is known, outside of a transaction.
+    fn is_by_unknown(&self, batch: &ValidBatch) -> bool {
+        let producer = producer_batch_of(&batch.header);
+        producer.is_some_and(|by| !by.transactional && !self.knows_producer(by.producer.id))
+    }
+
+    /// Whether anything of a producer is remembered.
+    #[must_use]
+    pub fn knows_producer(&self, id: ProducerId) -> bool {
+        self.producers.producer(id).is_some()
     }
 
     fn check_producers(
@@ -278,7 +293,7 @@ impl PartitionLog {
             Some(_) => (self.log_end_offset(), 0),
             None => (self.active.base_offset(), self.active.bytes),
         };
-        Ok(PreparedAppend { roll, segment, position, batches, outcome })
+        Ok(PreparedAppend { roll, segment, position, batches, wants_place: false, outcome })
     }
 
     /// Kafka's `LogSegment.shouldRoll`.

@@ -88,6 +88,10 @@ pub struct PreparedAppend {
     pub position: u32,
     /// The batches, in order.
     pub batches: Vec<PreparedBatch>,
+    /// Whether it brings a producer that the log doesn't know and that has no place yet: one is to
+    /// be taken (`ProducerPlaces::take`) before it is written. A transactional one took its place
+    /// when the partition joined its transaction.
+    pub wants_place: bool,
     /// What to answer once it is written.
     pub outcome: AppendOutcome,
 }

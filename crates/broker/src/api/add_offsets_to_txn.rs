@@ -40,5 +40,6 @@ async fn add(request: &AddOffsetsToTxnRequest, call: &Arc<Call>) -> Result<(), E
     let producer = ProducerIdentity { id: request.producer_id, epoch: request.producer_epoch };
     let id = &request.transactional_id;
     let client = ClientVersion::V1;
-    Transactions::add_partitions(&call.node, id, producer, &partitions, client, || ()).await
+    let owner = call.producer_owner();
+    Transactions::add_partitions(&call.node, id, producer, &partitions, client, &owner, || ()).await
 }

@@ -107,9 +107,10 @@ async fn add(
     }
     let producer = producer_of(transaction);
     let id = &transaction.transactional_id;
+    let owner = call.producer_owner();
     let added =
-        Transactions::add_partitions(&call.node, id, producer, &partitions, client, || ()).await;
-    let error = added.err().unwrap_or(ErrorCode::None);
+        Transactions::add_partitions(&call.node, id, producer, &partitions, client, &owner, || ());
+    let error = added.await.err().unwrap_or(ErrorCode::None);
     results(topics, |_| transactional::known_error(error, call.version))
 }
 

@@ -1,5 +1,7 @@
 //! What the APIs of group members have in common.
 
+use bytes::Bytes;
+
 use super::Call;
 use crate::controller::random_bytes;
 
@@ -11,6 +13,11 @@ pub(super) fn client_id(call: &Call) -> String {
 /// Where the client connects from, as Kafka's `InetAddress` writes an address without a name.
 pub(super) fn client_host(call: &Call) -> String {
     format!("/{}", call.connection.peer.ip())
+}
+
+/// A copy of what is kept: a slice would hold the whole request in memory.
+pub(super) fn kept(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
 }
 
 /// A member id that nobody has: what it belongs to, and a random UUID.

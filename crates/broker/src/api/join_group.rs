@@ -13,7 +13,7 @@ use streamledger_protocol::{ApiVersion, ErrorCode};
 use tracing::debug;
 
 use super::access::Access;
-use super::group_member::{client_host, client_id, fresh_member_id};
+use super::group_member::{client_host, client_id, fresh_member_id, kept};
 use super::{Answer, Api, Call, Held};
 use crate::coordinator::Groups;
 
@@ -63,7 +63,7 @@ impl Api for JoinGroupRequest {
             },
             protocol_type: self.protocol_type,
             protocols: protocols
-                .map(|one| Protocol { name: one.name, metadata: one.metadata })
+                .map(|one| Protocol { name: one.name, metadata: kept(&one.metadata) })
                 .collect(),
             takes_member_id_first: call.version >= ID_FIRST_FROM,
             can_skip_assignment: call.version >= SKIPS_FROM,

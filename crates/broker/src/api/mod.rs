@@ -81,6 +81,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use streamledger_broker_core::authorizer::Principal;
 use streamledger_broker_core::quota::QuotaKind;
 use streamledger_protocol::frame::{
     decode_request, decode_request_header, encode_response_with_gaps,
@@ -117,7 +118,7 @@ use crate::faults::Fault;
 use crate::node::{Endpoint, Node};
 use crate::quotas::{ClientQuotas, MutationQuota};
 use crate::server::{BytePermit, Piece};
-use crate::storage::FileRange;
+use crate::storage::{FileRange, ProducerOwner};
 
 /// Every API the broker serves, in order of key.
 pub(crate) static SERVED: &[ServedApi] = &[
@@ -407,6 +408,16 @@ impl Call {
         let principal = self.connection.session.principal();
         let names = (&*principal.name, self.client_id.as_deref().unwrap_or_default());
         self.connection.quotas.charge(&self.node, names, kind, value)
+    }
+
+    /// Whose a producer is that is new to a log: who is known, or else the address.
+    pub(crate) fn producer_owner(&self) -> ProducerOwner {
+        let principal = self.connection.session.principal();
+        if *principal == Principal::anonymous() {
+            ProducerOwner::Address(self.connection.peer.ip().to_canonical())
+        } else {
+            ProducerOwner::User(principal.name.clone())
+        }
     }
 
     /// Runs what blocks on the disk outside of the threads that serve connections.

@@ -28,7 +28,7 @@ use super::access::Access;
 use super::{Answer, Api, Call, CloseReason, Held};
 use crate::coordinator::admit;
 use crate::node::Node;
-use crate::storage::{AppendError, Partition, TransactionGuard};
+use crate::storage::{Admission, AppendError, Partition, TransactionGuard};
 
 /// The first version in which a batch may be compressed with zstd (KIP-110).
 const ZSTD_FROM: ApiVersion = ApiVersion(7);
@@ -66,7 +66,7 @@ impl Api for ProduceRequest {
         // Before the gate, which makes partitions join the transaction.
         let mut response =
             ProduceResponse { responses: take_denied(call, &mut self), ..Default::default() };
-        let gates = admit(&call.node, call.version, &self).await;
+        let gates = admit(call, &self).await;
         let (mut allowed, mut unflushed) = (Vec::new(), Vec::new());
         for (topic_position, data) in self.topic_data.into_iter().enumerate() {
             let topic = call.node.topic_named(&data.name, data.topic_id);
@@ -210,7 +210,9 @@ fn append(
     {
         return Err(Refusal::of(ErrorCode::UnsupportedCompressionType));
     }
-    let outcome = log.append_verified(records, AppendOrigin::Client, admitted.guard)?;
+    let owner = || call.producer_owner();
+    let admission = Admission { guard: admitted.guard, owner: Some(&owner) };
+    let outcome = log.append_admitted(records, AppendOrigin::Client, admission)?;
     Ok((log, outcome))
 }
 

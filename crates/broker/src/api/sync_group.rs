@@ -9,6 +9,7 @@ use streamledger_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 use streamledger_protocol::{ApiVersion, ErrorCode};
 
 use super::access::Access;
+use super::group_member::kept;
 use super::{Answer, Api, Call, Held};
 
 /// The first version that must name the protocol (KIP-559).
@@ -40,7 +41,7 @@ impl Api for SyncGroupRequest {
             },
             protocol_type: self.protocol_type,
             protocol: self.protocol_name,
-            assignments: assignments.map(|one| (one.member_id, one.assignment)).collect(),
+            assignments: assignments.map(|one| (one.member_id, kept(&one.assignment))).collect(),
         };
         let reply = call.node.groups.sync(&call.node, &call.connection, &request);
         Answer::Later(Box::pin(async move { Held::whole(told(reply.await)) }))

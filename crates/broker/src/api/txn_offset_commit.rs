@@ -129,7 +129,9 @@ async fn admit(
             *taken.lock() = node.groups.guard(node, &request.group_id, producer);
         };
         let client = ClientVersion::V2;
-        Transactions::add_partitions(node, id, producer, &joining, client, take_guard).await?;
+        let owner = call.producer_owner();
+        Transactions::add_partitions(node, id, producer, &joining, client, &owner, take_guard)
+            .await?;
         return taken.into_inner();
     }
     let verified = node.transactions.verify(id, producer, &[partition]);

@@ -11,7 +11,7 @@ use streamledger_broker_core::quota::QuotaWindow;
 use streamledger_protocol::BrokerId;
 
 use super::listener::ListenerSettings;
-use crate::storage::{CleanerConfig, FlushPolicy, UnknownFlushPolicy};
+use crate::storage::{CleanerConfig, FlushPolicy, ProducerLimits, UnknownFlushPolicy};
 
 /// What the broker acts on. Each field names the setting it carries.
 #[derive(Debug, Clone)]
@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) quota_window: QuotaWindow,
     /// controller.quota.window.num, controller.quota.window.size.seconds.
     pub(crate) mutation_window: QuotaWindow,
+    /// streamledger.producers.max, streamledger.client.producers.max.
+    pub(crate) producers: ProducerLimits,
     /// What connections may use.
     pub(crate) network: NetworkSettings,
     /// What the coordinators of groups and transactions go by.
@@ -196,6 +198,10 @@ impl Settings {
                 sample_ms: configs.number("controller.quota.window.size.seconds").unsigned_abs()
                     * 1000,
             },
+            producers: ProducerLimits {
+                remembered_max: count("streamledger.producers.max"),
+                per_owner_max: count("streamledger.client.producers.max"),
+            },
             network: NetworkSettings {
                 backlog: int("socket.listen.backlog.size").unsigned_abs(),
                 connections_max: count("max.connections"),
@@ -296,6 +302,7 @@ fn group_config(configs: &BrokerConfigs) -> GroupConfig {
         group_size_max: count("group.max.size"),
         groups_max: count("streamledger.groups.max"),
         members_max: count("streamledger.group.members.max"),
+        member_bytes_max: count("streamledger.group.member.bytes.max"),
         ..GroupConfig::default()
     }
 }

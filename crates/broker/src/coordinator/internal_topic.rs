@@ -20,7 +20,9 @@ use tracing::warn;
 use crate::controller::random_topic_id;
 use crate::node::Node;
 use crate::quotas::MutationQuota;
-use crate::storage::{AppendError, AppendOrigin, Partition, ReadLimit, TransactionGuard};
+use crate::storage::{
+    Admission, AppendError, AppendOrigin, Partition, ReadLimit, TransactionGuard,
+};
 
 /// How much of a log is read at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -150,8 +152,10 @@ impl InternalTopic {
         let log = self.partition(node, index)?;
         let batch = batch_of(records, node.store.now().wall, producer.map(|(who, _)| who))?;
         let guard = producer.map(|(_, guard)| guard);
+        // A producer took its place when it joined the transaction.
+        let admission = Admission { guard, owner: None };
         let outcome = log
-            .append_verified(batch, AppendOrigin::Coordinator, guard)
+            .append_admitted(batch, AppendOrigin::Coordinator, admission)
             .map_err(|error| coordinator_error(&error))?;
         Ok(Appended { first: outcome.base_offset, last: outcome.last_offset, log })
     }

@@ -16,7 +16,7 @@ use streamledger_protocol::{
 };
 
 use super::transactions::Transactions;
-use crate::node::Node;
+use crate::api::Call;
 use crate::storage::{Partition, TransactionGuard};
 
 /// The first version in which partitions join by being written to.
@@ -57,11 +57,8 @@ impl Opening {
 }
 
 /// Finds out about all transactional batches of a request, asking the coordinator where need be.
-pub(crate) async fn admit(
-    node: &Arc<Node>,
-    version: ApiVersion,
-    request: &ProduceRequest,
-) -> Gates {
+pub(crate) async fn admit(call: &Call, request: &ProduceRequest) -> Gates {
+    let node = &call.node;
     let mut gates = Gates::default();
     let mut opening: BTreeMap<ProducerIdentity, Vec<Opening>> = BTreeMap::new();
     for (topic_place, data) in request.topic_data.iter().enumerate() {
@@ -93,7 +90,7 @@ pub(crate) async fn admit(
     }
     let Some(id) = &request.transactional_id else { return gates };
     for (producer, opening) in opening {
-        let answers = ask(node, version, id, producer, &opening).await;
+        let answers = ask(call, id, producer, &opening).await;
         for (one, answer) in opening.into_iter().zip(answers) {
             gates.0.insert(one.place, answer.map(|()| one.guard.into_inner()));
         }
@@ -108,12 +105,12 @@ fn transactional_producer(records: Option<&[u8]>) -> Option<ProducerIdentity> {
 
 /// What the coordinator says to each partition.
 async fn ask(
-    node: &Arc<Node>,
-    version: ApiVersion,
+    call: &Call,
     id: &TransactionalId,
     producer: ProducerIdentity,
     opening: &[Opening],
 ) -> Vec<Result<(), ErrorCode>> {
+    let (node, version) = (&call.node, call.version);
     let partitions: Vec<TopicPartition> =
         opening.iter().map(|one| one.log.topic_partition().clone()).collect();
     let all = |answer: Result<(), ErrorCode>| vec![answer; partitions.len()];
@@ -121,8 +118,10 @@ async fn ask(
         let joining: BTreeSet<_> = partitions.iter().cloned().collect();
         let take_guards = || opening.iter().for_each(|one| one.take_guard_again(producer));
         let client = ClientVersion::V2;
+        let owner = call.producer_owner();
         let joined =
-            Transactions::add_partitions(node, id, producer, &joining, client, take_guards).await;
+            Transactions::add_partitions(node, id, producer, &joining, client, &owner, take_guards);
+        let joined = joined.await;
         return all(joined.map_err(|error| as_produce_error(error, version)));
     }
     match node.transactions.verify(id, producer, &partitions) {

@@ -24,7 +24,7 @@ use super::internal_topic::{InternalTopic, InternalTopicError, LeftAlone, Loaded
 use super::markers;
 use crate::config::Settings;
 use crate::node::Node;
-use crate::storage::Partition;
+use crate::storage::{Partition, ProducerOwner};
 
 /// How long a request waits for the markers of the transaction before it, rather than have its
 /// client ask again.
@@ -168,6 +168,8 @@ impl Transactions {
 
     /// Partitions join a transaction; waits for the transaction before it to be complete.
     ///
+    /// Each partition will remember the producer, whose place `owner` takes where it is new.
+    ///
     /// `before_each_try` runs right before it is decided: a guard that was taken before the wait
     /// would be broken by the markers that were waited for.
     pub(crate) async fn add_partitions(
@@ -176,8 +178,15 @@ impl Transactions {
         producer: ProducerIdentity,
         partitions: &BTreeSet<TopicPartition>,
         client: ClientVersion,
+        owner: &ProducerOwner,
         before_each_try: impl Fn(),
     ) -> Result<(), ErrorCode> {
+        for partition in partitions {
+            if let Some(log) = node.store.partition(partition) {
+                let taken = log.take_producer_place(producer.id, owner);
+                taken.map_err(|refused| refused.error_code())?;
+            }
+        }
         let decide = |core: &TransactionCoordinator, now| {
             before_each_try();
             core.decide_add_partitions(id, producer, partitions, client, now)

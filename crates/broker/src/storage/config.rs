@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use streamledger_broker_core::log::{HighWatermarkRule, LogConfig, OnDamage};
+use streamledger_broker_core::log::{HighWatermarkRule, LogConfig, OnDamage, ProducerLimits};
 use streamledger_protocol::TopicPartition;
 
 use super::faults::DiskFaults;
@@ -128,6 +128,8 @@ pub struct LogStoreConfig {
     pub cleaner: CleanerConfig,
     /// How many partitions are flushed at the same time.
     pub flush_threads: usize,
+    /// How many producers logs may remember.
+    pub producers: ProducerLimits,
     /// Faults on purpose.
     pub faults: Option<Arc<DiskFaults>>,
 }
@@ -142,6 +144,7 @@ impl Default for LogStoreConfig {
             retention_check: Duration::from_secs(300),
             cleaner: CleanerConfig::default(),
             flush_threads: 4,
+            producers: ProducerLimits::default(),
             faults: None,
         }
     }

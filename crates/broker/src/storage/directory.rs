@@ -124,6 +124,12 @@ impl PartitionDirectory {
         }
     }
 
+    /// Writes the file of a segment's aborted transactions alone.
+    pub(super) fn write_aborted(&self, base_offset: Offset, content: &[u8]) -> io::Result<()> {
+        let path = self.file_path(FileKind::TransactionIndex, base_offset);
+        self.disk.replace(&path, content, Durability::Atomic)
+    }
+
     /// The indexes of a closed segment; none if the files are not there or not right.
     pub(super) fn read_indexes(&self, segment: &LogSegment) -> Option<SegmentIndexes> {
         let read = |kind: FileKind| fs::read(self.file_path(kind, segment.base_offset())).ok();

@@ -19,7 +19,7 @@ use streamledger_protocol::Offset;
 
 use super::config::FlushPolicy;
 use super::directory::SegmentFile;
-use super::disk::Durability;
+use super::disk::{Durability, is_disk_full};
 use super::errors::StorageError;
 use super::partition::{ClosedSegment, LogState, Partition, flush_state};
 use super::shared::Shared;
@@ -79,7 +79,8 @@ impl Partition {
         }
         let Some(round) = self.begin_round() else { return };
         self.shared.counts.flushes.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.sync(&round) {
+        let unwritten = self.sync(&round);
+        if let Err(error) = &unwritten {
             // One that was deleted meanwhile has nothing to flush: its directory is gone.
             if matches!(*self.state.lock(), LogState::Gone(_)) {
                 return;
@@ -89,9 +90,12 @@ impl Partition {
             self.shared.wake_everyone();
             return;
         }
+        let unwritten = unwritten.unwrap_or_default();
         let progress = match &mut *self.state.lock() {
             LogState::Open(open) => {
-                open.closing.drain(..round.closing.len().min(open.closing.len()));
+                let flushed = open.closing.drain(..round.closing.len().min(open.closing.len()));
+                let left: Vec<_> = flushed.filter_map(|closed| closed.left(&unwritten)).collect();
+                open.closing.splice(..0, left);
                 open.log.flushed(round.end);
                 if open.log.log_end_offset() == round.end {
                     open.unflushed_since = None;
@@ -116,11 +120,12 @@ impl Partition {
     /// The whole file system was flushed since this log was recovered, and nobody uses it yet.
     pub(super) fn note_all_flushed(&self) {
         let LogState::Open(open) = &mut *self.state.lock() else { return };
-        for closed in std::mem::take(&mut open.closing) {
-            if let Some((offset, content)) = &closed.snapshot {
-                self.note_flushed(*offset, content, Durability::Content);
+        for closed in &mut open.closing {
+            if let Some((offset, content)) = closed.snapshot.take() {
+                self.note_flushed(offset, &content, Durability::Content);
             }
         }
+        open.closing.retain(|closed| closed.aborted.is_some());
         (open.directory_unsynced, open.is_new) = (false, false);
         open.log.flushed(open.log.log_end_offset());
         // Nobody waits yet.
@@ -145,11 +150,23 @@ impl Partition {
         })
     }
 
-    fn sync(&self, round: &Round) -> io::Result<()> {
+    /// Gives the closed segments whose aborted transactions there is no room for: their batches
+    /// are on disk all the same.
+    fn sync(&self, round: &Round) -> io::Result<Vec<Offset>> {
         let disk = &self.shared.disk;
+        let mut unwritten = Vec::new();
         for (number, closed) in (1..).zip(&round.closing) {
             disk.sync_file(&closed.file.file)?;
-            self.directory.sync_aborted(closed.file.base_offset)?;
+            let base_offset = closed.file.base_offset;
+            let written = closed
+                .aborted
+                .as_ref()
+                .map_or(Ok(()), |content| self.directory.write_aborted(base_offset, content));
+            match written {
+                Ok(()) => self.directory.sync_aborted(base_offset)?,
+                Err(error) if is_disk_full(&error) => unwritten.push(base_offset),
+                Err(error) => return Err(error),
+            }
             if let Some((offset, content)) = &closed.snapshot {
                 // The last one proves what the others would.
                 let is_last = number == round.closing.len();
@@ -163,7 +180,8 @@ impl Partition {
         if round.parent {
             disk.sync_directory(&self.shared.directory)?;
         }
-        disk.sync_file(&round.active.file)
+        disk.sync_file(&round.active.file)?;
+        Ok(unwritten)
     }
 
     /// Writes the producer snapshot where a segment ends that is on disk now. Without it the next
@@ -174,6 +192,13 @@ impl Partition {
             let partition = self.topic_partition();
             tracing::warn!(%partition, %offset, %error, "producer snapshot not written");
         }
+    }
+}
+
+impl ClosedSegment {
+    /// What is left to do of it after a flush.
+    fn left(self, unwritten: &[Offset]) -> Option<Self> {
+        unwritten.contains(&self.file.base_offset).then_some(Self { snapshot: None, ..self })
     }
 }
 

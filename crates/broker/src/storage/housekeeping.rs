@@ -290,6 +290,7 @@ impl Partition {
         let _no_flush = self.flushing.lock();
         let removed = self.with_open_unused(|open| {
             if open.log.expire_producers(now) > 0 {
+                open.remembered.update(&open.log);
                 open.settled = false;
             }
             let mut plan = open.log.plan_retention(clock);

@@ -67,6 +67,7 @@ pub(super) fn open_cold(
             let settled_snapshot = summary.has_producers.then(|| summary.log_end_offset());
             let log = PartitionLog::reopen(config.clone(), summary, producers, aborted, indexes);
             Ok(OpenLog {
+                remembered: shared.producers.of(&log),
                 log,
                 active,
                 closing: Vec::new(),
@@ -218,9 +219,7 @@ pub(super) fn recover(
     let mut walked = Vec::new();
     for found in listing.segments.get(known_count..).unwrap_or_default() {
         let is_last = listing.segments.last() == Some(found);
-        if let Some(file) = walk_segment(directory, &mut recovery, found, is_last)? {
-            walked.push(Arc::new(file));
-        }
+        walked.extend(walk_segment(directory, &mut recovery, found, is_last)?);
     }
     let snapshot = recovery
         .last_segment_snapshot()
@@ -228,8 +227,8 @@ pub(super) fn recover(
         .map(|(offset, content)| (offset, content.to_vec()));
     let log = recovery.finish(Offset::ZERO)?;
     let base_offset = log.active_segment().base_offset();
-    let active = match walked.pop_if(|file| file.base_offset == base_offset) {
-        Some(file) => file,
+    let active = match walked.pop_if(|last| last.file.base_offset == base_offset) {
+        Some(last) => last.file,
         None => Arc::new(match listing.segments.iter().any(|s| s.base_offset == base_offset) {
             true => directory.open_segment(base_offset).map_err(io)?,
             false => directory.create_segment(base_offset).map_err(io)?,
@@ -241,15 +240,14 @@ pub(super) fn recover(
         let written = directory.write_epochs(log.leader_epochs());
         epochs_unwritten = is_left_to_do(directory, written)?;
     }
-    let mut closing: Vec<_> =
-        walked.into_iter().map(|file| ClosedSegment { file, snapshot: None }).collect();
-    if let Some(last) = closing.last_mut() {
+    if let Some(last) = walked.last_mut() {
         last.snapshot = snapshot;
     }
     Ok(OpenLog {
+        remembered: shared.producers.of(&log),
         log,
         active,
-        closing,
+        closing: walked,
         directory_unsynced: true,
         is_new: true,
         reading: None,
@@ -322,13 +320,13 @@ fn choose_known(
     Ok((Vec::new(), None))
 }
 
-/// Walks one segment's file and does what becomes of it; gives the file if it stays.
+/// Walks one segment's file and does what becomes of it; gives it, to be flushed, if it stays.
 fn walk_segment(
     directory: &PartitionDirectory,
     recovery: &mut LogRecovery,
     found: &FoundSegment,
     is_last: bool,
-) -> Result<Option<SegmentFile>, LoadProblem> {
+) -> Result<Option<ClosedSegment>, LoadProblem> {
     let io = |error| LoadProblem::io(directory, error);
     let file = directory.open_segment(found.base_offset).map_err(io)?;
     recovery.begin_segment(found.base_offset, found.file_bytes, found.modified);
@@ -363,17 +361,17 @@ fn walk_segment(
             return Ok(None);
         }
     }
+    let mut closed = ClosedSegment { file: Arc::new(file), snapshot: None, aborted: None };
     // Those of the last one stay in memory: it is written to from here on.
     if let Some(files) = recovery.index_files().filter(|_| !is_last) {
         let written = directory.write_indexes(found.base_offset, &files);
         // Those of offsets and times are built again when they are needed. One of aborted
-        // transactions that is missing would be taken for none.
-        match files.transactions.is_empty() {
-            true => is_left_to_do(directory, written).map(drop)?,
-            false => written.map_err(io)?,
+        // transactions that is missing would be taken for none: it is kept until there is room.
+        if is_left_to_do(directory, written)? && !files.transactions.is_empty() {
+            closed.aborted = Some(files.transactions);
         }
     }
-    Ok(Some(file))
+    Ok(Some(closed))
 }
 
 /// Whether a file could not be written for want of room. Nothing of the log is in it: to read the

@@ -7,6 +7,7 @@
 //! 4. Nothing is believed because it is on disk: sizes, checksums and counts are held against what
 //!    was written, and what does not fit is rebuilt from the batches.
 
+mod append;
 mod clock;
 mod codecs;
 mod compaction;
@@ -22,6 +23,7 @@ mod load;
 mod lock;
 mod meta;
 mod partition;
+mod producers;
 mod read;
 mod shared;
 mod store;
@@ -36,6 +38,7 @@ pub(crate) use disk::is_disk_full;
 pub(crate) use file_range::FileRange;
 pub(crate) use read::StoredRecords;
 
+pub use append::Admission;
 pub use config::{CleanerConfig, FlushPolicy, LogStoreConfig, UnknownFlushPolicy};
 pub use errors::{AppendError, ReadError, StorageError, StorageOffline};
 pub use faults::DiskFaults;
@@ -46,6 +49,6 @@ pub use store::LogStore;
 pub use wait::Reached;
 
 pub use streamledger_broker_core::log::{
-    AbortedTransaction, AppendOrigin, AppendOutcome, LogConfig, OnDamage, ReadLimit,
-    TimestampOffset, TransactionGuard,
+    AbortedTransaction, AppendOrigin, AppendOutcome, LogConfig, OnDamage, ProducerLimits,
+    ProducerOwner, ReadLimit, TimestampOffset, TransactionGuard,
 };

@@ -6,27 +6,22 @@
 //!    for an append.
 //! 3. A log is opened when it is first used: a thousand idle partitions cost a summary each.
 
-use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, Ordering};
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use streamledger_broker_core::log::{
-    AppendDecision, AppendOrigin, AppendOutcome, EpochEnd, LogConfig, LogSummary, OffsetOutOfRange,
-    PartitionLog, PreparedAppend, ProducerState, ReadLimit, TransactionGuard, ValidBatches,
-    validate_batches,
+    EpochEnd, LogConfig, LogSummary, OffsetOutOfRange, PartitionLog, ProducerState, ReadLimit,
 };
-use streamledger_broker_core::time::{MonotonicMs, Now};
+use streamledger_broker_core::time::MonotonicMs;
 use streamledger_protocol::{LeaderEpoch, Offset, ProducerId, TopicId, TopicPartition};
 
-use super::codecs::{recompress, with_decompressor};
 use super::compaction::CompactionLife;
-use super::config::FlushPolicy;
 use super::directory::{PartitionDirectory, SegmentFile};
 use super::disk::Durability;
 use super::errors::{AppendError, ReadError, StorageOffline};
 use super::load;
+use super::producers::Remembered;
 use super::shared::Shared;
 use super::waiters::OffsetWaiters;
 
@@ -54,6 +49,8 @@ pub(super) struct OpenLog {
     pub(super) epochs_unwritten: bool,
     /// When the oldest of what is not flushed was appended.
     pub(super) unflushed_since: Option<MonotonicMs>,
+    /// How many producers it remembers, as part of all logs' number.
+    pub(super) remembered: Remembered,
 }
 
 /// A closed segment that is to be flushed.
@@ -62,6 +59,9 @@ pub(super) struct ClosedSegment {
     pub(super) file: Arc<SegmentFile>,
     /// The producer snapshot at its end, to be written once it is on disk.
     pub(super) snapshot: Option<(Offset, Vec<u8>)>,
+    /// Its aborted transactions, as the content of their file, if there was no room for that. It
+    /// stays among these until there is, or the next start would take it for one without any.
+    pub(super) aborted: Option<Vec<u8>>,
 }
 
 /// A log in one of its lives.
@@ -119,13 +119,6 @@ pub struct Partition {
 pub(super) struct Progress {
     flushed: Option<Offset>,
     visible: [Option<Offset>; 3],
-}
-
-/// What an append did, to be told once the lock is released.
-struct Appended {
-    outcome: AppendOutcome,
-    progress: Progress,
-    wants_flush: bool,
 }
 
 impl Partition {
@@ -307,7 +300,7 @@ impl Partition {
         }
     }
 
-    fn check_online(&self) -> Result<(), StorageOffline> {
+    pub(super) fn check_online(&self) -> Result<(), StorageOffline> {
         self.shared.check_online()
     }
 
@@ -351,122 +344,6 @@ impl Partition {
         }
     }
 
-    /// Appends record batches: checked, given offsets, written to the page cache. Under
-    /// `FlushPolicy::Commit` their flush is on its way; `wait_flushed(outcome.last_offset)` tells
-    /// when it is done, and is to be awaited for a duplicate too.
-    ///
-    /// # Errors
-    /// Nothing of them is in the log, and why; `AppendError::error_code` is the answer.
-    pub fn append(
-        self: &Arc<Self>,
-        batches: Bytes,
-        origin: AppendOrigin,
-    ) -> Result<AppendOutcome, AppendError> {
-        self.append_verified(batches, origin, None)
-    }
-
-    /// How the log stands with a producer: to be taken before its transaction is verified, and
-    /// handed to [`Self::append_verified`].
-    ///
-    /// # Errors
-    /// The partition is offline.
-    pub fn transaction_guard(&self, id: ProducerId) -> Result<TransactionGuard, StorageOffline> {
-        self.with_open(|open| open.log.producers().guard(id))
-    }
-
-    /// As [`Self::append`], for a batch whose transaction was verified under that guard.
-    ///
-    /// # Errors
-    /// Nothing of them is in the log, and why; `AppendError::error_code` is the answer.
-    pub fn append_verified(
-        self: &Arc<Self>,
-        batches: Bytes,
-        origin: AppendOrigin,
-        guard: Option<TransactionGuard>,
-    ) -> Result<AppendOutcome, AppendError> {
-        self.check_online()?;
-        let now = self.shared.clock.now();
-        let config = self.config();
-        let batches = match origin {
-            AppendOrigin::Client => recompress(batches, &config),
-            AppendOrigin::Replication | AppendOrigin::Coordinator | AppendOrigin::Marker(_) => {
-                batches
-            }
-        };
-        let valid = with_decompressor(|decompressor| {
-            validate_batches(batches, origin, &config, now.wall, decompressor)
-        })?;
-        let valid = valid.verified(guard);
-        let appended = self.with_open(|open| self.append_valid(open, valid, now))?;
-        let Appended { outcome, progress, wants_flush } = appended.inspect_err(|_| {
-            // A write that could not be undone: no lock is held any more.
-            if self.shared.failure().is_some() {
-                self.shared.wake_everyone();
-            }
-        })?;
-        if wants_flush {
-            self.queue_flush();
-        }
-        self.wake(progress);
-        Ok(outcome)
-    }
-
-    fn append_valid(
-        &self,
-        open: &mut OpenLog,
-        valid: ValidBatches,
-        now: Now,
-    ) -> Result<Appended, AppendError> {
-        let prepared = match open.log.decide_append(valid, now)? {
-            AppendDecision::Duplicate(outcome) => {
-                let progress = Progress::default();
-                return Ok(Appended { outcome, progress, wants_flush: false });
-            }
-            AppendDecision::Write(prepared) => prepared,
-        };
-        if prepared.roll.is_some() {
-            self.roll(open)?;
-        }
-        self.write(open, &prepared)?;
-        if open.log.written(&prepared, now) || open.epochs_unwritten {
-            self.note_epochs(open);
-        }
-        let counts = &self.shared.counts;
-        counts.appended_bytes.fetch_add(prepared.bytes() as u64, Ordering::Relaxed);
-        counts.appended_batches.fetch_add(prepared.batches.len() as u64, Ordering::Relaxed);
-        open.settled = false;
-        open.unflushed_since.get_or_insert(now.monotonic);
-        Ok(Appended {
-            outcome: prepared.outcome,
-            progress: self.publish(&open.log),
-            wants_flush: self.wants_flush(open),
-        })
-    }
-
-    fn wants_flush(&self, open: &OpenLog) -> bool {
-        let unflushed = open.log.log_end_offset() - open.log.flushed_offset();
-        let limit = open.log.config().flush_messages;
-        self.shared.flush != FlushPolicy::Os
-            || !open.closing.is_empty()
-            || limit.is_some_and(|limit| u64::try_from(unflushed).is_ok_and(|n| n >= limit))
-    }
-
-    fn write(&self, open: &OpenLog, prepared: &PreparedAppend) -> Result<(), AppendError> {
-        let disk = &self.shared.disk;
-        let position = u64::from(prepared.position);
-        let mut pieces: Vec<IoSlice<'_>> = prepared.pieces().map(IoSlice::new).collect();
-        let Err(error) = disk.write_at(&open.active.file, position, &mut pieces) else {
-            return Ok(());
-        };
-        // Part of it may be there: cut it off, or nobody could tell it from the log.
-        if let Err(second) = disk.truncate(&open.active.file, position) {
-            let path = self.directory.path.display();
-            let reason = format!("cutting off a failed write ({error}) in {path}: {second}");
-            self.shared.fail(&reason);
-        }
-        Err(AppendError::NotWritten(error))
-    }
-
     /// Begins a new segment. If that fails nothing has changed. The closed one is flushed by the
     /// next flush, before anything in the new one is acknowledged.
     pub(super) fn roll(&self, open: &mut OpenLog) -> Result<(), AppendError> {
@@ -481,6 +358,7 @@ impl Partition {
         open.closing.push(ClosedSegment {
             file: std::mem::replace(&mut open.active, file),
             snapshot: Some((plan.opened, std::mem::take(&mut plan.producer_snapshot))),
+            aborted: None,
         });
         open.directory_unsynced = true;
         open.settled = false;

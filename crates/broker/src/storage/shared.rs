@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
-use streamledger_broker_core::log::OnDamage;
+use streamledger_broker_core::log::{OnDamage, ProducerLimits};
 use streamledger_broker_core::map::Map;
 use streamledger_protocol::TopicPartition;
 
@@ -18,6 +18,7 @@ use super::errors::StorageOffline;
 use super::file_range::LentFiles;
 use super::housekeeping::Fingerprint;
 use super::partition::Partition;
+use super::producers::Producers;
 
 /// What was done since the start, counted.
 #[derive(Debug, Default)]
@@ -58,6 +59,7 @@ pub(super) struct Shared {
     /// What was done since the start.
     pub(super) counts: StoreCounts,
     pub(super) lent: LentFiles,
+    pub(super) producers: Producers,
     failed: OnceLock<Arc<str>>,
     closing: AtomicBool,
     closed: AtomicBool,
@@ -69,6 +71,7 @@ impl Shared {
         disk: Disk,
         flush: FlushPolicy,
         on_damage: OnDamage,
+        producers: ProducerLimits,
     ) -> Self {
         Self {
             directory,
@@ -81,6 +84,7 @@ impl Shared {
             manifest: Mutex::new(None),
             counts: StoreCounts::default(),
             lent: LentFiles::default(),
+            producers: Producers::new(producers),
             failed: OnceLock::new(),
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),

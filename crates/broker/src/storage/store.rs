@@ -59,8 +59,9 @@ impl LogStore {
         let lock = DirectoryLock::acquire(directory)?;
         let disk = Disk::new(config.faults);
         let cluster_id = meta::open_or_format(&disk, directory, config.cluster_id.as_deref())?;
-        let shared =
-            Arc::new(Shared::new(directory.to_owned(), disk, config.flush, config.on_damage));
+        let (flush, on_damage) = (config.flush, config.on_damage);
+        let shared = Shared::new(directory.to_owned(), disk, flush, on_damage, config.producers);
+        let shared = Arc::new(shared);
         let log_config = LogConfig { watermark: config.flush.watermark(), ..config.log };
         load_all(directory, &shared, &log_config)?;
         let mut threads = flusher::start(&shared, config.flush_threads)?;
@@ -114,6 +115,12 @@ impl LogStore {
     #[must_use]
     pub fn counts(&self) -> &StoreCounts {
         &self.inner.shared.counts
+    }
+
+    /// How many producers open logs remember, once for each log.
+    #[must_use]
+    pub fn producer_count(&self) -> usize {
+        self.inner.shared.producers.remembered()
     }
 
     /// The data directory.
@@ -185,8 +192,10 @@ impl LogStore {
             }
         };
         let now = shared.clock.now();
+        let log = PartitionLog::new(config.clone(), now.wall);
         let open = OpenLog {
-            log: PartitionLog::new(config.clone(), now.wall),
+            remembered: shared.producers.of(&log),
+            log,
             active,
             closing: Vec::new(),
             directory_unsynced: true,

@@ -10,6 +10,7 @@ use super::record::{self, KeptGroup};
 use super::request::JoinedMember;
 use super::state::{Change, GroupState, next};
 use crate::group::log_record::GroupRecord;
+use crate::group::room;
 
 /// A classic group.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +77,23 @@ impl ClassicGroup {
     /// Members, and ids given out to some that are to come.
     pub(in crate::group) fn occupied_count(&self) -> usize {
         self.members.len() + self.pending.len()
+    }
+
+    /// What its members have brought and been given, in bytes.
+    pub(in crate::group) fn brought_bytes(&self) -> usize {
+        let pending = self.pending.iter().map(|id| room::entry(id.len()));
+        let members = self.members().map(Member::brought_bytes);
+        pending.chain(members).sum::<usize>() + self.assigned_bytes()
+    }
+
+    /// What its members have been given, in bytes.
+    pub(in crate::group) fn assigned_bytes(&self) -> usize {
+        self.members().map(|member| room::entry(member.assignment.len())).sum()
+    }
+
+    /// What a member has brought, in bytes.
+    pub(in crate::group) fn bytes_of(&self, member_id: &str) -> Option<usize> {
+        self.members.get(member_id).map(Member::brought_bytes)
     }
 
     /// Whether nothing would be lost if it were not in memory: nobody joins it and no log knows it.

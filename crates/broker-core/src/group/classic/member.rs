@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::record::KeptMember;
 use super::request::{JoinRequest, JoinedMember, Protocol};
 use crate::group::desk::Token;
+use crate::group::room;
 
 /// A member of a classic group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +95,12 @@ impl Member {
             instance_id: self.instance_id.clone(),
             metadata: self.metadata(protocol),
         }
+    }
+
+    /// What it has brought, in bytes.
+    pub(super) fn brought_bytes(&self) -> usize {
+        let texts = [Some(&*self.id), self.instance_id.as_deref(), Some(&*self.client_id)];
+        room::texts(texts) + room::protocols(&self.protocols)
     }
 
     pub(in crate::group) fn protocols(&self) -> &[Protocol] {

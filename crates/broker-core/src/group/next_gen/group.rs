@@ -8,6 +8,7 @@ use super::record::ConsumerRecord;
 use super::request::{Assigned, TopicsView};
 use crate::group::classic::Protocol;
 use crate::group::offsets::{CommitWay, Committer};
+use crate::group::room;
 
 /// Where a member is on its way to the target (Kafka's `MemberState`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -128,7 +129,33 @@ impl PartialEq for ConsumerGroup {
     }
 }
 
+impl ConsumerMember {
+    /// What it has brought, in bytes.
+    fn brought_bytes(&self, id: &str) -> usize {
+        let Subscription { instance_id, rack_id, topic_names, topic_regex, classic, .. } =
+            &self.subscription;
+        let texts = [Some(id), instance_id.as_deref(), rack_id.as_deref(), topic_regex.as_deref()];
+        let names = topic_names.iter().map(|name| room::entry(name.as_str().len()));
+        let classic = classic.as_ref().map_or(0, |client| room::protocols(&client.protocols));
+        room::texts(texts) + names.sum::<usize>() + classic
+    }
+}
+
 impl ConsumerGroup {
+    /// What its members have brought, and what their patterns stand for, in bytes.
+    pub(in crate::group) fn brought_bytes(&self) -> usize {
+        let members = self.members.iter().map(|(id, member)| member.brought_bytes(id));
+        let of_pattern = |(pattern, found): (&String, &BTreeSet<TopicName>)| {
+            room::entry(pattern.len()) + found.len() * room::entry(0)
+        };
+        members.sum::<usize>() + self.regexes.iter().map(of_pattern).sum::<usize>()
+    }
+
+    /// What a member has brought, in bytes.
+    pub(in crate::group) fn bytes_of(&self, member_id: &str) -> Option<usize> {
+        self.members.get(member_id).map(|member| member.brought_bytes(member_id))
+    }
+
     /// A record is in the log; false if it was the group's end.
     pub(in crate::group) fn replay(&mut self, record: ConsumerRecord) -> bool {
         match record {

@@ -150,6 +150,56 @@ fn transactional() -> ProducerIdentity {
     ProducerIdentity { id: ProducerId(9), epoch: ProducerEpoch(0) }
 }
 
+/// Writes a transaction and aborts it.
+fn abort_one(partition: &Arc<Partition>) {
+    let guard = Some(partition.transaction_guard(transactional().id).unwrap());
+    let admission = Admission { guard, owner: None };
+    partition.append_admitted(in_transaction(0), AppendOrigin::Client, admission).unwrap();
+    let abort = build_control_batch(ControlKind::Abort, transactional(), 0, TimestampMs(1000));
+    let marker = partition.append(abort.into(), AppendOrigin::Marker(MarkerEpoch::Same)).unwrap();
+    wait_for(partition.wait_flushed(marker.last_offset)).unwrap().unwrap();
+}
+
+/// Who reads what is committed is told of the aborted transaction.
+fn assert_knows_the_aborted(store: &LogStore) {
+    assert_eq!(store.offline_partitions(), []);
+    let partition = store.partition(&clicks(0)).unwrap();
+    let read = partition.read(Offset(0), 1 << 20, ReadLimit::LastStable).unwrap();
+    let aborted: Vec<_> = read.aborted.iter().map(|one| one.producer_id).collect();
+    assert_eq!(aborted, [transactional().id]);
+}
+
+#[test]
+fn failure_35_aborted_transactions_are_known_after_a_start_on_a_full_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let partition = create(&store, 0);
+    abort_one(&partition);
+    for n in 0..20 {
+        produce(&partition, batch(Some((5, n * 10))));
+    }
+    assert!(files(directory.path(), 0, ".log").len() >= 3);
+    let first = crashed(directory.path());
+    let lose =
+        |copy: &Path| files(copy, 0, ".txnindex").iter().for_each(|f| fs::remove_file(f).unwrap());
+    lose(first.path());
+    let faults = Arc::new(DiskFaults::new());
+    faults.limit_free_bytes(Some(0));
+    let store = open_with(first.path(), |config| config.faults = Some(Arc::clone(&faults)));
+    assert_knows_the_aborted(&store);
+    // Nor are they lost by another crash: nothing on disk says that there are none.
+    let second = crashed(first.path());
+    assert_knows_the_aborted(&open_with(second.path(), |_| {}));
+    // With room they are written, and a clean stop keeps them.
+    faults.limit_free_bytes(None);
+    let partition = store.partition(&clicks(0)).unwrap();
+    produce(&partition, batch(Some((5, 200))));
+    assert_eq!(files(first.path(), 0, ".txnindex").len(), 1);
+    drop(partition);
+    store.close().unwrap();
+    assert_knows_the_aborted(&open_with(first.path(), |_| {}));
+}
+
 /// The fsyncs of a roll and the append after it, in a segment with an aborted transaction or not.
 fn fsyncs_of_a_roll(with_aborted: bool) -> u64 {
     let directory = tempfile::tempdir().unwrap();
@@ -157,12 +207,7 @@ fn fsyncs_of_a_roll(with_aborted: bool) -> u64 {
     let store = open_with(directory.path(), |config| config.faults = Some(Arc::clone(&faults)));
     let partition = create(&store, 0);
     if with_aborted {
-        let guard = Some(partition.transaction_guard(transactional().id).unwrap());
-        partition.append_verified(in_transaction(0), AppendOrigin::Client, guard).unwrap();
-        let abort = build_control_batch(ControlKind::Abort, transactional(), 0, TimestampMs(1000));
-        let marker =
-            partition.append(abort.into(), AppendOrigin::Marker(MarkerEpoch::Same)).unwrap();
-        wait_for(partition.wait_flushed(marker.last_offset)).unwrap().unwrap();
+        abort_one(&partition);
     }
     let mut sequence = 0;
     loop {
