@@ -7,14 +7,19 @@ The lines are told in compat/README.md.
     peer.py admin   BROKERS TOPIC PARTITIONS        create, list, describe, grow, delete
     peer.py group   BROKERS      what stdin says: start NAME GROUP TOPIC [name=value ...], stop NAME
     peer.py transact BROKERS IN OUT GROUP           commits, aborts, stores offsets, fences
+    peer.py avro    BROKERS REGISTRY TOPIC          the values as JSON, by fastavro
     peer.py version
 """
 
+import io
+import json
 import sys
 import threading
 import time
+import urllib.request
 
 import confluent_kafka
+import fastavro
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
@@ -93,6 +98,30 @@ def produce_all(brokers, arguments):
 
 
 def consume(brokers, arguments):
+    for m in messages(brokers, arguments):
+        sys.stdout.write(line(m) + "\n")
+
+
+def avro(brokers, registry, topic):
+    schemas = {}
+    how = ["isolation.level=read_committed", "enable.partition.eof=true"]
+    for m in messages(brokers, [*how, topic]):
+        value = m.value()
+        if value[0] != 0:
+            sys.exit(f"no schema's id is in front of {value}")
+        number = int.from_bytes(value[1:5], "big")
+        if number not in schemas:
+            with urllib.request.urlopen(f"{registry}/schemas/ids/{number}", timeout=20) as answer:
+                schemas[number] = fastavro.parse_schema(json.loads(json.load(answer)["schema"]))
+        behind, again = io.BytesIO(value[5:]), io.BytesIO()
+        read = fastavro.schemaless_reader(behind, schemas[number])
+        fastavro.schemaless_writer(again, schemas[number], read)
+        if behind.read() or again.getvalue() != value[5:]:
+            sys.exit(f"not all of it is read, or it is written otherwise: {value}")
+        print(number, json.dumps(read, default=str, ensure_ascii=False), sep="\t")
+
+
+def messages(brokers, arguments):
     consumer = Consumer(
         {
             "bootstrap.servers": brokers,
@@ -110,16 +139,20 @@ def consume(brokers, arguments):
             if high > low:
                 ends[(topic, partition)] = (low, high)
     consumer.assign([TopicPartition(t, p, low) for (t, p), (low, _) in ends.items()])
-    out, deadline = sys.stdout, time.monotonic() + 90
+    deadline = time.monotonic() + 90
     left = {at: high for at, (_, high) in ends.items()}
     while left:
         if time.monotonic() > deadline:
             sys.exit(f"the end was not reached in 90 s: {left}")
         for m in consumer.consume(2000, timeout=0.2):
+            at = (m.topic(), m.partition())
+            # Told if it is wanted: the last offset may be that of a transaction's marker.
+            if m.error() and m.error().code() == KafkaError._PARTITION_EOF:
+                left.pop(at, None)
+                continue
             if m.error():
                 sys.exit(str(m.error()))
-            out.write(line(m) + "\n")
-            at = (m.topic(), m.partition())
+            yield m
             if m.offset() + 1 >= left.get(at, 0):
                 left.pop(at, None)
     consumer.close()
@@ -306,6 +339,8 @@ def main():
         group(rest[0])
     elif command == "transact":
         transact(*rest)
+    elif command == "avro":
+        avro(*rest)
     elif command == "version":
         print(f"{confluent_kafka.__version__} (librdkafka {confluent_kafka.libversion()[0]})")
     else:

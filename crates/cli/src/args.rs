@@ -203,6 +203,8 @@ impl InputArguments {
         let given = self.avro_schema.as_deref().map(GivenSchema::of_file);
         Ok(InputOptions {
             schema: given.transpose()?,
+            has_registry: false,
+            schema_id: None,
             record_name: self.record_name.clone().unwrap_or_else(|| derive::record_name(topic)),
             is_recursive: self.recursive,
             format: self.format,

@@ -14,6 +14,7 @@ pub mod time;
 pub mod avro;
 pub mod clicks;
 pub mod input;
+pub mod json_schema;
 pub mod render;
 pub mod schema;
 
@@ -34,8 +35,10 @@ pub mod job;
 pub mod job_file;
 pub mod metrics_server;
 pub mod producing;
+pub mod registry;
 pub mod topic_access;
 pub mod usage;
+pub mod value_reader;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "tool/registry.rs"]
+mod registry;
+#[path = "columns/registry.rs"]
+mod registry_tests;
 mod tool;
 
 use rstest::rstest;
@@ -239,7 +243,8 @@ fn a_dry_run_shows_the_schema_and_records_as_json() {
     assert!(shown.contains(r#""namespace":"shop","name":"orders_1""#), "{shown}");
     let report: Value =
         serde_json::from_str(&sandbox.succeed(&[&options[..], &["--json"]].concat())).unwrap();
-    let schema: Value = serde_json::from_str(report["schemas"][0].as_str().unwrap()).unwrap();
+    let schema: Value =
+        serde_json::from_str(report["schemas"][0]["schema"].as_str().unwrap()).unwrap();
     assert_eq!(schema["fields"][2]["type"], json!(["null", "double"]));
     let first: Value =
         serde_json::from_str(report["first_records"][0]["value"].as_str().unwrap()).unwrap();

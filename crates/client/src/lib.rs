@@ -10,6 +10,7 @@ mod network;
 mod observe;
 pub mod process;
 pub mod producer;
+pub mod schema_registry;
 mod telemetry;
 mod wait;
 

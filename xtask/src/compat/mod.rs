@@ -12,6 +12,7 @@ mod connect;
 mod franz_go;
 mod groups;
 mod ingested;
+mod ingested_avro;
 mod ingested_columns;
 mod ingested_files;
 mod java;
@@ -43,6 +44,10 @@ mod toolbox;
 mod tools;
 mod transactions;
 mod workload;
+
+/// The command's own tests have the same one.
+#[path = "../../../crates/cli/tests/tool/registry.rs"]
+mod registry;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -125,6 +130,7 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-ingest-killed", ingested::survives_its_own_death),
     our_client("ours-ingest-restart", ingested::survives_the_brokers_death),
     our_client("ours-ingest-columns", ingested_columns::by_columns),
+    our_client("ours-ingest-avro", ingested_avro::by_registered_schemas),
     only("ingest-columns-ours", Kind::Ours, ingested_columns::by_columns),
     our_client("ours-ingest-files", ingested_files::by_files),
     only("ingest-files-ours", Kind::Ours, ingested_files::by_files),

@@ -18,11 +18,15 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::given::given;
 use crate::help::with_examples;
+use crate::input::value_schema::GivenSchema;
 use crate::interrupt::Interrupt;
 use crate::output::{Bytes, Field, PrintedRecord, write_json, write_text};
 use crate::producing::config_failure;
+use crate::registry::RegistryAddress;
 use crate::time::parse_since;
 use crate::topic_access;
+use crate::ui::note;
+use crate::value_reader::ValueReader;
 
 /// How long one poll waits for records; Ctrl-C is looked for in between.
 const POLL: Duration = Duration::from_millis(100);
@@ -94,6 +98,13 @@ pub struct ConsumeArguments {
     #[arg(long, value_name = "FILE")]
     consumer_config: Option<PathBuf>,
 
+    /// Values are Avro by this schema, a file with its JSON (.avsc), and are printed as JSON
+    #[arg(long, value_name = "FILE")]
+    avro_schema: Option<PathBuf>,
+
+    #[command(flatten)]
+    registry: RegistryAddress,
+
     #[command(flatten)]
     broker: BrokerArguments,
 }
@@ -115,7 +126,11 @@ Those of transactions that are open or were aborted are left out, unless -X \
 isolation.level=read_uncommitted says otherwise.
 
 On a terminal control characters are escaped; into a file or pipe, keys and values go as they are. \
-In JSON, text that isn't UTF-8 comes as key_base64 and value_base64.";
+In JSON, text that isn't UTF-8 comes as key_base64 and value_base64.
+
+With --schema-registry a value that has a schema's id in front is printed as JSON, by that schema \
+(Avro, or JSON itself); with --avro-schema any value is Avro by that one. What can't be read so is \
+printed as it is.";
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("The first five records", "streamledger consume ecommerce.events --max-messages 5"),
@@ -128,6 +143,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "streamledger consume ecommerce.events --partition 2 --offset 1000 --format json | jq .key",
     ),
     (
+        "Avro values as JSON",
+        "streamledger consume orders --schema-registry http://localhost:8081 --fields value",
+    ),
+    (
         "Where the last reader of the group stopped, and on",
         "streamledger consume ecommerce.events --group invoices --follow",
     ),
@@ -138,6 +157,7 @@ pub fn run(arguments: &ConsumeArguments) -> Outcome<Exit> {
     let interrupt = Interrupt::watch()?;
     let since_ms = since(arguments)?;
     consumer_config(arguments, "localhost:9092")?;
+    Printer::new(arguments)?;
     let access = Access::open(&arguments.broker, MissingDirectory::Refuse)?;
     let outcome = run_on(arguments, since_ms, &access, &interrupt);
     let closed = access.close();
@@ -172,7 +192,7 @@ fn run_on(
     consumer.assign(&assignment);
     let ends_by_partition: BTreeMap<PartitionIndex, Offset> =
         partitions.iter().map(|tp| tp.partition).zip(ends.iter().copied()).collect();
-    let mut printer = Printer::new(arguments);
+    let mut printer = Printer::new(arguments)?;
     while printer.left > 0 {
         if interrupt.is_raised() {
             let _ = printer.out.flush();
@@ -211,7 +231,7 @@ fn run_in_group(
     interrupt: &Interrupt,
 ) -> Outcome<Exit> {
     consumer.subscribe([&arguments.topic]).map_err(|error| failed(arguments, &error))?;
-    let mut printer = Printer::new(arguments);
+    let mut printer = Printer::new(arguments)?;
     let mut exit = Exit::Done;
     while printer.left > 0 {
         if interrupt.is_raised() {
@@ -283,21 +303,27 @@ struct Printer<'a> {
     bytes: Bytes,
     /// How many records may still be printed.
     left: u64,
+    values: ValueReader,
 }
 
 impl<'a> Printer<'a> {
-    fn new(arguments: &'a ConsumeArguments) -> Self {
-        Self {
+    fn new(arguments: &'a ConsumeArguments) -> Outcome<Self> {
+        let given = arguments.avro_schema.as_deref().map(GivenSchema::of_file).transpose()?;
+        let given = given.map(|given| given.schema);
+        Ok(Self {
+            values: ValueReader::new(arguments.registry.registry()?, given),
             arguments,
             out: BufWriter::with_capacity(64 << 10, io::stdout()),
             bytes: if io::stdout().is_terminal() { Bytes::Escaped } else { Bytes::Raw },
             left: arguments.max_messages.unwrap_or(u64::MAX),
-        }
+        })
     }
 
     fn print(&mut self, record: &ConsumerRecord) -> io::Result<()> {
         let headers: Vec<(&str, Option<&[u8]>)> =
             record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let value = record.value.as_deref();
+        let value = value.map(|value| self.values.shown(value, |said| note(false, said)));
         let printed = PrintedRecord {
             topic: record.topic_partition.topic.as_str(),
             partition: record.topic_partition.partition.0,
@@ -309,7 +335,7 @@ impl<'a> Printer<'a> {
             },
             headers: &headers,
             key: record.key.as_deref(),
-            value: record.value.as_deref(),
+            value: value.as_deref(),
         };
         self.left -= 1;
         match self.arguments.format {

@@ -35,7 +35,7 @@ impl InputPlan {
     ) -> Outcome<Box<dyn RecordSource>> {
         let options = self.options();
         let partition_count = self.partition_count;
-        let prefix = Vec::new();
+        let prefix = file.value_prefix();
         Ok(match &file.rows {
             PlannedRows::Typed { names, output, record, .. } => {
                 let rows = open_csv(path, chunks, options)?;

@@ -21,6 +21,7 @@ pub mod pattern;
 pub mod plan;
 pub mod planned;
 pub mod position;
+pub mod prefixed;
 pub mod rotation;
 pub mod source;
 pub mod standard;

@@ -33,6 +33,10 @@ pub struct InputOptions {
     pub schema: Option<GivenSchema>,
     /// The name of the record in a schema that is made of the columns.
     pub record_name: String,
+    /// Whether the schema of values that are JSON is registered, too.
+    pub has_registry: bool,
+    /// The registered schema that values are written by, if that is decided.
+    pub schema_id: Option<u32>,
     /// The columns or fields of the value, in order; all if there are none.
     pub select: Vec<String>,
     /// Columns or fields that get another name in the value.
@@ -60,6 +64,8 @@ impl InputOptions {
             value: None,
             schema: None,
             record_name: "r".to_owned(),
+            has_registry: false,
+            schema_id: None,
             select: vec![],
             rename: vec![],
             types: vec![],

@@ -10,6 +10,7 @@ use crate::avro::SourceColumn;
 use crate::avro::derive::DerivedField;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::json_schema::Property;
 
 /// There is none.
 #[derive(Debug)]
@@ -45,6 +46,11 @@ impl ParquetPlan {
 
     /// Never called.
     pub fn derived_fields(&self) -> Vec<DerivedField> {
+        match *self {}
+    }
+
+    /// Never called.
+    pub fn properties(&self) -> Vec<Property> {
         match *self {}
     }
 

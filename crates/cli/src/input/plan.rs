@@ -11,6 +11,7 @@ use super::discovery::{self, Found};
 use super::lines::{BlankLines, LineRows};
 use super::options::InputOptions;
 use super::planned::{PlannedFile, PlannedRows, Source, empty_csv, open_csv, unpack};
+use super::prefixed::Prefixed;
 use super::source::{RecordSource, RenderedRows};
 use crate::clicks::{self, ClickRenderer};
 use crate::exit::Exit;
@@ -73,7 +74,7 @@ impl InputPlan {
         agree_on_types(&mut files);
         let plan = InputPlan { files, empty, options, partition_count: None };
         for file in &plan.files {
-            plan.value_schema(file)?;
+            plan.registered_schema(file)?;
         }
         Ok(plan)
     }
@@ -151,7 +152,7 @@ impl InputPlan {
         if let Some(schema) = self.value_schema(file)? {
             return self.open_avro(file, path, chunks, meter, schema);
         }
-        Ok(match &file.rows {
+        let records: Box<dyn RecordSource> = match &file.rows {
             PlannedRows::Clicks { record } => {
                 let rows = open_csv(path, chunks, options)?;
                 Box::new(RenderedRows::new(rows, ClickRenderer::new(of_topic(record)), meter))
@@ -183,6 +184,10 @@ impl InputPlan {
             PlannedRows::Parquet(plan) => {
                 plan.open(&file.path, options, partition_count, is_hashed, None)?
             }
+        };
+        Ok(match file.schema_id {
+            Some(_) => Box::new(Prefixed::new(records, file.value_prefix())),
+            None => records,
         })
     }
 

@@ -32,6 +32,8 @@ pub struct PlannedFile {
     pub file_bytes: Option<u64>,
     /// How it is compressed. Standard input is unpacked before it is one.
     pub compression: Compression,
+    /// The id of the schema that stands in front of its values, if one does.
+    pub schema_id: Option<u32>,
     pub(super) rows: PlannedRows,
     /// Standard input, until its turn comes.
     pub(super) standard_input: RefCell<Option<StandardInput>>,
@@ -91,7 +93,8 @@ impl PlannedFile {
         };
         let (path, file_bytes) = (path.to_owned(), Some(file_bytes));
         let standard_input = RefCell::default();
-        Ok(Some(PlannedFile { path, file_bytes, compression, rows, standard_input }))
+        let schema_id = None;
+        Ok(Some(PlannedFile { path, file_bytes, compression, schema_id, rows, standard_input }))
     }
 
     pub(super) fn look_at_standard_input(
@@ -109,7 +112,8 @@ impl PlannedFile {
         let rows = rows.ok_or_else(|| empty_csv(&path))?;
         let standard_input = RefCell::new(Some(input.rewound()));
         let compression = Compression::None;
-        Ok(PlannedFile { path, file_bytes: None, compression, rows, standard_input })
+        let (file_bytes, schema_id) = (None, None);
+        Ok(PlannedFile { path, file_bytes, compression, schema_id, rows, standard_input })
     }
 
     /// Whether rows come when they come, not when they are wanted.

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use streamledger::schema_registry::SchemaId;
 use twox_hash::XxHash3_128;
 
 use super::chunk::ChunkReader;
@@ -24,8 +25,10 @@ use crate::avro::columns::{Mismatch, record_fields};
 use crate::avro::derive::{DerivedField, schema_text};
 use crate::avro::schema::{Fraction, Scalar};
 use crate::avro::{Holds, RecordPlan, Schema, SourceColumn};
+use crate::clicks;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::json_schema::{self, Property};
 use crate::render::ndjson::FieldName;
 use crate::render::number::is_integer;
 use crate::schema::{ColumnType, SAMPLE_BYTES, SAMPLE_ROWS, is_lossless_number};
@@ -37,6 +40,43 @@ pub struct GivenSchema {
     pub schema: Arc<Schema>,
     /// Where it is from, to be told.
     pub origin: String,
+}
+
+/// The schema of a file's values, as a registry takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueSchema {
+    /// Its language.
+    pub language: SchemaLanguage,
+    /// The whole name of its record, or its title.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// The language of a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaLanguage {
+    /// Avro.
+    Avro,
+    /// JSON Schema.
+    Json,
+}
+
+impl SchemaLanguage {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SchemaLanguage::Avro => "Avro",
+            SchemaLanguage::Json => "JSON",
+        }
+    }
+}
+
+impl PlannedFile {
+    /// What stands in front of each of its values: a zero and the schema's id, or nothing.
+    pub fn value_prefix(&self) -> Vec<u8> {
+        self.schema_id.map_or_else(Vec::new, |id| SchemaId(id).prefix().to_vec())
+    }
 }
 
 /// What in a file's shape stands before the schema that was made of its lines.
@@ -69,6 +109,41 @@ impl InputPlan {
         Ok(Some(schema))
     }
 
+    /// The schema that a file's values have, which a registry is given if there is one; None if
+    /// they have none, or if one was decided on that isn't known here.
+    ///
+    /// # Errors
+    /// The file's columns can't be written by it, or none can be made of them.
+    pub fn registered_schema(&self, file: &PlannedFile) -> Outcome<Option<ValueSchema>> {
+        if let Some(schema) = self.value_schema(file)? {
+            let name = schema.name().unwrap_or_default().to_owned();
+            let text = schema.text.clone();
+            return Ok(Some(ValueSchema { language: SchemaLanguage::Avro, name, text }));
+        }
+        let options = self.options();
+        if !options.has_registry || options.schema_id.is_some() {
+            return Ok(None);
+        }
+        let Some(properties) = properties(&file.rows) else {
+            let what = format!("{}: no JSON Schema is made of its lines", file.path.display());
+            return Failure::new(Exit::Usage, what)
+                .cause("only their first ones are looked at, and they are sent as they stand")
+                .remedy(
+                    "register a schema that says what they are, and give --schema-id or \
+                     --use-latest; or --value avro",
+                )
+                .err();
+        };
+        let name = options.record_name.clone();
+        let text = json_schema::schema_text(&name, &properties);
+        Ok(Some(ValueSchema { language: SchemaLanguage::Json, name, text }))
+    }
+
+    /// The id of the registered schema that was decided on, if one was.
+    pub fn fixed_schema_id(&self) -> Option<u32> {
+        self.options().schema_id
+    }
+
     /// How a file's columns become the fields of a schema.
     pub(super) fn record_plan(&self, file: &PlannedFile, schema: &Schema) -> Outcome<RecordPlan> {
         let planned = RecordPlan::of(schema, &source_columns(&file.rows));
@@ -77,12 +152,19 @@ impl InputPlan {
 
     /// Adds to a file's shape what its values are written by.
     pub(super) fn write_schema(&self, file: &PlannedFile, shape: &mut String) {
+        if let Some(id) = file.schema_id {
+            let _ = write!(shape, ", schema id {id}");
+        }
         // What was wrong with it was told when the plan was made.
-        let Ok(Some(schema)) = self.value_schema(file) else { return };
-        let _ = match &file.rows {
-            PlannedRows::Ndjson { derived: Some(_) } => write!(shape, "{IN_SHAPE}{}", schema.text),
-            _ => {
-                write!(shape, ", avro schema {:032x}", XxHash3_128::oneshot(schema.text.as_bytes()))
+        let Ok(Some(schema)) = self.registered_schema(file) else { return };
+        let _ = match (&file.rows, schema.language) {
+            (PlannedRows::Ndjson { derived: Some(_) }, _) => {
+                write!(shape, "{IN_SHAPE}{}", schema.text)
+            }
+            (_, language) => {
+                let hash = XxHash3_128::oneshot(schema.text.as_bytes());
+                let language = language.name().to_lowercase();
+                write!(shape, ", {language} schema {hash:032x}")
             }
         };
     }
@@ -167,6 +249,35 @@ fn source_columns(rows: &PlannedRows) -> Vec<SourceColumn> {
         }
         PlannedRows::Parquet(plan) => plan.source_columns(),
         _ => Vec::new(),
+    }
+}
+
+/// The columns of a file's values as properties of JSON objects; None of lines.
+fn properties(rows: &PlannedRows) -> Option<Vec<Property>> {
+    let property = |name: &str, types: &[&'static str]| Property {
+        name: name.to_owned(),
+        types: types.to_vec(),
+    };
+    match rows {
+        PlannedRows::Clicks { .. } => {
+            let types = |name: &&str| match *name {
+                "eventTime" => &["integer"][..],
+                "price" => &["number"],
+                _ => &["string"],
+            };
+            Some(clicks::FIELDS.iter().map(|name| property(name, types(name))).collect())
+        }
+        PlannedRows::Typed { types, output, .. } => {
+            let types = |index: usize| match types[index] {
+                ColumnType::String => &["string"][..],
+                ColumnType::Integer | ColumnType::Timestamp => &["integer", "null"],
+                ColumnType::Number => &["number", "null"],
+                ColumnType::Boolean => &["boolean", "null"],
+            };
+            Some(output.iter().map(|(index, name)| property(name, types(*index))).collect())
+        }
+        PlannedRows::Parquet(plan) => Some(plan.properties()),
+        PlannedRows::Raw { .. } | PlannedRows::Ndjson { .. } | PlannedRows::Lines => None,
     }
 }
 

@@ -12,17 +12,18 @@ mod backoff;
 mod connection;
 mod driver;
 mod error;
+pub(crate) mod http;
 mod meter;
 mod pool;
 mod queues;
-mod sasl;
+pub(crate) mod sasl;
 mod security;
 #[cfg(test)]
 pub(crate) mod test_server;
 #[cfg(test)]
 mod tests;
 mod throttle;
-mod tls;
+pub(crate) mod tls;
 mod transport;
 
 use std::sync::Arc;

@@ -23,6 +23,7 @@ use crate::given::given;
 use crate::help::with_examples;
 use crate::input::InputPlan;
 use crate::interrupt::Interrupt;
+use crate::registry::{Registering, RegistryArguments};
 use crate::topic_access;
 use crate::ui;
 
@@ -44,6 +45,9 @@ pub struct AuditArguments {
 
     #[command(flatten)]
     input: InputArguments,
+
+    #[command(flatten)]
+    registry: RegistryArguments,
 
     /// Print one JSON object
     #[arg(long)]
@@ -98,13 +102,13 @@ pub fn run(arguments: &AuditArguments) -> Outcome<Exit> {
             .remedy("write it to a file first")
             .err();
     }
-    let mut plan =
-        InputPlan::make(&arguments.files, arguments.input.options(&arguments.topic)?, || {
-            Box::new(std::io::empty())
-        })?;
+    let mut options = arguments.input.options(&arguments.topic)?;
+    arguments.registry.complete(&arguments.topic, &mut options)?;
+    let mut plan = InputPlan::make(&arguments.files, options, || Box::new(std::io::empty()))?;
     for remark in plan.remarks() {
         ui::note(false, &remark);
     }
+    arguments.registry.assign_ids(&arguments.topic, &mut plan, Registering::No)?;
     let access = Access::open(&arguments.broker, MissingDirectory::Refuse)?;
     let outcome = run_on(arguments, &mut plan, &access, &interrupt);
     let closed = access.close();

@@ -29,6 +29,7 @@ use crate::command::name_and_value;
 use crate::help::with_examples;
 use crate::job_file::OptionInForce;
 use crate::metrics_server::MetricsArguments;
+use crate::registry::RegistryArguments;
 
 /// Partitions of a topic that `ingest` creates, unless told otherwise.
 const PARTITIONS: i32 = 6;
@@ -137,6 +138,9 @@ pub struct IngestArguments {
     #[command(flatten)]
     input: InputArguments,
 
+    #[command(flatten)]
+    registry: RegistryArguments,
+
     /// Print one JSON object at the end instead of tables
     #[arg(long)]
     json: bool,
@@ -231,6 +235,11 @@ const EXAMPLES: &[(&str, &str)] = &[
         "A few columns under other names, the rest as headers, keyed by two columns",
         "streamledger ingest orders.csv --topic orders --key shop,id --select id,sum\n\
          --rename sum=total --header source=shop",
+    ),
+    (
+        "Avro, by a schema that is registered under orders-value; see it first with --dry-run",
+        "streamledger ingest orders.csv --topic orders --value avro\n\
+         --schema-registry http://localhost:8081",
     ),
     (
         "A Parquet file, a few of its columns, at their own times",

@@ -26,6 +26,7 @@ use crate::job;
 use crate::ledger::{Account, Ledger};
 use crate::metrics_server::MetricsServer;
 use crate::producing::{self, Configured, Ending, LeftToDo};
+use crate::registry::Registering;
 use crate::topic_access::{self, EnsuredTopic, FoundTopic};
 use crate::ui::progress::Progress;
 use crate::ui::{self, note, table, units};
@@ -71,7 +72,8 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
 
 /// The plan of the files; of one that is followed once that has begun.
 fn look_at_files(arguments: &IngestArguments, interrupt: &Interrupt) -> Outcome<InputPlan> {
-    let options = arguments.input.options(&arguments.topic)?;
+    let mut options = arguments.input.options(&arguments.topic)?;
+    arguments.registry.complete(&arguments.topic, &mut options)?;
     let followed = arguments.files.last().filter(|_| arguments.follow);
     loop {
         if followed.is_some() {
@@ -283,6 +285,7 @@ fn start<'a>(
     let properties = configured.properties.clone();
     let producer = producing::start(configured.config, counted)?;
     if !guarantee.is_exactly_once() {
+        register(arguments, plan)?;
         let plan = &*plan;
         let files = prepare::from_the_start(plan);
         return Ok(Some(Ready { plan, producer, guarantee, files }));
@@ -301,6 +304,7 @@ fn start<'a>(
         is_last_followed: arguments.follow,
     };
     prepare::keep_types(plan, to, &progress);
+    register(arguments, plan)?;
     let plan = &*plan;
     let mut files = prepare::after_progress(plan, to, &progress)?;
     if let Some(log) = plan.files.last().filter(|_| arguments.follow) {
@@ -315,6 +319,11 @@ fn start<'a>(
         note(arguments.quiet, &remark);
     }
     Ok(Some(Ready { plan, producer, guarantee, files }))
+}
+
+/// Has the schemas of values registered, if there is a registry: once types are what they stay.
+fn register(arguments: &IngestArguments, plan: &mut InputPlan) -> Outcome<()> {
+    arguments.registry.assign_ids(&arguments.topic, plan, Registering::Wanted)
 }
 
 /// What a run came to.

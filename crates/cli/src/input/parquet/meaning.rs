@@ -166,6 +166,17 @@ impl Meaning {
         }
     }
 
+    /// The types of its values in JSON: of floating point also strings, for what isn't a number.
+    pub(super) const fn json_types(self) -> &'static [&'static str] {
+        match self {
+            Meaning::Boolean => &["boolean"],
+            Meaning::Signed | Meaning::Unsigned => &["integer"],
+            Meaning::Float | Meaning::Double | Meaning::Half => &["number", "string"],
+            Meaning::Decimal { .. } if !self.is_string() => &["number"],
+            _ => &["string"],
+        }
+    }
+
     /// What an Avro schema is told of its values.
     pub(super) const fn holds(self) -> Holds {
         match self {

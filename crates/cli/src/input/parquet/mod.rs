@@ -26,6 +26,7 @@ use crate::avro::columns::PlannedField;
 use crate::avro::derive::DerivedField;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
+use crate::json_schema::Property;
 use crate::render::RecordColumns;
 
 /// How the rows of a Parquet file become records.
@@ -138,6 +139,19 @@ impl ParquetPlan {
             Some(DerivedField { column, of, is_nullable: is_optional })
         };
         self.output.iter().filter_map(field).collect()
+    }
+
+    /// The same as properties of a JSON object.
+    pub fn properties(&self) -> Vec<Property> {
+        let property = |(column, name): &(usize, String)| {
+            let (_, meaning) = self.leaf(*column)?;
+            let mut types = meaning.json_types().to_vec();
+            if self.columns[*column].is_optional {
+                types.push("null");
+            }
+            Some(Property { name: name.clone(), types })
+        };
+        self.output.iter().filter_map(property).collect()
     }
 
     /// The same as an Avro schema is held against them.

@@ -5,7 +5,6 @@
 //! 3. No secret is in any error or log.
 //! 4. What a broker can make us do is bounded: rounds, bytes, computing.
 
-mod http;
 mod oauthbearer;
 mod oidc;
 mod scram;
@@ -312,7 +311,7 @@ fn lifetime(session_lifetime_ms: i64) -> Option<Duration> {
 }
 
 /// What a broker said, fit to be printed: one line, not too long.
-fn shown(said: &str) -> String {
+pub(crate) fn shown(said: &str) -> String {
     let plain = said.chars().map(|c| if c.is_control() { ' ' } else { c });
     plain.take(300).collect::<String>().trim_end_matches('.').to_owned()
 }

@@ -8,11 +8,11 @@ use serde_json::Value;
 use streamledger_protocol::jaas::LoginModule;
 use zeroize::Zeroizing;
 
-use super::http::{Patience, Response, Url, post_form};
 use super::oauthbearer::extensions;
 use super::token::{Token, TokenError, TokenFuture, TokenProvider};
 use super::{bad, shown, unusable};
 use crate::config::{ConfigError, Password, Properties, SecuritySettings, read_capped};
+use crate::network::http::{Patience, Request, Response, Url, exchange};
 use crate::network::tls::Tls;
 use crate::network::{ExponentialBackoff, Jitter};
 
@@ -136,10 +136,19 @@ impl Endpoint {
         }
         let authorization = self.authorization();
         let headers = [("Authorization", authorization.as_str())];
-        let response =
-            post_form(&self.url, self.tls.as_ref(), &headers, &form, self.patience).await;
+        let request = Request {
+            method: "POST",
+            url: &self.url,
+            accept: "application/json",
+            headers: &headers,
+            body: Some(("application/x-www-form-urlencoded", &form)),
+        };
+        let response = exchange(request, self.tls.as_ref(), self.patience).await;
         let response = response.map_err(|fault| match fault.is_final {
-            true => TokenError::fatal(fault.reason),
+            true => TokenError::fatal(format!(
+                "{} (for this server: ssl.* options in sasl.jaas.config)",
+                fault.reason
+            )),
             false => TokenError::retriable(fault.reason),
         })?;
         read_response(&response, SystemTime::now())

@@ -52,7 +52,7 @@ impl Tls {
     ///
     /// # Errors
     /// A setting or a file can't be used; the sentence says what to do.
-    pub(super) fn new(settings: &SecuritySettings) -> Result<Self, ConfigError> {
+    pub(crate) fn new(settings: &SecuritySettings) -> Result<Self, ConfigError> {
         let offer = Offer {
             versions: versions(settings)?,
             provider: Arc::new(CryptoProvider {
@@ -70,7 +70,7 @@ impl Tls {
     }
 
     /// TLS to anyone the system trusts, for what isn't a broker.
-    pub(super) fn of_the_system() -> Result<Self, ConfigError> {
+    pub(crate) fn of_the_system() -> Result<Self, ConfigError> {
         let offer = Offer {
             versions: rustls::ALL_VERSIONS.to_vec(),
             provider: Arc::new(default_provider()),

@@ -3,18 +3,16 @@
 mod report;
 mod sample;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use streamledger::Properties;
 
-use self::report::{Partitions, Report};
-use self::sample::Sample;
+use self::report::{Partitions, Report, ShownSchema};
+use self::sample::{Sample, View};
 use super::pace::{Rate, Replay};
 use super::report::Setting;
 use super::{IngestArguments, PARTITIONS};
 use crate::access::{Access, MissingDirectory};
-use crate::avro::Schema;
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::input::planned::PlannedFile;
@@ -44,6 +42,9 @@ pub(super) fn run(
     let properties = &configured.properties;
     let partitions = partitions(arguments, properties)?;
     plan.set_partition_count(partitions.count);
+    if let Some(id) = plan.fixed_schema_id() {
+        plan.files.iter_mut().for_each(|file| file.schema_id = Some(id));
+    }
     let plan = &*plan;
     let partitioner = if properties.get("partitioner.ignore.keys") == Some("true") {
         None
@@ -66,7 +67,7 @@ pub(super) fn run(
         partitions,
         plan,
         total_bytes,
-        schemas: schemas(plan)?,
+        schemas: schemas(arguments, plan)?,
         seconds: seconds(arguments, &sample, total_bytes),
         sample: &sample,
     };
@@ -85,13 +86,14 @@ fn in_force(arguments: &IngestArguments, configured: &Configured) -> Vec<Setting
 }
 
 /// The schemas that values would be written by, each once.
-fn schemas(plan: &InputPlan) -> Outcome<Vec<Arc<Schema>>> {
-    let mut schemas: Vec<Arc<Schema>> = Vec::new();
+fn schemas(arguments: &IngestArguments, plan: &InputPlan) -> Outcome<Vec<ShownSchema>> {
+    let mut schemas: Vec<ShownSchema> = Vec::new();
     for file in &plan.files {
-        if let Some(schema) = plan.value_schema(file)?
-            && !schemas.iter().any(|known| known.text == schema.text)
-        {
-            schemas.push(schema);
+        let Some(schema) = plan.registered_schema(file)? else { continue };
+        let subject = arguments.registry.subject(&arguments.topic, &schema);
+        let shown = ShownSchema::new(subject, file.schema_id, schema);
+        if !schemas.contains(&shown) {
+            schemas.push(shown);
         }
     }
     Ok(schemas)
@@ -110,12 +112,13 @@ fn look(
     let bytes_max = BYTES_MAX / file_count;
     let mut source = plan.open(planned)?;
     let schema = plan.value_schema(planned)?;
+    let view = View { schema: schema.as_deref(), prefix_bytes: planned.value_prefix().len() };
     for _ in 0..rows_max {
         if source.place().bytes > bytes_max || interrupt.is_raised() {
             break;
         }
         match source.next_record() {
-            Ok(Some(record)) => sample.add(&planned.path, &record, schema.as_deref()),
+            Ok(Some(record)) => sample.add(&planned.path, &record, view),
             Ok(None) => {
                 sample.whole_files += 1;
                 break;

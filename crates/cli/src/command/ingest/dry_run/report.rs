@@ -1,14 +1,14 @@
 //! What a dry run says, for people and for programs.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::report::{Setting, settings_table};
 use super::sample::{FirstRecord, Sample};
-use crate::avro::Schema;
 use crate::input::InputPlan;
+use crate::input::value_schema::ValueSchema;
 use crate::time::format_timestamp;
 use crate::ui::table::{self, Lean};
 use crate::ui::units;
@@ -29,6 +29,35 @@ pub(super) struct Partitions {
     pub(super) source: &'static str,
 }
 
+/// A schema that values would be written by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct ShownSchema {
+    language: &'static str,
+    /// Where it would be registered.
+    subject: Option<String>,
+    /// Its number, where that is decided.
+    id: Option<u32>,
+    #[serde(rename = "schema")]
+    text: String,
+}
+
+impl ShownSchema {
+    pub(super) fn new(subject: Option<String>, id: Option<u32>, schema: ValueSchema) -> Self {
+        ShownSchema { language: schema.language.name(), subject, id, text: schema.text }
+    }
+
+    fn in_words(&self) -> String {
+        let language = self.language;
+        match (self.id, &self.subject) {
+            (Some(id), _) => format!("The {language} schema, {id} in the registry"),
+            (None, Some(subject)) => {
+                format!("The {language} schema, which would be registered under {subject}")
+            }
+            (None, None) => format!("The {language} schema"),
+        }
+    }
+}
+
 /// All that a dry run has to tell.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
@@ -39,7 +68,7 @@ pub(super) struct Report<'a> {
     pub(super) plan: &'a InputPlan,
     pub(super) total_bytes: Option<u64>,
     /// The schemas that values would be written by.
-    pub(super) schemas: Vec<Arc<Schema>>,
+    pub(super) schemas: Vec<ShownSchema>,
     /// How long it would take at least.
     pub(super) seconds: Option<f64>,
     pub(super) sample: &'a Sample,
@@ -74,7 +103,7 @@ impl Report<'_> {
             parts.push(table::text(&columns));
         }
         for schema in &self.schemas {
-            parts.push(format!(" The Avro schema\n\n{}", schema.text));
+            parts.push(format!(" {}\n\n{}", schema.in_words(), schema.text));
         }
         if !self.sample.first_records.is_empty() {
             parts.push(format!(" The first records\n\n{}", self.first_records()));
@@ -215,7 +244,6 @@ impl Report<'_> {
         let columns: Vec<Value> = (self.plan.column_types().iter())
             .map(|(name, kind)| json!({"name": name, "type": kind}))
             .collect();
-        let schemas: Vec<&str> = self.schemas.iter().map(|schema| schema.text.as_str()).collect();
         let files: Vec<String> =
             self.plan.files.iter().map(|file| file.path.display().to_string()).collect();
         let placed: Vec<Value> = (sample.placed.iter())
@@ -231,7 +259,7 @@ impl Report<'_> {
             "files": files,
             "format": self.plan.format_name(),
             "columns": columns,
-            "schemas": schemas,
+            "schemas": self.schemas,
             "sampled": {
                 "rows": sample.row_count,
                 "bytes": sample.read_bytes,

@@ -39,6 +39,25 @@ pub(super) struct FirstRecord {
     pub(super) value: String,
 }
 
+/// How a value is shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct View<'a> {
+    /// The schema that it is written by, if it is Avro.
+    pub(super) schema: Option<&'a Schema>,
+    /// Bytes of the schema's id in front of it.
+    pub(super) prefix_bytes: usize,
+}
+
+impl View<'_> {
+    fn text(self, value: &[u8]) -> String {
+        let value = value.get(self.prefix_bytes..).unwrap_or_default();
+        match self.schema.map(|schema| to_json(schema, value)) {
+            Some(Ok(json)) => json,
+            _ => String::from_utf8_lossy(value).into_owned(),
+        }
+    }
+}
+
 /// One of its headers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct FirstHeader {
@@ -98,8 +117,8 @@ impl Sample {
         }
     }
 
-    /// Takes a record into account, whose value is written by a schema, if one is given.
-    pub(super) fn add(&mut self, path: &Path, record: &SourceRecord<'_>, schema: Option<&Schema>) {
+    /// Takes a record into account, and how its value is shown.
+    pub(super) fn add(&mut self, path: &Path, record: &SourceRecord<'_>, view: View<'_>) {
         let rendered = &record.rendered;
         self.row_count += 1;
         self.value_bytes += rendered.value.len() as u64;
@@ -133,10 +152,7 @@ impl Sample {
                         value: value.map(text),
                     })
                     .collect(),
-                value: match schema.map(|schema| to_json(schema, rendered.value)) {
-                    Some(Ok(json)) => json,
-                    _ => text(rendered.value),
-                },
+                value: view.text(rendered.value),
             });
         }
     }
@@ -225,7 +241,11 @@ mod tests {
                 timestamp_ms: Some(1000 - 10 * index as i64),
                 ..Rendered::default()
             };
-            sample.add(Path::new("f"), &SourceRecord { rendered, line: index as u64 + 1 }, None);
+            sample.add(
+                Path::new("f"),
+                &SourceRecord { rendered, line: index as u64 + 1 },
+                View::default(),
+            );
         }
         sample
     }

@@ -1,4 +1,5 @@
-//! One HTTP/1.1 request and its response: as much of HTTP as a token endpoint needs (RFC 9112).
+//! One HTTP/1.1 request and its response: as much of HTTP as a token endpoint and a schema registry
+//! need (RFC 9112).
 //!
 //! 1. One connection for one request; no redirects, no proxies, no cookies.
 //! 2. Head and body of the response are bounded, and so is the time.
@@ -14,8 +15,8 @@ use crate::network::tls::Tls;
 
 /// An `http` or `https` address, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Url {
-    pub(super) is_secure: bool,
+pub(crate) struct Url {
+    pub(crate) is_secure: bool,
     host: String,
     port: u16,
     /// Path and query.
@@ -24,16 +25,16 @@ pub(super) struct Url {
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) body: Zeroizing<Vec<u8>>,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) body: Zeroizing<Vec<u8>>,
 }
 
 /// How long each part of it may take.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    pub(super) connect: Duration,
-    pub(super) read: Duration,
+pub(crate) struct Patience {
+    pub(crate) connect: Duration,
+    pub(crate) read: Duration,
 }
 
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -44,7 +45,7 @@ impl Url {
     ///
     /// # Errors
     /// It is none, or of another scheme, or carries a login or a fragment.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").ok_or("it has no https:// in front")?;
         let is_secure = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
@@ -72,7 +73,8 @@ impl Url {
         Ok(Self { is_secure, host, port, target })
     }
 
-    fn authority(&self) -> String {
+    /// Its host and port.
+    pub(crate) fn authority(&self) -> String {
         let Self { host, port, .. } = self;
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
@@ -80,24 +82,37 @@ impl Url {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) struct HttpFault {
-    pub(super) reason: String,
+pub(crate) struct HttpFault {
+    pub(crate) reason: String,
     /// Asking again won't help until somebody changes something.
-    pub(super) is_final: bool,
+    pub(crate) is_final: bool,
 }
 
-/// Posts a form, with headers beside those that it needs; over TLS if there is one, as for each
-/// `https` address.
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// `GET` or `POST`.
+    pub(crate) method: &'a str,
+    pub(crate) url: &'a Url,
+    /// What may come back.
+    pub(crate) accept: &'a str,
+    /// Headers beside those that any request needs.
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+    /// What kind of body there is, and that; None for none.
+    pub(crate) body: Option<(&'a str, &'a str)>,
+}
+
+/// Sends a request, and waits for its response; over TLS if there is one, as for each `https`
+/// address.
 ///
 /// # Errors
 /// No connection, no answer in time, or none of HTTP.
-pub(super) async fn post_form(
-    url: &Url,
+pub(crate) async fn exchange(
+    asked: Request<'_>,
     tls: Option<&Tls>,
-    headers: &[(&str, &str)],
-    form: &str,
     patience: Patience,
 ) -> Result<Response, HttpFault> {
+    let url = asked.url;
     let at = url.authority();
     let failed = |what: String| HttpFault { reason: format!("{at}: {what}"), is_final: false };
     let connecting = TcpStream::connect((&*url.host, url.port));
@@ -107,7 +122,7 @@ pub(super) async fn post_form(
         Ok(Err(error)) => return Err(failed(format!("can't connect: {error}"))),
         Err(_) => return Err(failed("can't connect: no answer in time".to_owned())),
     };
-    let request = request(url, headers, form);
+    let request = text_of(asked);
     let talking = async {
         if let Some(tls) = tls {
             let stream = tls.handshake(&url.host, stream, patience.connect).await;
@@ -127,28 +142,28 @@ pub(super) async fn post_form(
 fn untrusted(kind: &NetworkErrorKind, at: &str) -> HttpFault {
     let is_final = matches!(kind, NetworkErrorKind::TlsRefused(_));
     let told = kind.to_string().replace("the broker", "the server");
-    let hint = match is_final {
-        true => " (for this server: ssl.* options in sasl.jaas.config)",
-        false => "",
-    };
-    HttpFault { reason: format!("{at}: {told}{hint}"), is_final }
+    HttpFault { reason: format!("{at}: {told}"), is_final }
 }
 
-fn request(url: &Url, headers: &[(&str, &str)], form: &str) -> Zeroizing<String> {
-    let (target, host, bytes) = (&url.target, url.authority(), form.len());
+fn text_of(asked: Request<'_>) -> Zeroizing<String> {
+    let Request { method, url, accept, headers, body } = asked;
+    let (target, host) = (&url.target, url.authority());
     let mut request = Zeroizing::new(format!(
-        "POST {target} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n\
-         User-Agent: streamledger/{}\r\nConnection: close\r\nContent-Length: {bytes}\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\n",
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\
+         User-Agent: streamledger/{}\r\nConnection: close\r\n",
         env!("CARGO_PKG_VERSION"),
     ));
+    if let Some((kind, content)) = body {
+        let bytes = content.len();
+        request.push_str(&format!("Content-Length: {bytes}\r\nContent-Type: {kind}\r\n"));
+    }
     for (name, value) in headers {
         for part in [*name, ": ", value, "\r\n"] {
             request.push_str(part);
         }
     }
     request.push_str("\r\n");
-    request.push_str(form);
+    request.push_str(body.map_or("", |(_, content)| content));
     request
 }
 
