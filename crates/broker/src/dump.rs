@@ -1,5 +1,6 @@
 //! What is in the files of a data directory, as text: segments, indexes, snapshots, checkpoints.
-//! The lines are those of Kafka's `kafka-dump-log` wherever the file is Kafka's.
+//! The lines are those of Kafka's `kafka-dump-log` wherever the file is Kafka's; a snapshot of
+//! producers is ours, which that tool can't read. Bytes that aren't printable ASCII are escaped.
 //!
 //! It reads files and changes nothing, so that it may look at a directory that a broker has open.
 
@@ -207,9 +208,9 @@ impl Dump<'_, '_> {
                 return self.problem(&format!("| the records can't be read: {corrupt}"));
             }
         };
-        for (number, record) in (0..).zip(records) {
+        for record in records {
             let line = match record {
-                Ok(record) => self.record_line(header, &record, number),
+                Ok(record) => self.record_line(header, &record),
                 Err(corrupt) => return self.problem(&format!("| {corrupt}")),
             };
             self.say(&line)?;
@@ -217,24 +218,17 @@ impl Dump<'_, '_> {
         Ok(())
     }
 
-    fn record_line(
-        &self,
-        header: &RecordBatchHeader,
-        record: &RecordRef<'_>,
-        number: i32,
-    ) -> String {
+    fn record_line(&self, header: &RecordBatchHeader, record: &RecordRef<'_>) -> String {
         let size = |field: Option<&[u8]>| field.map_or(-1, |bytes| bytes.len() as i64);
         let mut line = format!(
-            "| offset: {} {}: {} keySize: {} valueSize: {}",
+            "| offset: {} {}: {} keySize: {} valueSize: {} sequence: {}",
             record.offset,
             time_name(header),
             record.timestamp.0,
             size(record.key),
-            size(record.value)
+            size(record.value),
+            sequence_of(header, record).0
         );
-        if header.base_sequence != SequenceNumber::NONE {
-            let _ = write!(line, " sequence: {}", header.base_sequence.plus(number).0);
-        }
         let names: Vec<String> = record.headers.map(|header| header.key().into_owned()).collect();
         let _ = write!(line, " headerKeys: [{}]", names.join(","));
         if header.attributes.is_control() {
@@ -252,10 +246,11 @@ impl Dump<'_, '_> {
                 }
             }
         } else if self.options.payloads {
-            let text = |field: Option<&[u8]>| {
-                field.map_or("null".to_owned(), |bytes| bytes.escape_ascii().to_string())
-            };
-            let _ = write!(line, " key: {} payload: {}", text(record.key), text(record.value));
+            for (name, field) in [("key", record.key), ("payload", record.value)] {
+                if let Some(bytes) = field {
+                    let _ = write!(line, " {name}: {}", bytes.escape_ascii());
+                }
+            }
         }
         line
     }
@@ -316,6 +311,17 @@ impl Dump<'_, '_> {
             }
             Err(corrupt) => self.problem(&format!("corrupt: {corrupt}")),
         }
+    }
+}
+
+/// The sequence a record came with, also where compaction has taken others of its batch; -1 if its
+/// producer has no id.
+fn sequence_of(header: &RecordBatchHeader, record: &RecordRef<'_>) -> SequenceNumber {
+    match i32::try_from(record.offset.0 - header.base_offset.0) {
+        Ok(delta) if header.base_sequence != SequenceNumber::NONE => {
+            header.base_sequence.plus(delta)
+        }
+        _ => SequenceNumber::NONE,
     }
 }
 

@@ -145,6 +145,17 @@ fn the_files_of_a_partition_are_dumped_as_kafkas_tool_does() {
     let sandbox = Sandbox::new();
     let mut server = Server::start(&sandbox, "127.0.0.1:0", &[]);
     sandbox.run_with_input(&["produce", "t", "-b", &server.address], b"one\ntwo\n");
+    // Of a producer without an id, with a key and no value; then a marker.
+    let config = ProducerConfig::builder().bootstrap_servers(&server.address);
+    let plain = config.clone().set("enable.idempotence", "false").build().unwrap();
+    let producer = Producer::new(plain).unwrap();
+    producer.send(ProducerRecord::to("t").key(b"gone")).unwrap().wait().unwrap();
+    let producer = Producer::new(config.transactional_id("job").build().unwrap()).unwrap();
+    producer.init_transactions().unwrap();
+    let mut transaction = producer.begin_transaction().unwrap();
+    drop(transaction.send(ProducerRecord::to("t").value(b"whole")).unwrap());
+    transaction.commit().unwrap();
+    drop(transaction);
     assert_eq!(server.terminate(), Some(0));
     let text = sandbox.succeed(&["log", "dump", "--payloads", ".streamledger/t-0"]);
     for part in [
@@ -153,8 +164,10 @@ fn the_files_of_a_partition_are_dumped_as_kafkas_tool_does() {
         "isTransactional: false isControl: false deleteHorizonMs: OptionalLong.empty position: 0",
         "magic: 2 compresscodec: none crc: ",
         "isvalid: true",
-        "payload: one",
-        "payload: two",
+        "keySize: -1 valueSize: 3 sequence: 0 headerKeys: [] payload: one\n",
+        "keySize: -1 valueSize: 3 sequence: 1 headerKeys: [] payload: two\n",
+        "keySize: 4 valueSize: -1 sequence: -1 headerKeys: [] key: gone\n",
+        "valueSize: 6 sequence: -1 headerKeys: [] endTxnMarker: COMMIT coordinatorEpoch: ",
         "timestamp: ",
         "producerId: ",
     ] {

@@ -67,3 +67,8 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/producer.md")]
 pub struct ProducerPage;
+
+/// And what the page about the consumer shows.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/consumer.md")]
+pub struct ConsumerPage;

@@ -99,6 +99,34 @@ impl LoginModule {
     }
 }
 
+/// Whether the text ends inside of a quoted value: what is put in there is part of the value.
+#[must_use]
+pub fn ends_within_quotes(text: &str) -> bool {
+    let mut tokens = Tokens { letters: text.chars().peekable() };
+    loop {
+        match tokens.next() {
+            Ok(Some(_)) => {}
+            Ok(None) => return false,
+            Err(reason) => return reason == UNCLOSED,
+        }
+    }
+}
+
+/// The text as it is to be written in quotation marks, of either kind, so that it is read as it is.
+#[must_use]
+pub fn escape(text: &str) -> Zeroizing<String> {
+    let mut escaped = Zeroizing::new(String::with_capacity(2 * text.len()));
+    for letter in text.chars() {
+        if matches!(letter, '"' | '\'' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    escaped
+}
+
+const UNCLOSED: &str = "a quotation mark has no counterpart";
+
 #[derive(Debug)]
 enum Token {
     Word(Zeroizing<String>),
@@ -164,7 +192,7 @@ impl Tokens<'_> {
         loop {
             match self.letters.next() {
                 None | Some('\n' | '\r') => {
-                    return Err("a quotation mark has no counterpart".to_owned());
+                    return Err(UNCLOSED.to_owned());
                 }
                 Some('\\') => word.push(self.escaped()?),
                 Some(letter) if letter == mark => return Ok(Token::Word(word)),
@@ -174,7 +202,7 @@ impl Tokens<'_> {
     }
 
     fn escaped(&mut self) -> Result<char, String> {
-        let letter = self.letters.next().ok_or("a quotation mark has no counterpart")?;
+        let letter = self.letters.next().ok_or(UNCLOSED)?;
         Ok(match letter {
             'a' => '\u{7}',
             'b' => '\u{8}',
@@ -241,7 +269,27 @@ mod tests {
         assert!(!sentence.contains("hunter2"));
     }
 
+    #[rstest]
+    #[case("A required p=\"", true)]
+    #[case("A required p='x\\'y", true)]
+    #[case("A required p='x\\", true)]
+    #[case("A required // it's\n p=", false)]
+    #[case("A required /* it's", false)]
+    #[case("A required p=\"x\" q=", false)]
+    #[case("A required ? p=\"", false)]
+    #[case("", false)]
+    fn a_text_that_ends_within_quotes_is_known(#[case] text: &str, #[case] is_within: bool) {
+        assert_eq!(ends_within_quotes(text), is_within);
+    }
+
     proptest! {
+        #[test]
+        fn an_escaped_value_is_read_as_it_was(value in "[^\r\n]{0,40}", mark in "[\"']") {
+            let text = format!("A required p={mark}{}{mark};", &*escape(&value));
+            let module = LoginModule::parse(&text).unwrap();
+            prop_assert_eq!(module.text("p"), Some(&*value));
+        }
+
         #[test]
         fn no_text_makes_it_panic(text in "[A-Za-z0-9 =;\"'\\\\/*\n,?]{0,60}") {
             let _ = LoginModule::parse(&text);

@@ -86,7 +86,7 @@ fn hold_against(sent: &[Record], read: &[Record]) -> Outcome<()> {
     Ok(())
 }
 
-/// kafka-dump-log reads our segments and finds each batch valid.
+/// kafka-dump-log reads our segments, finds each batch valid, and prints what `log dump` prints.
 fn dumped_by_kafka(trial: &Trial, topic: &str) -> Outcome<()> {
     let run = trial.directory.parent().ok_or_else(|| Failure::new("no directory"))?;
     let partition = run.join(format!("broker-{}/data/{topic}-0", trial.broker.name()));
@@ -104,5 +104,18 @@ fn dumped_by_kafka(trial: &Trial, topic: &str) -> Outcome<()> {
     let valid = said.matches("isvalid: true").count();
     ensure!(valid > 5 && !said.contains("isvalid: false"), "{valid} valid batches: {said}");
     ensure!(said.contains("deleteHorizonMs: OptionalLong["), "no delete horizon");
+    let mut dump = trial.tools().streamledger()?;
+    dump.args(["log", "dump", "--records"]).args(&files);
+    let ours = process::run_ok(&mut dump, b"", LIMIT)?.text();
+    let different = lines(&said).zip(lines(&ours)).find(|(kafkas, ours)| kafkas != ours);
+    ensure!(different.is_none(), "not the same lines: {different:?}");
+    let (kafkas, ours) = (lines(&said).count(), lines(&ours).count());
+    ensure!(kafkas == ours && ours > valid, "{kafkas} lines of Kafka's, {ours} of ours");
     Ok(())
+}
+
+/// What a dump says of batches and records.
+fn lines(dump: &str) -> impl Iterator<Item = &str> {
+    let lines = dump.lines().map(str::trim_end);
+    lines.filter(|line| line.starts_with("baseOffset: ") || line.starts_with("| offset: "))
 }

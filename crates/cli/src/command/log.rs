@@ -46,11 +46,11 @@ struct DumpArguments {
 const EXAMPLES: &[(&str, &str)] = &[
     (
         "The batches of a partition, its indexes and its producers",
-        "streamledger log dump streamledger-data/t-0",
+        "streamledger log dump .streamledger/t-0",
     ),
     (
         "The records of one segment",
-        "streamledger log dump --payloads streamledger-data/t-0/00000000000000000000.log",
+        "streamledger log dump --payloads .streamledger/t-0/00000000000000000000.log",
     ),
 ];
 

@@ -3,16 +3,23 @@
 //!
 //! As in Java, `config.providers` lists the providers by name, and `config.providers.NAME.class`
 //! says what each is. The names `env`, `file` and `directory` stand for Kafka's own without that.
-//! A value is replaced once; what was put in is not looked through again.
+//! A value is replaced once; what was put in is not looked through again. Between the quotation
+//! marks of a JAAS text it is what the option is, with marks and backslashes in it and all: Java
+//! puts it in as text, so that there they end the option, or the login.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+
+use streamledger_protocol::jaas;
 
 use super::error::ConfigError;
 use super::properties::Properties;
 
 /// What all settings of providers begin with.
 pub(crate) const PREFIX: &str = "config.providers";
+
+/// What the name of a setting that holds a JAAS text ends with, the broker's too.
+const JAAS: &str = "sasl.jaas.config";
 
 const CLASSES: &str = "org.apache.kafka.common.config.provider.";
 
@@ -50,7 +57,8 @@ pub(super) fn resolve(properties: &Properties) -> Result<Properties, ConfigError
             reason,
             origin: entry.origin.clone(),
         };
-        let value = substitute(&entry.value, &providers).map_err(refused)?;
+        let value = substitute(&entry.value, entry.name.ends_with(JAAS), &providers);
+        let value = value.map_err(refused)?;
         resolved.push(entry.name.clone(), value, entry.origin.clone());
     }
     Ok(resolved)
@@ -98,7 +106,11 @@ fn providers(properties: &Properties) -> Result<BTreeMap<String, Provider>, Conf
     Ok(providers)
 }
 
-fn substitute(value: &str, providers: &BTreeMap<String, Provider>) -> Result<String, String> {
+fn substitute(
+    value: &str,
+    is_jaas: bool,
+    providers: &BTreeMap<String, Provider>,
+) -> Result<String, String> {
     let mut result = String::new();
     let mut rest = value;
     while let Some(start) = rest.find("${") {
@@ -111,6 +123,9 @@ fn substitute(value: &str, providers: &BTreeMap<String, Provider>) -> Result<Str
             Some(provider.look_up(rest))
         });
         match found {
+            Some(found) if is_jaas && jaas::ends_within_quotes(&result) => {
+                result.push_str(&jaas::escape(&found?));
+            }
             Some(found) => result.push_str(&found?),
             // As in Java: what no provider is named for stays as it is.
             None => result.push_str(&reference[..=end]),
@@ -219,6 +234,29 @@ mod tests {
         assert_eq!(properties.get("c"), std::env::var("PATH").ok().as_deref());
         assert_eq!(properties.get("e"), Some("${other:x} ${"), "as it is in Java");
         assert_eq!(properties.iter().count(), 4, "the providers' own settings are left out");
+    }
+
+    #[test]
+    fn a_password_in_a_login_module_is_taken_as_it_is() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = scratch.path().display();
+        let password = r#"a"b\c' ; user_x="y"#;
+        std::fs::write(scratch.path().join("password"), password).unwrap();
+        let whole = r#"a.B required password="a\"b";"#;
+        std::fs::write(scratch.path().join("whole"), whole).unwrap();
+        for (name, mark) in [("sasl.jaas.config", '"'), ("listener.name.x.sasl.jaas.config", '\'')]
+        {
+            let text = format!(
+                "config.providers=directory\nwhole.{name}=${{directory:{at}:whole}}\n\
+                 {name}=a.B required /* it's */ username={mark}al{mark} \
+                 password={mark}${{directory:{at}:password}}{mark};\n"
+            );
+            let properties = resolved(&text).unwrap();
+            let module = jaas::LoginModule::parse(properties.get(name).unwrap()).unwrap();
+            assert_eq!(module.text("password"), Some(password));
+            assert_eq!(module.options.len(), 2);
+            assert_eq!(properties.get(&format!("whole.{name}")), Some(whole), "not in quotes");
+        }
     }
 
     #[test]
