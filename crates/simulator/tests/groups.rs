@@ -15,6 +15,7 @@ fn no_partition_is_two_members_and_the_log_is_the_state() {
     assert!(sum.compared > 30_000 && sum.assignments > 2_500, "{sum}");
     assert!(sum.commits > 1_000 && sum.zombies > 50, "{sum}");
     assert!(sum.turns > 100 && sum.turns_back > 30, "{sum:?}");
+    assert!(sum.turned_by_static > 0, "{sum:?}");
     assert!(sum.failures > 100 && sum.restarts > 250, "{sum}");
 }
 

@@ -57,6 +57,24 @@ fn assignments_are_told_once_they_are_in_the_log() {
 }
 
 #[test]
+fn a_restart_knows_what_members_last_joined_with() {
+    let mut rig = Rig::two_stable();
+    rig.ask_join(|request| {
+        "m2".clone_into(&mut request.member_id);
+        request.protocols = vec![protocol("range", b"more topics")];
+        request.session_timeout_ms = 2 * SESSION_MS;
+    });
+    rig.ask_join_as("m1");
+    rig.ask_sync("m2", 3, &[]);
+    rig.ask_sync("m1", 3, &[("m1", "a"), ("m2", "b")]);
+    assert_eq!(rig.state(), Some((GroupState::Stable, 3)));
+    let restarted = rig.restarted();
+    assert!(rig.core.has_hard_state_of(&restarted.core), "law 4");
+    let described = restarted.core.describe(&group()).unwrap();
+    assert_eq!(described.members[1].metadata, b"more topics"[..]);
+}
+
+#[test]
 fn failure_48_a_restart_between_append_and_answer_gives_the_same_assignment() {
     let mut rig = Rig::two_stable().restarted();
     let (one, two) = (rig.ask_sync("m1", 2, &[("m1", "x")]), rig.ask_sync("m2", 2, &[]));

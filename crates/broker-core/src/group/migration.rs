@@ -121,7 +121,8 @@ impl GroupCoordinator {
             Ok(reply) => reply,
             Err(error) => return Some(Err(error)),
         };
-        self.push(id, draft.records);
+        // It may have taken the place of the last member of the next generation.
+        self.append_draft(now, id, draft, topics);
         let session_ms = u64::try_from(request.session_timeout_ms).unwrap_or(0);
         let session = TimerKind::Session(reply.member_id.clone());
         self.timers.start(id, session, now.monotonic.plus(session_ms));

@@ -8,8 +8,8 @@ use super::consumer_protocol::{MemberSubscription, Named, read_assignment};
 use super::next_gen_tests::{beat, join, set};
 use super::rig::{Clicks, REBALANCE_MS, Rig, by, group, of_generation, protocol};
 use super::{
-    CommitWay, GroupConfig, GroupCoordinator, GroupState, JoinReply, JoinRequest, MigrationPolicy,
-    SyncReply, SyncRequest, Token,
+    CommitWay, ConsumerHeartbeat, GroupConfig, GroupCoordinator, GroupState, JoinReply,
+    JoinRequest, MemberOfGeneration, MigrationPolicy, SyncReply, SyncRequest, Token,
 };
 
 /// What a member of `clicks` joins with that owns these partitions of it (version 1).
@@ -235,6 +235,84 @@ fn a_static_member_takes_its_place_by_either_protocol() {
     assert_ne!(hears(&mut rig.core, rig.now, &new.member_id), ErrorCode::FencedInstanceId);
     assert_eq!(rig.leave(&[("", Some("one")), ("", Some("two"))])[0], ErrorCode::None);
     assert_eq!(rig.core.describe_consumer(&group()).unwrap().members.len(), 1);
+}
+
+/// Two classic members, the first of them static; generation 2.
+fn static_and_dynamic() -> Rig {
+    let mut rig = Rig::quick();
+    rig.ask_join(as_instance);
+    rig.wait(0);
+    rig.ask_join(|request| as_consumer(request, "", &[]));
+    rig.ask_join(|request| {
+        as_instance(request);
+        "m1".clone_into(&mut request.member_id);
+    });
+    assert_eq!(rig.state().unwrap().0, GroupState::CompletingRebalance);
+    rig.asked += 1;
+    let request = SyncRequest {
+        group: group(),
+        member: of_generation("m1", 2),
+        protocol_type: None,
+        protocol: None,
+        assignments: vec![
+            ("m1".to_owned(), assignment(&[0, 1])),
+            ("m2".to_owned(), assignment(&[2, 3])),
+        ],
+    };
+    rig.core.sync(rig.now, Token(rig.asked), &request, &Clicks(4));
+    rig.settle();
+    rig
+}
+
+fn as_instance(request: &mut JoinRequest) {
+    as_consumer(request, "", &[]);
+    request.instance_id = Some("one".to_owned());
+}
+
+#[test]
+fn a_static_member_comes_back_by_the_next_generation_and_has_what_it_had() {
+    let mut rig = static_and_dynamic();
+    let of_instance = |member: &str, epoch| ConsumerHeartbeat {
+        instance_id: Some("one".to_owned()),
+        ..if epoch == 0 { join(member) } else { beat(member, epoch, None) }
+    };
+    // It was stopped without a word, as static members are.
+    assert_eq!(rig.beat(&of_instance("a", 0)), (2, Some(set(&[0, 1]))));
+    rig.check_law_4();
+    assert_eq!(rig.types().0, "consumer");
+    assert_eq!(rig.heartbeat("m2", 2), ErrorCode::None, "the other notices nothing");
+    let of_old =
+        MemberOfGeneration { instance_id: Some("one".to_owned()), ..of_generation("m1", 2) };
+    assert_eq!(rig.core.heartbeat(rig.now, &group(), &of_old), ErrorCode::FencedInstanceId);
+    // From one of the next generation that has not left nobody takes its place.
+    let refused = rig.send(&of_instance("b", 0), 4);
+    assert_eq!(refused, Err(ErrorCode::UnreleasedInstanceId));
+}
+
+#[test]
+fn a_static_member_that_takes_the_last_next_generation_place_turns_the_group() {
+    let mut rig = static_and_dynamic();
+    let request = ConsumerHeartbeat { instance_id: Some("one".to_owned()), ..join("a") };
+    rig.beat(&request);
+    let asked = rig.ask_join(as_instance);
+    rig.check_law_4();
+    let joined = rig.joined(asked).unwrap().clone();
+    assert_eq!(joined.error, ErrorCode::None);
+    assert!(rig.core.describe_consumer(&group()).is_none(), "only classic members are left");
+    let (state, generation) = rig.state().unwrap();
+    assert_eq!((state, generation), (GroupState::Stable, joined.generation));
+    // Its members share out anew: the one that leads is to know that it does.
+    rig.wait(0);
+    assert_eq!(rig.heartbeat("m2", generation), ErrorCode::RebalanceInProgress);
+    assert_eq!(rig.types().0, "classic");
+    // Where groups may not turn back it stays one of the next generation.
+    let kept = GroupConfig { migration: MigrationPolicy::Upgrade, ..GroupConfig::default() };
+    let mut rig = two_classic(kept);
+    rig.beat(&ConsumerHeartbeat { instance_id: Some("one".to_owned()), ..join("a") });
+    let asked = rig.ask_join(as_instance);
+    assert_eq!(rig.joined(asked).unwrap().error, ErrorCode::None);
+    assert_eq!(rig.types().0, "consumer");
+    rig.check_law_4();
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct GroupReport {
     pub turns: u64,
     /// How many of these were back to the classic one.
     pub turns_back: u64,
+    /// How many of these as a static member took the place of the last of the next generation.
+    pub turned_by_static: u64,
     /// Appends that failed.
     pub failures: u64,
     /// Restarts of the coordinator.
@@ -60,6 +62,7 @@ impl GroupReport {
         self.zombies += other.zombies;
         self.turns += other.turns;
         self.turns_back += other.turns_back;
+        self.turned_by_static += other.turned_by_static;
         self.failures += other.failures;
         self.restarts += other.restarts;
     }

@@ -1,6 +1,8 @@
 //! A group that turns from one protocol to the other and back under its members: each of them goes
 //! by either, and comes back by the other now and then (KIP-848).
 //!
+//! One of them is static: it goes without a word and comes back in its place, by either protocol.
+//!
 //! 1. A classic member speaks as our consumer does, in the same bytes. Some give up all that they
 //!    have before they join again, some go on consuming it until they are told otherwise.
 //! 2. The leader of a classic generation leaves with each member what it says it has.
@@ -38,12 +40,14 @@ pub(super) struct MovingMember {
 impl MovingMember {
     pub(super) fn new(number: usize) -> Self {
         let name = format!("m{number}");
+        let instance_id = (number == 3).then(|| "static".to_owned());
         Self {
             classic: ClassicConsumer {
                 is_cooperative: number.is_multiple_of(2),
+                instance_id: instance_id.clone(),
                 ..ClassicConsumer::of(name.clone())
             },
-            next: NextMember::of(GROUP, name),
+            next: NextMember::of(GROUP, name).with_instance(instance_id),
             is_classic: true,
         }
     }
@@ -83,6 +87,7 @@ impl MovingMember {
 struct ClassicConsumer {
     name: String,
     is_cooperative: bool,
+    instance_id: Option<String>,
     member_id: String,
     generation: i32,
     /// It is to join, or to join again.
@@ -100,6 +105,7 @@ impl ClassicConsumer {
         Self {
             name,
             is_cooperative: false,
+            instance_id: None,
             member_id: String::new(),
             generation: -1,
             joins: true,
@@ -191,7 +197,7 @@ impl ClassicConsumer {
         let request = JoinRequest {
             group: group(),
             member_id: self.member_id.clone(),
-            instance_id: None,
+            instance_id: self.instance_id.clone(),
             client_id: self.name.clone(),
             client_host: "/host".to_owned(),
             session_timeout_ms: SESSION_MS,
@@ -202,8 +208,11 @@ impl ClassicConsumer {
             can_skip_assignment: true,
             fresh_member_id: format!("{}-{}", self.name, token.0),
         };
+        let went_by = goes_by(world);
         world.core.join(world.now, token, &request, &world.topics);
         world.settle();
+        let turned = went_by == Some("consumer") && goes_by(world) == Some("classic");
+        world.report.turned_by_static += u64::from(turned);
         self.waits_for = Some(token);
     }
 
@@ -258,7 +267,7 @@ impl ClassicConsumer {
         match error {
             ErrorCode::None | ErrorCode::CoordinatorNotAvailable => {}
             ErrorCode::RebalanceInProgress => (self.joins, self.needs_sync) = (true, false),
-            ErrorCode::UnknownMemberId => self.forget(true),
+            ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId => self.forget(true),
             _ => self.forget(false),
         }
     }
@@ -266,7 +275,7 @@ impl ClassicConsumer {
     fn of_generation(&self) -> MemberOfGeneration {
         MemberOfGeneration {
             member_id: self.member_id.clone(),
-            instance_id: None,
+            instance_id: self.instance_id.clone(),
             generation: self.generation,
         }
     }
@@ -274,7 +283,7 @@ impl ClassicConsumer {
     fn commit(&mut self, world: &mut World) {
         let by = Committer {
             member_id: self.member_id.clone(),
-            instance_id: None,
+            instance_id: self.instance_id.clone(),
             generation: self.generation,
         };
         let is_current = self.is_current(world);
@@ -283,9 +292,13 @@ impl ClassicConsumer {
     }
 
     fn leave(&mut self, world: &mut World) {
-        let leaving = LeavingMember { member_id: self.member_id.clone(), instance_id: None };
-        let _ = world.core.leave(world.now, &group(), &[leaving], &world.topics);
-        world.settle();
+        // A static one is stopped without a word; now and then somebody takes it out for good.
+        if self.instance_id.is_none() || world.dice.chance(300) {
+            let (member_id, instance_id) = (self.member_id.clone(), self.instance_id.clone());
+            let leaving = LeavingMember { member_id, instance_id };
+            let _ = world.core.leave(world.now, &group(), &[leaving], &world.topics);
+            world.settle();
+        }
         self.forget(true);
     }
 }

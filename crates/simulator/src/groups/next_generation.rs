@@ -85,6 +85,11 @@ impl NextMember {
         }
     }
 
+    /// A static one, if it has an instance id.
+    pub(super) fn with_instance(self, instance_id: Option<String>) -> Self {
+        Self { instance_id, ..self }
+    }
+
     /// Whether it is in its group, as far as it knows.
     pub(super) fn has_joined(&self) -> bool {
         self.epoch > 0

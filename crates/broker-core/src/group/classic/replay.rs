@@ -42,10 +42,14 @@ impl ClassicGroup {
             if let Some(instance_id) = &member.instance_id {
                 self.instances.insert(instance_id.clone(), member.member_id.clone());
             }
+            let protocol = kept.protocol.as_ref();
             match self.members.get_mut(&member.member_id) {
-                Some(known) => known.assignment.clone_from(&member.assignment),
-                None => {
-                    let loaded = Member::from_kept(member, kept.protocol.as_ref());
+                Some(known) if known.to_kept(protocol, member.assignment.clone()) == *member => {
+                    known.assignment.clone_from(&member.assignment);
+                }
+                // At load: it has joined again since the record before, maybe with other wishes.
+                Some(_) | None => {
+                    let loaded = Member::from_kept(member, protocol);
                     self.members.insert(member.member_id.clone(), loaded);
                 }
             }

@@ -121,14 +121,16 @@ impl Draft {
         Err(HeartbeatRefusal::new(ErrorCode::FencedMemberEpoch, message))
     }
 
-    /// A static member comes back under a new id: what the old one had is the new one's.
+    /// A static member comes back under a new id: what the old one had is the new one's. One of the
+    /// next generation says so when it leaves; a classic one just goes.
     fn take_place(
         &mut self,
         old: &str,
         request: &ConsumerHeartbeat,
     ) -> Result<(), HeartbeatRefusal> {
         let Some(member) = self.group.members.get(old) else { return Ok(()) };
-        if member.current.epoch != LEAVES_FOR_A_WHILE {
+        let is_classic = member.subscription.classic.is_some();
+        if !is_classic && member.current.epoch != LEAVES_FOR_A_WHILE {
             let instance = request.instance_id.as_deref().unwrap_or_default();
             let message = format!("{old} has the instance id {instance} and has not left");
             return Err(HeartbeatRefusal::new(ErrorCode::UnreleasedInstanceId, message));
