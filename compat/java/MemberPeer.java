@@ -107,7 +107,8 @@ public final class MemberPeer {
         out.flush();
     }
 
-    // --- assign: ASSIGNOR, TOPIC:COUNT with commas, MEMBER=SUBSCRIPTION with semicolons ---
+    // --- assign: ASSIGNOR, TOPIC:RACKS/RACKS/... with commas (of each partition: RACK+RACK, none),
+    //     MEMBER=SUBSCRIPTION with semicolons ---
 
     private static void assignAll() throws IOException {
         PrintStream out = standardOutput();
@@ -130,16 +131,23 @@ public final class MemberPeer {
     }
 
     private static Cluster cluster(String topics) {
-        Node node = new Node(1, "localhost", 1);
-        Node[] nodes = {node};
+        // One broker in no rack, and one in each.
+        Map<String, Node> nodes = new TreeMap<>(Map.of("", new Node(0, "localhost", 1)));
         List<PartitionInfo> partitions = new ArrayList<>();
         for (String topic : topics.split(",")) {
-            String[] part = topic.split(":");
-            for (int i = 0; i < Integer.parseInt(part[1]); i++) {
-                partitions.add(new PartitionInfo(part[0], i, node, nodes, nodes));
+            String[] part = topic.split(":", -1);
+            int index = 0;
+            for (String racks : part[1].split("/", -1)) {
+                Node[] replicas = Arrays.stream(racks.split("\\+", -1))
+                    .map(rack -> nodes.computeIfAbsent(rack,
+                        name -> new Node(nodes.size(), "localhost", 1, name)))
+                    .toArray(Node[]::new);
+                partitions.add(new PartitionInfo(part[0], index, replicas[0], replicas, replicas));
+                index++;
             }
         }
-        return new Cluster("cluster", List.of(node), partitions, Set.of(), Set.of());
+        Collection<Node> all = nodes.values();
+        return new Cluster("cluster", all, partitions, Set.of(), Set.of());
     }
 
     /** For each member, sorted: its subscription as Java writes it, and its assignment. */

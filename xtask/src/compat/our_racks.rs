@@ -1,5 +1,5 @@
 //! Our consumer against three brokers of Apache Kafka in three racks: it reads from the replica
-//! nearby (KIP-392).
+//! nearby (KIP-392), and members of a group share what is near (KIP-881).
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use streamledger::{NewTopic, TopicName};
 
 use super::lab::{LIMIT, Trial};
 use super::our_client;
+use super::our_groups;
 use super::record::Record;
 use super::workload::PARTITIONS;
 use crate::failure::{Outcome, ensure};
@@ -47,7 +48,8 @@ pub(crate) fn reads_nearby(trial: &Trial) -> Outcome<String> {
         let from = givers(&finished.all_text());
         ensure!(from == BTreeSet::from([broker.to_owned()]), "in {rack} it read from {from:?}");
     }
-    Ok(format!("{RECORDS} records in each of three racks, from no other"))
+    let shared = our_groups::share_by_racks(trial, &bootstrap)?;
+    Ok(format!("{RECORDS} records in each of three racks, from no other; {shared}"))
 }
 
 /// The brokers that gave records, by what the client logs of its fetches.

@@ -224,6 +224,7 @@ impl DescribeArguments {
                     json!({
                         "member": member.member_id, "instance": member.instance_id,
                         "client": member.client_id, "host": member.client_host,
+                        "rack": member.rack,
                         "partitions": partitions.collect::<Vec<_>>(),
                     })
                 })

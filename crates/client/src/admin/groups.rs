@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
-use streamledger_client_core::consumer::group::MemberAssignment;
+use streamledger_client_core::consumer::group::{MemberAssignment, MemberSubscription};
 use streamledger_client_core::transaction::{CommittedOffset, CoordinatorKey};
 use streamledger_protocol::messages::offset_commit::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -318,6 +318,7 @@ fn of_next_generation(
         instance_id: member.instance_id,
         client_id: member.client_id,
         client_host: member.client_host,
+        rack: member.rack_id.filter(|rack| !rack.is_empty()),
         partitions: partitions(member.assignment),
     });
     GroupDescription {
@@ -332,13 +333,15 @@ fn of_next_generation(
 
 fn of_classic(group: describe_groups::DescribedGroup, coordinator: BrokerId) -> GroupDescription {
     let members = group.members.into_iter().map(|member| {
-        // Of other kinds of groups the assignment is not for us to read.
+        // Of other kinds of groups neither of these is for us to read.
+        let said = MemberSubscription::decode(member.member_metadata).unwrap_or_default();
         let assignment = MemberAssignment::decode(member.member_assignment).unwrap_or_default();
         GroupMemberDescription {
             member_id: member.member_id,
             instance_id: member.group_instance_id,
             client_id: member.client_id,
             client_host: member.client_host,
+            rack: said.rack.filter(|rack| !rack.is_empty()),
             partitions: assignment.partitions,
         }
     });

@@ -188,6 +188,9 @@ pub struct GroupMemberDescription {
     pub client_id: String,
     /// Where it connects from.
     pub client_host: String,
+    /// The rack it said it is in (`client.rack`). A classic group's members are known to be in one
+    /// only while the group is stable (KIP-881).
+    pub rack: Option<String>,
     /// What it reads.
     pub partitions: Vec<TopicPartition>,
 }

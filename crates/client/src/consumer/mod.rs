@@ -47,7 +47,7 @@ pub use rebalance::RebalanceListener;
 pub use record::{ConsumerRecord, ConsumerRecords, RecordView};
 pub use streamledger_client_core::consumer::Position;
 pub use streamledger_client_core::consumer::group::{
-    Assignor, GroupMember, MemberAssignment, MemberSubscription,
+    Assignor, GroupMember, MemberAssignment, MemberSubscription, PartitionRacks,
 };
 
 /// Reads records. Cheap to clone, and to be used from any thread; clones share one position.

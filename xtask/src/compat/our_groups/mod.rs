@@ -3,6 +3,7 @@
 mod admin;
 mod assignors;
 mod member;
+mod racks;
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -17,6 +18,7 @@ use crate::failure::{Outcome, ensure};
 
 pub(crate) use self::admin::{administers, works_in_parallel};
 pub(crate) use self::assignors::assigns_as_java;
+pub(crate) use self::racks::share_by_racks;
 
 const PARTITIONS: i32 = 6;
 /// Records of each partition in one helping.
@@ -165,7 +167,7 @@ fn beside_java(trial: &Trial, protocol: &str) -> Outcome<String> {
     written.more()?;
     let ours = OurMember::join(&bootstrap, &settings, &written.wanted())?;
     until("ours has all", || has_all(&ours))?;
-    let java = JavaMember::join(trial, &settings, &written.topic)?;
+    let java = JavaMember::join(trial, &trial.bootstrap()?, &settings, &written.topic)?;
     until("ours led and both have half", || share([&ours, &java]))?;
     written.more()?;
     written.until_read(0, &[&ours, &java])?;

@@ -11,14 +11,17 @@ use streamledger_protocol::messages::{
     HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest,
     SyncGroupResponse,
 };
-use streamledger_protocol::{ErrorCode, TopicName, TopicPartition};
+use streamledger_protocol::{ErrorCode, PartitionIndex, TopicName, TopicPartition};
 
-use super::assignor::{Assignor, GroupMember, RebalanceProtocol};
+use super::assignor::{Assignor, GroupMember, PartitionRacks, RebalanceProtocol};
 use super::event::{GroupEffect, GroupProtocol, GroupQuestion, GroupTrouble, Step};
 use super::phase::Happening;
 use super::state::GroupState;
 use super::subscription::{MemberAssignment, MemberSubscription};
 use super::verdict::{GroupApi, GroupVerdict, judge_group};
+
+/// How many partitions a topic has, and in which racks, if this member is in one.
+type Shape = (i32, Vec<BTreeSet<String>>);
 
 /// What only the classic protocol knows.
 #[derive(Debug, Default)]
@@ -33,8 +36,8 @@ pub(super) struct ClassicPart {
     pub(super) looked_up: Option<BTreeSet<TopicName>>,
     /// What the leader has assigned, for its sync.
     assignments: Vec<SyncGroupRequestAssignment>,
-    /// The partition counts that the leader's last assignment is for.
-    pub(super) led: Option<BTreeMap<TopicName, i32>>,
+    /// What the leader's last assignment is for.
+    pub(super) led: Option<BTreeMap<TopicName, Shape>>,
     /// What it got last, and in which generation: what the sticky assignors remember.
     had: Option<(Vec<TopicPartition>, i32)>,
 }
@@ -57,12 +60,9 @@ impl GroupState {
     /// Whether to join again, and what has to be given up for that.
     pub(super) fn classic_turn(&mut self) {
         let has_changed = self.topic_names().iter().ne(&self.classic.joined_with);
-        // The leader sees to it that new partitions get an owner.
-        let is_outdated = self.classic.led.as_ref().is_some_and(|led| {
-            led.iter().any(|(topic, count)| {
-                self.topics.get(topic).map_or(0, |known| known.partition_count) != *count
-            })
-        });
+        // The leader sees to it that new partitions get an owner, and moved ones one nearby.
+        let is_other = |(topic, shape): (&TopicName, &Shape)| self.shape_of(topic) != *shape;
+        let is_outdated = self.classic.led.as_ref().is_some_and(|led| led.iter().any(is_other));
         if has_changed {
             self.rejoin.get_or_insert("its subscription has changed");
         }
@@ -167,14 +167,11 @@ impl GroupState {
         let Some(members) = self.classic.members.take() else { return };
         let Some(assignor) = self.classic.assignor else { return };
         let wanted = self.classic.looked_up.take().unwrap_or_default();
-        let count = |topic: &TopicName| {
-            self.topics.get(topic).map_or(0, |known| known.partition_count.max(0))
-        };
-        let led: BTreeMap<TopicName, i32> =
-            wanted.into_iter().map(|topic| (topic.clone(), count(&topic))).collect();
-        let there = led.iter().filter(|(_, count)| **count > 0);
-        let there = there.map(|(topic, count)| (topic.clone(), *count)).collect();
-        let assigned = assignor.assign(&there, &members);
+        let led: BTreeMap<TopicName, Shape> =
+            wanted.into_iter().map(|topic| (topic.clone(), self.shape_of(&topic))).collect();
+        let there = led.iter().filter(|(_, (count, _))| *count > 0);
+        let there = there.map(|(topic, (count, _))| (topic.clone(), *count)).collect();
+        let assigned = assignor.assign(&there, &self.racks_of(&there), &members);
         let each = assigned.into_iter().map(|(member_id, partitions)| {
             let assignment = MemberAssignment { partitions, user_data: None }.encode();
             SyncGroupRequestAssignment { member_id, assignment }
@@ -182,6 +179,21 @@ impl GroupState {
         self.classic.assignments = each.collect();
         self.classic.led = Some(led);
         self.step_to(Happening::Known);
+    }
+
+    fn shape_of(&self, topic: &TopicName) -> Shape {
+        let Some(known) = self.topics.get(topic) else { return Shape::default() };
+        let racks = self.config.rack.as_ref().map(|_| known.racks.clone());
+        (known.partition_count.max(0), racks.unwrap_or_default())
+    }
+
+    fn racks_of(&self, topics: &BTreeMap<TopicName, i32>) -> PartitionRacks {
+        let known = topics.keys().filter_map(|topic| Some((topic, self.topics.get(topic)?)));
+        let racks = known.flat_map(|(topic, known)| {
+            let at = |index| TopicPartition::new(topic.clone(), PartitionIndex(index));
+            (0..).zip(&known.racks).map(move |(index, racks)| (at(index), racks.clone()))
+        });
+        racks.collect()
     }
 
     pub(super) fn sync_question(&self) -> GroupQuestion {

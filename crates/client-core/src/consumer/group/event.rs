@@ -34,12 +34,14 @@ pub enum Subscription {
 }
 
 /// What metadata says of a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownTopic {
     /// Its id; zero if the brokers are too old to have ids.
     pub id: TopicId,
     /// How many partitions it has.
     pub partition_count: i32,
+    /// The racks that the replicas of each are in, by its number; empty where brokers name none.
+    pub racks: Vec<BTreeSet<String>>,
 }
 
 /// What metadata says of those topics that are there.

@@ -27,7 +27,7 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
-pub use assignor::{Assignments, Assignor, GroupMember, RebalanceProtocol};
+pub use assignor::{Assignments, Assignor, GroupMember, PartitionRacks, RebalanceProtocol};
 pub use event::{
     AskId, GroupAnswer, GroupConfig, GroupEffect, GroupEvent, GroupProtocol, GroupQuestion,
     GroupTrouble, KnownTopic, KnownTopics, Step, StepId, Subscription,

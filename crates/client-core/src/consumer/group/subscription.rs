@@ -224,7 +224,7 @@ mod tests {
     }
 
     /// The bytes are those of Java's `ConsumerProtocol.serializeSubscription`; the compat scenario
-    /// `groups-assignors` compares more of them.
+    /// `ours-assignors` compares more of them.
     #[test]
     fn a_subscription_is_written_as_java_does() {
         let expected = [

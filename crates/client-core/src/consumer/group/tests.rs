@@ -34,7 +34,7 @@ fn wanted(names: &[&str]) -> Subscription {
 }
 
 fn known(partition_count: i32) -> KnownTopics {
-    [("clicks".into(), KnownTopic { id: TOPIC, partition_count })].into()
+    [("clicks".into(), KnownTopic { id: TOPIC, partition_count, racks: Vec::new() })].into()
 }
 
 struct Driven {

@@ -383,9 +383,14 @@ fn known(snapshot: &ClusterSnapshot) -> KnownTopics {
         topic.error.is_none_or(|error| error == ErrorCode::LeaderNotAvailable)
             && !topic.partitions.is_empty()
     });
+    let has_racks = snapshot.brokers().any(|broker| broker.rack.is_some());
+    let rack = |id: &BrokerId| snapshot.broker(*id)?.rack.clone();
     let there = there.map(|topic| {
         let partition_count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-        (topic.name.clone(), KnownTopic { id: topic.id, partition_count })
+        let with_racks = topic.partitions.iter().filter(|_| has_racks);
+        let racks = with_racks.map(|one| one.replicas.iter().filter_map(rack).collect());
+        let racks = racks.collect();
+        (topic.name.clone(), KnownTopic { id: topic.id, partition_count, racks })
     });
     there.collect()
 }

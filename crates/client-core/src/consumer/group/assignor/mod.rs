@@ -1,12 +1,14 @@
 //! Shares the partitions of a classic group out among its members: what the leader does.
 //!
-//! Each gives the result that Java's assignor of the same name gives, save that racks are not
-//! looked at, and that the sticky ones break ties by the member's id where Java's hash order does.
+//! Each gives the result that Java's assignor of the same name gives, racks and all (KIP-881), save
+//! that the sticky ones break ties by the member's id where Java's hash order does.
 
+mod racks;
+mod range;
 mod simple;
 mod sticky;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use streamledger_protocol::{PartitionIndex, TopicName, TopicPartition};
@@ -15,6 +17,9 @@ use super::subscription::{MemberSubscription, NO_GENERATION, StickyUserData};
 
 /// Who gets what, by member id.
 pub type Assignments = BTreeMap<String, Vec<TopicPartition>>;
+
+/// The racks that replicas of a partition are in, of those partitions where they are known.
+pub type PartitionRacks = BTreeMap<TopicPartition, BTreeSet<String>>;
 
 /// How partitions are shared out (`partition.assignment.strategy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,19 +119,23 @@ impl Assignor {
         }
     }
 
-    /// Shares the partitions out. `topics` has the partition count of each that is there.
+    /// Shares the partitions out. `topics` has the partition count of each that is there; where
+    /// `racks` tell partitions apart, members get those of their own rack as far as that leaves the
+    /// shares as even as they would be (KIP-881; not in turn).
     #[must_use]
     pub fn assign(
         self,
         topics: &BTreeMap<TopicName, i32>,
+        racks: &PartitionRacks,
         members: &BTreeMap<String, GroupMember>,
     ) -> Assignments {
         match self {
-            Self::Range => simple::by_ranges(topics, members),
+            Self::Range => range::assign(topics, racks, members),
             Self::RoundRobin => simple::in_turn(topics, members),
-            Self::Sticky => sticky::assign(topics, members, sticky::owned_by_user_data),
+            Self::Sticky => sticky::assign(topics, racks, members, sticky::owned_by_user_data),
             Self::CooperativeSticky => {
-                let assigned = sticky::assign(topics, members, sticky::owned_by_subscription);
+                let owned = sticky::owned_by_subscription;
+                let assigned = sticky::assign(topics, racks, members, owned);
                 sticky::without_what_others_still_have(assigned, members)
             }
         }
@@ -137,5 +146,19 @@ fn partitions_of(topic: &TopicName, count: i32) -> impl Iterator<Item = TopicPar
     (0..count).map(move |index| TopicPartition::new(topic.clone(), PartitionIndex(index)))
 }
 
+/// The members, static ones first and by their names, so that a restart changes nothing (Kafka's
+/// `MemberInfo`).
+fn in_order(members: &BTreeMap<String, GroupMember>) -> Vec<(&String, &GroupMember)> {
+    let mut all: Vec<_> = members.iter().collect();
+    all.sort_by_key(|(id, member)| (member.instance_id.is_none(), &member.instance_id, *id));
+    all
+}
+
+fn wants(member: &GroupMember, topic: &TopicName) -> bool {
+    member.subscription.topics.contains(topic)
+}
+
+#[cfg(test)]
+mod rack_tests;
 #[cfg(test)]
 mod tests;

@@ -3,13 +3,18 @@
 //! Where all members want the same topics, each keeps up to its share and the rest go round
 //! (Kafka's constrained assignment). Otherwise each keeps what it has, the rest go to who has
 //! least, and then partitions move from those with more to those with less until no move helps.
+//!
+//! Where racks tell partitions apart (KIP-881), nobody keeps what is in other racks than its own,
+//! and what is free goes within racks as far as the shares allow, first what few are near to; the
+//! rest goes as it would without.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use streamledger_protocol::{TopicName, TopicPartition};
 
 use super::super::subscription::{MemberSubscription, NO_GENERATION, StickyUserData};
-use super::{Assignments, GroupMember, partitions_of};
+use super::racks::Racks;
+use super::{Assignments, GroupMember, PartitionRacks, partitions_of, wants};
 
 /// What a member says it had, and since when.
 pub(super) type Owned = (Vec<TopicPartition>, Option<i32>);
@@ -32,17 +37,25 @@ pub(super) fn owned_by_subscription(subscription: &MemberSubscription) -> Owned 
 
 pub(super) fn assign(
     topics: &BTreeMap<TopicName, i32>,
+    racks: &PartitionRacks,
     members: &BTreeMap<String, GroupMember>,
     owned: fn(&MemberSubscription) -> Owned,
 ) -> Assignments {
-    let had = still_valid(topics, members, owned);
+    let mut had = still_valid(topics, members, owned);
+    let is_wanted = |topic: &&TopicName| members.values().any(|member| wants(member, topic));
+    let wanted = topics.keys().filter(is_wanted);
+    let partitions = wanted.flat_map(|topic| partitions_of(topic, topics[topic]));
+    let racks = Racks::of(members.iter(), partitions, racks).filter(Racks::tell_apart);
+    if let Some(racks) = &racks {
+        had.iter_mut().for_each(|(id, own)| own.retain(|at| racks.is_near(id, at)));
+    }
     let mut wishes = members.values().map(|member| wish(member, topics));
     let first = wishes.next().unwrap_or_default();
     if wishes.all(|wish| wish == first) {
         let all = first.iter().flat_map(|topic| partitions_of(topic, topics[*topic]));
-        return evenly(had, all.collect());
+        return evenly(had, all.collect(), racks.as_ref());
     }
-    let mut general = General::new(topics, members, had);
+    let mut general = General::new(topics, members, had, racks);
     general.hand_out();
     general.balance();
     general.assigned
@@ -104,38 +117,112 @@ fn still_valid(
 }
 
 /// Of equal members each gets the same, and some of them one more.
-fn evenly(mut had: Assignments, all: Vec<TopicPartition>) -> Assignments {
+fn evenly(had: Assignments, all: Vec<TopicPartition>, racks: Option<&Racks<'_>>) -> Assignments {
     if had.is_empty() {
         return had;
     }
-    let (share, mut with_one_more) = (all.len() / had.len(), all.len() % had.len());
-    let mut below: VecDeque<String> = VecDeque::new();
-    let mut full: VecDeque<String> = VecDeque::new();
-    for (id, own) in &mut had {
-        if own.len() < share {
-            below.push_back(id.clone());
-        } else if own.len() > share && with_one_more > 0 {
-            with_one_more -= 1;
-            own.truncate(share + 1);
-        } else {
-            own.truncate(share);
-            full.push_back(id.clone());
+    let mut shares = EvenShares::new(had, all.len());
+    let kept: BTreeSet<TopicPartition> = shares.assigned.values().flatten().cloned().collect();
+    let mut free: Vec<TopicPartition> =
+        all.into_iter().filter(|partition| !kept.contains(partition)).collect();
+    if let Some(racks) = racks {
+        free.sort_by_key(|partition| racks.member_count(partition));
+        free = shares.hand_out_within_racks(free, racks);
+    }
+    shares.hand_out(free);
+    shares.assigned
+}
+
+/// Equal members on their way to equal shares.
+struct EvenShares {
+    assigned: Assignments,
+    /// How many each is to get.
+    even: usize,
+    /// How many members are still to get one more.
+    with_one_more: usize,
+    /// Those that have less than that.
+    below: VecDeque<String>,
+    /// Those that have just that, as long as somebody is to get one more.
+    full: VecDeque<String>,
+}
+
+impl EvenShares {
+    /// Each keeps what it had, up to its share.
+    fn new(had: Assignments, partition_count: usize) -> Self {
+        let (even, with_one_more) = (partition_count / had.len(), partition_count % had.len());
+        let (below, full) = (VecDeque::new(), VecDeque::new());
+        let mut shares = Self { assigned: had, even, with_one_more, below, full };
+        for (id, own) in &mut shares.assigned {
+            if own.len() < even {
+                shares.below.push_back(id.clone());
+            } else if own.len() > even && shares.with_one_more > 0 {
+                shares.with_one_more -= 1;
+                own.truncate(even + 1);
+            } else {
+                own.truncate(even);
+                shares.full.push_back(id.clone());
+            }
+        }
+        shares
+    }
+
+    /// In turn among those in a rack of the partition; gives back what nobody could take.
+    fn hand_out_within_racks(
+        &mut self,
+        free: Vec<TopicPartition>,
+        racks: &Racks<'_>,
+    ) -> Vec<TopicPartition> {
+        let mut turn = 0;
+        let mut left = Vec::new();
+        for partition in free {
+            let is_within = |id: &String| racks.is_within(id, &partition);
+            let below = &self.below;
+            let in_turn = (turn..below.len()).chain(0..turn.min(below.len()));
+            let next = in_turn.into_iter().find(|place| is_within(&below[*place]));
+            if let Some(place) = next {
+                let id = below[place].clone();
+                let is_below = self.give(&id, partition) < self.even;
+                if !is_below {
+                    self.below.remove(place);
+                    self.full.push_back(id);
+                }
+                let count = self.below.len().max(1);
+                turn = (place + usize::from(is_below)) % count;
+            } else if self.with_one_more > 0
+                && let Some(place) = self.full.iter().position(is_within)
+                && let Some(id) = self.full.remove(place)
+            {
+                self.give(&id, partition);
+                self.with_one_more -= 1;
+            } else {
+                left.push(partition);
+            }
+        }
+        left
+    }
+
+    /// In turn among those below their share, then one each to those that have it.
+    fn hand_out(&mut self, free: Vec<TopicPartition>) {
+        for partition in free {
+            let is_below = !self.below.is_empty();
+            let next = if is_below { self.below.pop_front() } else { self.full.pop_front() };
+            let Some(id) = next else { return };
+            let count = self.give(&id, partition);
+            if count < self.even {
+                self.below.push_back(id);
+            } else if count == self.even {
+                self.full.push_back(id);
+            }
         }
     }
-    let kept: BTreeSet<TopicPartition> = had.values().flatten().cloned().collect();
-    for partition in all.into_iter().filter(|partition| !kept.contains(partition)) {
-        let is_below = !below.is_empty();
-        let next = if is_below { below.pop_front() } else { full.pop_front() };
-        let Some(id) = next else { break };
-        let Some(own) = had.get_mut(&id) else { break };
-        own.push(partition);
-        if own.len() < share {
-            below.push_back(id);
-        } else if own.len() == share {
-            full.push_back(id);
-        }
+
+    /// How many the member has then.
+    fn give(&mut self, id: &str, partition: TopicPartition) -> usize {
+        self.assigned.get_mut(id).map_or(0, |own| {
+            own.push(partition);
+            own.len()
+        })
     }
-    had
 }
 
 /// Members that want different topics.
@@ -143,6 +230,7 @@ struct General<'a> {
     /// Each partition and who may have it.
     candidates: BTreeMap<TopicPartition, Vec<&'a String>>,
     assigned: Assignments,
+    racks: Option<Racks<'a>>,
 }
 
 impl<'a> General<'a> {
@@ -150,6 +238,7 @@ impl<'a> General<'a> {
         topics: &BTreeMap<TopicName, i32>,
         members: &'a BTreeMap<String, GroupMember>,
         assigned: Assignments,
+        racks: Option<Racks<'a>>,
     ) -> Self {
         let mut candidates: BTreeMap<TopicPartition, Vec<&'a String>> = BTreeMap::new();
         for (id, member) in members {
@@ -159,7 +248,11 @@ impl<'a> General<'a> {
                 }
             }
         }
-        Self { candidates, assigned }
+        Self { candidates, assigned, racks }
+    }
+
+    fn is_near(&self, id: &str, partition: &TopicPartition) -> bool {
+        self.racks.as_ref().is_none_or(|racks| racks.is_near(id, partition))
     }
 
     fn load(&self, id: &str) -> usize {
@@ -176,19 +269,39 @@ impl<'a> General<'a> {
             .map(|(partition, candidates)| (candidates.len(), partition.clone()))
             .collect();
         free.sort();
-        for (_, partition) in free {
-            let candidates = &self.candidates[&partition];
-            let least = candidates.iter().min_by_key(|id| (self.load(id), **id));
-            if let Some(own) = least.and_then(|id| self.assigned.get_mut(*id)) {
-                own.push(partition);
-            }
+        let mut free: Vec<TopicPartition> = free.into_iter().map(|(_, at)| at).collect();
+        if self.racks.is_some() {
+            free.retain(|partition| !self.give_to_least(partition, Self::is_near));
+        }
+        for partition in free {
+            self.give_to_least(&partition, |_, _, _| true);
         }
     }
 
+    /// Whether any of those that may have it can take it.
+    fn give_to_least(
+        &mut self,
+        partition: &TopicPartition,
+        may: impl Fn(&Self, &str, &TopicPartition) -> bool,
+    ) -> bool {
+        let candidates = self.candidates[partition].iter();
+        let candidates = candidates.filter(|id| may(self, id, partition));
+        let least = candidates.min_by_key(|id| (self.load(id), **id)).copied();
+        let own = least.and_then(|id| self.assigned.get_mut(id));
+        own.is_some_and(|own| {
+            own.push(partition.clone());
+            true
+        })
+    }
+
     /// Moves partitions, one at a time, from who has at least two more to who has least. Each move
-    /// brings the loads closer together, so that it ends.
+    /// brings the loads closer together, so that it ends. Moves to where a partition is near come
+    /// first.
     fn balance(&mut self) {
-        while let Some((from, place, to)) = self.helpful_move() {
+        loop {
+            let within = self.racks.as_ref().and_then(|_| self.helpful_move(Self::is_near));
+            let next = within.or_else(|| self.helpful_move(|_, _, _| true));
+            let Some((from, place, to)) = next else { return };
             let Some(moved) = self.assigned.get_mut(&from).map(|own| own.remove(place)) else {
                 return;
             };
@@ -196,14 +309,18 @@ impl<'a> General<'a> {
         }
     }
 
-    fn helpful_move(&self) -> Option<(String, usize, String)> {
+    fn helpful_move(
+        &self,
+        may: impl Fn(&Self, &str, &TopicPartition) -> bool,
+    ) -> Option<(String, usize, String)> {
         let mut by_load: Vec<&String> = self.assigned.keys().collect();
         by_load.sort_by_key(|id| (std::cmp::Reverse(self.load(id)), *id));
         for from in by_load {
             // What came last moves first: what was kept is what was there before.
             for (place, partition) in self.assigned[from].iter().enumerate().rev() {
-                let candidates = &self.candidates[partition];
-                let least = candidates.iter().min_by_key(|id| (self.load(id), **id));
+                let candidates = self.candidates[partition].iter();
+                let candidates = candidates.filter(|id| may(self, id, partition));
+                let least = candidates.min_by_key(|id| (self.load(id), **id));
                 if let Some(to) = least.filter(|to| self.load(to) + 1 < self.load(from)) {
                     return Some((from.clone(), place, (*to).clone()));
                 }

@@ -4,26 +4,28 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn at(topic: &str, partition: i32) -> TopicPartition {
+pub(super) const NO_RACKS: PartitionRacks = PartitionRacks::new();
+
+pub(super) fn at(topic: &str, partition: i32) -> TopicPartition {
     TopicPartition::new(topic, PartitionIndex(partition))
 }
 
-fn topics(counts: &[(&str, i32)]) -> BTreeMap<TopicName, i32> {
+pub(super) fn topics(counts: &[(&str, i32)]) -> BTreeMap<TopicName, i32> {
     counts.iter().map(|(topic, count)| (TopicName::from(*topic), *count)).collect()
 }
 
-fn member(wanted: &[&str]) -> GroupMember {
+pub(super) fn member(wanted: &[&str]) -> GroupMember {
     let topics = wanted.iter().map(|topic| TopicName::from(*topic)).collect();
     let generation = NO_GENERATION;
     let subscription = MemberSubscription { topics, generation, ..MemberSubscription::default() };
     GroupMember { instance_id: None, subscription }
 }
 
-fn group(members: &[(&str, GroupMember)]) -> BTreeMap<String, GroupMember> {
+pub(super) fn group(members: &[(&str, GroupMember)]) -> BTreeMap<String, GroupMember> {
     members.iter().map(|(id, member)| ((*id).to_owned(), member.clone())).collect()
 }
 
-fn text(assigned: &Assignments) -> String {
+pub(super) fn text(assigned: &Assignments) -> String {
     let own = |own: &Vec<TopicPartition>| {
         own.iter().map(|at| format!("{}{}", at.topic, at.partition)).collect::<Vec<_>>().join(" ")
     };
@@ -34,7 +36,7 @@ fn text(assigned: &Assignments) -> String {
 #[test]
 fn ranges_are_of_each_topic_by_itself() {
     let both = group(&[("m1", member(&["a", "b"])), ("m2", member(&["a", "b"]))]);
-    let assigned = Assignor::Range.assign(&topics(&[("a", 3), ("b", 3)]), &both);
+    let assigned = Assignor::Range.assign(&topics(&[("a", 3), ("b", 3)]), &NO_RACKS, &both);
     assert_eq!(text(&assigned), "m1: a0 a1 b0 b1; m2: a2 b2");
 }
 
@@ -42,9 +44,9 @@ fn ranges_are_of_each_topic_by_itself() {
 fn static_members_come_first_and_by_their_names() {
     let named = |name: &str| GroupMember { instance_id: Some(name.to_owned()), ..member(&["a"]) };
     let all = group(&[("m1", member(&["a"])), ("m2", named("z")), ("m3", named("y"))]);
-    let assigned = Assignor::Range.assign(&topics(&[("a", 4)]), &all);
+    let assigned = Assignor::Range.assign(&topics(&[("a", 4)]), &NO_RACKS, &all);
     assert_eq!(text(&assigned), "m1: a3; m2: a2; m3: a0 a1");
-    let assigned = Assignor::RoundRobin.assign(&topics(&[("a", 4)]), &all);
+    let assigned = Assignor::RoundRobin.assign(&topics(&[("a", 4)]), &NO_RACKS, &all);
     assert_eq!(text(&assigned), "m1: a2; m2: a1; m3: a0 a3");
 }
 
@@ -55,18 +57,19 @@ fn in_turn_passes_those_that_do_not_want_it() {
         ("m2", member(&["a", "b"])),
         ("m3", member(&["a", "b", "c"])),
     ]);
-    let assigned = Assignor::RoundRobin.assign(&topics(&[("a", 1), ("b", 2), ("c", 3)]), &all);
+    let assigned =
+        Assignor::RoundRobin.assign(&topics(&[("a", 1), ("b", 2), ("c", 3)]), &NO_RACKS, &all);
     assert_eq!(text(&assigned), "m1: a0; m2: b0; m3: b1 c0 c1 c2");
 }
 
 #[test]
 fn a_new_group_is_shared_out_in_turn() {
     let all = group(&[("m1", member(&["a", "b"])), ("m2", member(&["a", "b"]))]);
-    let assigned = Assignor::Sticky.assign(&topics(&[("a", 3), ("b", 2)]), &all);
+    let assigned = Assignor::Sticky.assign(&topics(&[("a", 3), ("b", 2)]), &NO_RACKS, &all);
     assert_eq!(text(&assigned), "m1: a0 a2 b1; m2: a1 b0");
 }
 
-fn having(wanted: &[&str], owned: &[TopicPartition], generation: i32) -> GroupMember {
+pub(super) fn having(wanted: &[&str], owned: &[TopicPartition], generation: i32) -> GroupMember {
     let mut member = member(wanted);
     member.subscription.owned = owned.to_vec();
     member.subscription.generation = generation;
@@ -82,10 +85,10 @@ fn a_third_member_takes_only_what_is_over_the_share() {
         ("m2", having(&["a"], &[at("a", 1), at("a", 3), at("a", 5)], 5)),
         ("m3", member(&["a"])),
     ]);
-    let assigned = Assignor::Sticky.assign(&topics(&[("a", 6)]), &all);
+    let assigned = Assignor::Sticky.assign(&topics(&[("a", 6)]), &NO_RACKS, &all);
     assert_eq!(text(&assigned), "m1: a0 a2; m2: a1 a3; m3: a4 a5");
     // Cooperatively the third has to wait until they are given up.
-    let assigned = Assignor::CooperativeSticky.assign(&topics(&[("a", 6)]), &all);
+    let assigned = Assignor::CooperativeSticky.assign(&topics(&[("a", 6)]), &NO_RACKS, &all);
     assert_eq!(text(&assigned), "m1: a0 a2; m2: a1 a3; m3: ");
 }
 
@@ -96,14 +99,14 @@ fn what_is_claimed_from_an_older_generation_or_twice_is_not_kept() {
         ("m2", having(&["a"], &[at("a", 1), at("a", 3)], 5)),
         ("m3", having(&["a"], &[at("a", 3), at("a", 2)], 5)),
     ]);
-    let assigned = Assignor::Sticky.assign(&topics(&[("a", 4)]), &all);
+    let assigned = Assignor::Sticky.assign(&topics(&[("a", 4)]), &NO_RACKS, &all);
     assert_eq!(text(&assigned), "m1: a0; m2: a1 a3; m3: a2");
 }
 
 #[test]
 fn members_that_want_different_topics_are_balanced_as_far_as_can_be() {
     let all = group(&[("m1", member(&["a"])), ("m2", member(&["a", "b"]))]);
-    let assigned = Assignor::Sticky.assign(&topics(&[("a", 4), ("b", 2)]), &all);
+    let assigned = Assignor::Sticky.assign(&topics(&[("a", 4), ("b", 2)]), &NO_RACKS, &all);
     let loads: Vec<usize> = assigned.values().map(Vec::len).collect();
     assert_eq!(loads, [3, 3], "{}", text(&assigned));
 }
@@ -128,7 +131,7 @@ fn a_group_is_cooperative_only_once_all_its_members_can_be() {
 }
 
 /// Each partition that somebody wants has one owner who wants it.
-fn holds(
+pub(super) fn holds(
     topics: &BTreeMap<TopicName, i32>,
     members: &BTreeMap<String, GroupMember>,
     assigned: &Assignments,
@@ -172,7 +175,7 @@ proptest! {
                     let own = had.get(id).cloned().unwrap_or_default();
                     member.subscription.user_data = assignor.user_data(Some((&own, 1)));
                 }
-                had = assignor.assign(&topics, &members);
+                had = assignor.assign(&topics, &NO_RACKS, &members);
                 holds(&topics, &members, &had);
                 if leaving[place] && members.len() > 1 {
                     members.pop_first();
@@ -190,12 +193,12 @@ proptest! {
         let name = |place: usize| format!("m{place}");
         let mut members: BTreeMap<_, _> =
             (0..member_count).map(|place| (name(place), member(&["a"]))).collect();
-        let before = Assignor::Sticky.assign(&topics, &members);
+        let before = Assignor::Sticky.assign(&topics, &NO_RACKS, &members);
         members.insert(name(member_count), member(&["a"]));
         for (id, own) in &before {
             members.insert(id.clone(), having(&["a"], own, 1));
         }
-        let after = Assignor::Sticky.assign(&topics, &members);
+        let after = Assignor::Sticky.assign(&topics, &NO_RACKS, &members);
         holds(&topics, &members, &after);
         let loads = after.values().map(Vec::len);
         let (most, least) = (loads.clone().max().unwrap(), loads.min().unwrap());
@@ -203,11 +206,11 @@ proptest! {
         let moved = |id: &String| after[id].iter().filter(|at| !before[id].contains(at)).count();
         prop_assert_eq!(before.keys().map(moved).sum::<usize>(), 0, "{}", text(&after));
         // Cooperatively, the second round finds the rest free.
-        let first = Assignor::CooperativeSticky.assign(&topics, &members);
+        let first = Assignor::CooperativeSticky.assign(&topics, &NO_RACKS, &members);
         for (id, own) in &first {
             members.insert(id.clone(), having(&["a"], own, 2));
         }
-        let second = Assignor::CooperativeSticky.assign(&topics, &members);
+        let second = Assignor::CooperativeSticky.assign(&topics, &NO_RACKS, &members);
         holds(&topics, &members, &second);
     }
 }
