@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
-use tool::{Sandbox, Server, stderr, stdout};
+use tool::{Sandbox, Server, Told, interrupt, names, stderr, stdout, wait};
 
 /// Rows `from..to` as NDJSON, some of which are keyed alike.
 fn rows(from: usize, to: usize) -> String {
@@ -192,4 +192,107 @@ fn files_whose_names_are_the_same_text_are_told_apart_also_after_an_earlier_rele
     let shown = sandbox.succeed(&show);
     let has_bytes = |line: &str| json(line)["file_hex"].is_string();
     assert!(shown.lines().count() == 2 && shown.lines().all(has_bytes), "{shown}");
+}
+
+const WATCH: [&str; 4] = ["--watch", "--settle-ms", "0", "--json-events"];
+
+/// Puts a whole file into the directory at once.
+fn rename_into(sandbox: &Sandbox, name: &str, text: &str) {
+    sandbox.write("under-way", text.as_bytes());
+    fs::rename(sandbox.path("under-way"), sandbox.path(name)).unwrap();
+}
+
+fn is_done(file: &str) -> impl Fn(&Value) -> bool {
+    move |event| event["event"] == "file_done" && event["file"] == file
+}
+
+#[test]
+fn watched_and_killed_again_and_again_each_row_of_files_that_come_is_there_once() {
+    const ROWS: usize = 3000;
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("d")).unwrap();
+    let come = |file: usize| {
+        let text = rows(file * ROWS, (file + 1) * ROWS);
+        rename_into(&sandbox, &format!("d/{file:02}.ndjson"), &text);
+    };
+    (0..4).for_each(come);
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let arguments = [&INGEST[..], &WATCH, &["-b", &server.address]].concat();
+    let slowly = [&arguments[..], &["--rate", "6000", "--transaction-ms", "50"]].concat();
+    let mut goes_on = 0;
+    for kill in 0..6_usize {
+        come(4 + kill);
+        let mut run = Told::by(sandbox.spawn(&slowly));
+        // After a commit in the middle of a file, or at no particular point of one.
+        let told = run.until(|event| match kill % 2 {
+            0 => event["event"] == "committed" && !event["place"].is_null(),
+            _ => event["event"] == "file_started",
+        });
+        thread::sleep(Duration::from_micros((kill as u64 % 2) * (kill as u64 * 104_729) % 500_000));
+        assert!(run.child.try_wait().unwrap().is_none(), "it ended by itself");
+        run.child.kill().unwrap();
+        let told = [told, run.rest()].concat();
+        goes_on += usize::from(names(&told).contains(&"resumed"));
+    }
+    assert!(goes_on > 0, "no file was killed in the middle of it");
+    let mut run = Told::by(sandbox.spawn(&arguments));
+    run.until(is_done("d/09.ndjson"));
+    come(10);
+    let told = run.until(is_done("d/10.ndjson"));
+    assert!(told.last().unwrap()["rows"] == ROWS && told.last().unwrap()["earlier"] == false);
+    interrupt(&run.child, "INT");
+    assert_eq!(run.rest().last().unwrap()["status"], "interrupted");
+    assert_eq!(wait(&mut run.child), Some(130));
+    let audit = sandbox.succeed(&["audit", "d", "t", "--key", "k", "-b", &server.address]);
+    assert!(audit.contains("equal: every row is there, once"), "{audit}");
+
+    let mut run = Told::by(sandbox.spawn(&arguments));
+    let told = run.until(is_done("d/10.ndjson"));
+    let done = told.iter().filter(|event| event["event"] == "file_done");
+    assert!(done.clone().all(|event| event["earlier"] == true) && done.count() == 11);
+    assert!(!names(&told).contains(&"file_started"), "{told:#?}");
+    interrupt(&run.child, "TERM");
+    assert_eq!(run.rest().last().unwrap()["rows"], 0);
+    assert_eq!(wait(&mut run.child), Some(130));
+}
+
+#[test]
+fn a_watched_file_that_changes_stops_the_run_unless_it_may_grow_and_an_empty_one_is_waited_for() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("d")).unwrap();
+    sandbox.write("d/empty.csv", b"");
+    sandbox.write("d/a.ndjson", rows(0, 10).as_bytes());
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let arguments = [&INGEST[..], &WATCH, &["--append", "-b", &server.address]].concat();
+    let mut run = Told::by(sandbox.spawn(&arguments));
+    let told = run.until(is_done("d/a.ndjson"));
+    assert!(!format!("{told:?}").contains("empty.csv"), "{told:#?}");
+    rename_into(&sandbox, "d/empty.csv", "k,row\n1,10\n");
+    run.until(is_done("d/empty.csv"));
+    rename_into(&sandbox, "d/a.ndjson", &rows(0, 25));
+    let told = run.until(is_done("d/a.ndjson"));
+    assert_eq!(told.last().unwrap()["rows"], 25);
+    let resumed = told.iter().find(|event| event["event"] == "resumed").unwrap();
+    assert_eq!(resumed["rows"], 10, "what was added is sent, and no more");
+
+    rename_into(&sandbox, "d/b.ndjson", &rows(30, 40));
+    run.until(is_done("d/b.ndjson"));
+    rename_into(&sandbox, "d/b.ndjson", &rows(40, 50));
+    let summary = run.rest().pop().unwrap();
+    assert_eq!(wait(&mut run.child), Some(3));
+    let what = summary["error"]["what"].as_str().unwrap();
+    assert!(what.contains("d/b.ndjson was edited or replaced"), "{what}");
+    assert_eq!(summary["rows"], 36);
+}
+
+#[test]
+fn what_no_files_can_come_into_isnt_watched() {
+    let sandbox = Sandbox::new();
+    for (input, cause) in [("-", "standard input can be read once"), ("no", "it isn't there")] {
+        let output = sandbox.run(&["ingest", input, "--watch"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(cause), "{}", stderr(&output));
+    }
+    let output = sandbox.run(&["ingest", ".", "--settle-ms", "5"]);
+    assert_eq!(output.status.code(), Some(2), "without --watch it says nothing");
 }

@@ -6,14 +6,12 @@
 mod tool;
 
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
-use std::process::{Child, ChildStdout};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tool::{Sandbox, Server, interrupt, stderr, stdout, wait};
+use tool::{Sandbox, Server, Told, interrupt, names, stderr, stdout, wait};
 
 const KILLS: u64 = 12;
 const ROWS: usize = 120_000;
@@ -326,25 +324,6 @@ fn events(printed: &str) -> Vec<Value> {
     printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn names(events: &[Value]) -> Vec<&str> {
-    events.iter().map(|event| event["event"].as_str().unwrap()).collect()
-}
-
-/// Waits until a program is told of this; all that it was told by then.
-fn read_until(child: &mut Child, event: &str, file: &str) -> (Vec<Value>, BufReader<ChildStdout>) {
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let mut told: Vec<Value> = Vec::new();
-    loop {
-        let mut line = String::new();
-        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended: {told:#?}");
-        told.push(serde_json::from_str(&line).unwrap());
-        let last = told.last().unwrap();
-        if last["event"] == event && (file.is_empty() || last["file"] == file) {
-            return (told, lines);
-        }
-    }
-}
-
 #[test]
 fn a_program_is_told_of_files_commits_and_bad_rows_in_order_and_where_a_run_goes_on() {
     let sandbox = Sandbox::new();
@@ -424,13 +403,11 @@ fn of_a_run_that_is_killed_nothing_was_told_that_the_next_one_takes_back() {
     let arguments = [&arguments.concat()[..], &["--json-events", "-b", &server.address]].concat();
     // All of a and b is sent when c begins, and the commit isn't due for as long as the test runs.
     let late = [&arguments[..], &["--rate", "500", "--transaction-ms", "600000"]].concat();
-    let mut child = sandbox.spawn(&late);
-    let (mut told, mut lines) = read_until(&mut child, "progress", "c.ndjson");
-    child.kill().unwrap();
-    let mut rest = String::new();
-    lines.read_to_string(&mut rest).unwrap();
-    child.wait().unwrap();
-    told.extend(events(&rest));
+    let mut run = Told::by(sandbox.spawn(&late));
+    let in_c = |event: &Value| event["event"] == "progress" && event["file"] == "c.ndjson";
+    let mut told = run.until(in_c);
+    run.child.kill().unwrap();
+    told.extend(run.rest());
     let lasting = ["committed", "file_done", "rejected"];
     assert!(names(&told).iter().all(|name| !lasting.contains(name)), "{told:#?}");
     // Told no more than once a second.
@@ -452,13 +429,11 @@ fn a_program_is_told_that_another_run_has_begun_or_that_none_could() {
     let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
     let arguments = ["ingest", "f.ndjson", "--topic", "t", "--json-events", "-b", &server.address];
     let slowly = [&arguments[..], &["--rate", "50", "--transaction-ms", "100"]].concat();
-    let mut first = sandbox.spawn(&slowly);
-    let (_, mut lines) = read_until(&mut first, "committed", "");
+    let mut first = Told::by(sandbox.spawn(&slowly));
+    first.until(|event| event["event"] == "committed");
     sandbox.succeed(&arguments);
-    let mut rest = String::new();
-    lines.read_to_string(&mut rest).unwrap();
-    assert_eq!(wait(&mut first), Some(1));
-    let told = events(&rest);
+    let told = first.rest();
+    assert_eq!(wait(&mut first.child), Some(1));
     let end = names(&told).split_off(told.len() - 2);
     assert_eq!(end, ["fenced", "summary"]);
     assert_eq!(told.last().unwrap()["status"], "failed");

@@ -54,6 +54,47 @@ pub fn is_one_file(argument: &Path) -> bool {
     matches!(Argument::of(argument), Argument::File(_))
 }
 
+/// A file that arguments stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its path as an argument gives it.
+    pub path: PathBuf,
+    /// Its whole path.
+    pub real: PathBuf,
+}
+
+/// That an argument is a directory, a pattern, or a file that is there.
+pub fn check_can_be_watched(argument: &Path) -> Outcome<()> {
+    let cause = match Argument::of(argument) {
+        Argument::StandardInput => "standard input can be read once",
+        Argument::File(path) if fs::metadata(path).is_err() => "it isn't there",
+        Argument::File(_) | Argument::Directory(_) | Argument::Pattern(_) => return Ok(()),
+    };
+    Failure::new(Exit::Usage, format!("{} can't be watched", argument.display()))
+        .cause(cause)
+        .remedy("name a directory that is there, or a pattern such as 'logs/*.csv'")
+        .err()
+}
+
+/// The files that the arguments stand for just now, also if there is none.
+pub fn list_all(arguments: &[PathBuf], is_recursive: bool) -> Outcome<Vec<Listed>> {
+    let mut listed = Vec::new();
+    let mut known = HashSet::new();
+    for argument in arguments {
+        let files = match Argument::of(argument) {
+            Argument::File(path) if path.exists() => vec![path.to_owned()],
+            argument => argument.files(is_recursive)?,
+        };
+        for path in files {
+            let real = real(&path);
+            if known.insert(real.clone()) {
+                listed.push(Listed { path, real });
+            }
+        }
+    }
+    Ok(listed)
+}
+
 /// What the arguments stand for, in their order.
 ///
 /// # Errors
@@ -151,16 +192,24 @@ struct Entry {
     is_directory: bool,
 }
 
+/// What is in a directory, nothing if it disappeared.
+fn entries_if_there(directory: &Path) -> Outcome<Vec<Entry>> {
+    match entries(directory) {
+        Ok(entries) => Ok(entries),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => {
+            let what = format!("can't read the directory {}", directory.display());
+            let remedy = "let your user read it, or name its files";
+            Failure::new(Exit::BadInput, what).because(&error).remedy(remedy).err()
+        }
+    }
+}
+
 /// What is in a directory. What disappears meanwhile isn't.
-fn entries(directory: &Path) -> Outcome<Vec<Entry>> {
-    let failed = |error: &io::Error| {
-        Failure::new(Exit::BadInput, format!("can't read the directory {}", directory.display()))
-            .because(error)
-            .remedy("let your user read it, or name its files")
-    };
+fn entries(directory: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for entry in fs::read_dir(directory_of(directory)).map_err(|error| failed(&error))? {
-        let entry = entry.map_err(|error| failed(&error))?;
+    for entry in fs::read_dir(directory_of(directory))? {
+        let entry = entry?;
         let path = directory.join(entry.file_name());
         let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let is_file = !is_directory && fs::metadata(&path).is_ok_and(|what| what.is_file());
@@ -172,7 +221,8 @@ fn entries(directory: &Path) -> Outcome<Vec<Entry>> {
 
 /// The regular files of a directory that aren't hidden.
 fn list(directory: &Path, is_recursive: bool, files: &mut Vec<PathBuf>) -> Outcome<()> {
-    for entry in entries(directory)?.into_iter().filter(|entry| !entry.name.starts_with('.')) {
+    let all = entries_if_there(directory)?;
+    for entry in all.into_iter().filter(|entry| !entry.name.starts_with('.')) {
         if entry.is_file {
             files.push(entry.path);
         } else if entry.is_directory && is_recursive {
@@ -191,7 +241,7 @@ fn walk(directory: &Path, parts: &[Part], files: &mut Vec<PathBuf>) -> Outcome<(
     if *part == Part::AnyDirectories {
         walk(directory, rest, files)?;
     }
-    for entry in entries(directory)? {
+    for entry in entries_if_there(directory)? {
         match part {
             Part::AnyDirectories if entry.is_directory && !entry.name.starts_with('.') => {
                 walk(&entry.path, parts, files)?;

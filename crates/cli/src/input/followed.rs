@@ -155,7 +155,7 @@ impl PlannedFile {
 }
 
 /// The types in a shape of a file with these columns: behind `, columns`, each behind its name.
-fn types_in(shape: &str, names: &[String]) -> Option<Vec<ColumnType>> {
+pub(super) fn types_in(shape: &str, names: &[String]) -> Option<Vec<ColumnType>> {
     let (_, mut rest) = shape.split_once(", columns ")?;
     let mut types = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {

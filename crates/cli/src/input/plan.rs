@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::chunk::ChunkReader;
 use super::compression::{Compression, Meter};
 use super::discovery::{self, Found};
+use super::followed::types_in;
 use super::lines::{BlankLines, LineRows};
 use super::options::InputOptions;
 use super::planned::{PlannedFile, PlannedRows, Source, empty_csv, open_csv, unpack};
@@ -71,6 +72,14 @@ impl InputPlan {
                 return unknown_type_column(&files, wanted);
             }
         }
+        InputPlan::of(files, empty, options)
+    }
+
+    fn of(
+        mut files: Vec<PlannedFile>,
+        empty: Vec<PathBuf>,
+        options: InputOptions,
+    ) -> Outcome<InputPlan> {
         agree_on_types(&mut files);
         let plan = InputPlan { files, empty, options, partition_count: None };
         for file in &plan.files {
@@ -89,8 +98,40 @@ impl InputPlan {
         self.empty.iter().map(remark).collect()
     }
 
+    /// Looks at files that came into directories. What the options say of columns that none of them
+    /// has is no mistake: others may come.
+    pub fn of_arrived(
+        paths: impl Iterator<Item = PathBuf>,
+        options: InputOptions,
+    ) -> Outcome<InputPlan> {
+        options.check()?;
+        let (mut files, mut empty) = (Vec::new(), Vec::new());
+        for path in paths {
+            match PlannedFile::look_at(&path, &options)? {
+                Some(file) => files.push(file),
+                None => empty.push(path),
+            }
+        }
+        InputPlan::of(files, empty, options)
+    }
+
+    /// Has files with the columns of a shape take the wider of the types, where they differ; not of
+    /// columns whose type the user says.
+    pub fn widen_types(&mut self, shape: &str) {
+        let said: Vec<&str> = self.options.types.iter().map(|of| of.column.as_str()).collect();
+        for file in &mut self.files {
+            let PlannedRows::Typed { names, types, .. } = &mut file.rows else { continue };
+            let Some(before) = types_in(shape, names) else { continue };
+            for ((name, column_type), before) in names.iter().zip(types).zip(before) {
+                if !said.contains(&name.as_str()) {
+                    *column_type = wider(*column_type, before);
+                }
+            }
+        }
+    }
+
     /// What the user said.
-    pub(super) fn options(&self) -> &InputOptions {
+    pub fn options(&self) -> &InputOptions {
         &self.options
     }
 

@@ -92,6 +92,10 @@ pub struct FileProgress {
     pub file_bytes: u64,
     /// Whether it was ingested to its end.
     pub complete: bool,
+    /// Of a file that was watched: when its inode was changed last, in ns since 1970. As long as
+    /// that and its length are the same, it isn't read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_ns: Option<i64>,
     /// Of a file that is followed: which of the files that were under its path `bytes` is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
@@ -176,6 +180,7 @@ impl FileProgress {
             rejected: 0,
             file_bytes: 0,
             complete: false,
+            changed_ns: None,
             rotation: None,
         }
     }

@@ -140,6 +140,7 @@ mod tests {
             rejected: 0,
             file_bytes: 100,
             complete: false,
+            changed_ns: None,
             rotation: None,
         }
     }

@@ -196,6 +196,9 @@ impl View {
         if let Some(left) = done.left() {
             parts.push(part(2, left));
         }
+        if self.current.is_none() && !self.remark.is_empty() {
+            parts.push(part(1, self.remark.clone()));
+        }
         lay_out(width, &self.files_in_words(), done.fraction(), &parts)
     }
 
@@ -221,7 +224,7 @@ impl View {
         let done = units::grouped(self.done_count);
         match self.file_count {
             Some(count) => format!("{done} of {}", units::counted(count, "file")),
-            None => format!("{done} files done"),
+            None => format!("{} done", units::counted(self.done_count, "file")),
         }
     }
 
@@ -281,8 +284,10 @@ impl Done {
 /// A label, a bar if it is known how much there is, and as many parts as fit, in their order.
 fn lay_out(width: usize, label: &str, fraction: Option<f64>, parts: &[Part]) -> String {
     let label = padded(label);
-    let bar_min = fraction.map_or(0, |_| BAR_COLUMNS_MIN + 2);
-    let mut free = width.saturating_sub(2 + columns(&label) + bar_min);
+    // As wide on each line, so that they begin and end alike.
+    let bar_columns = (width / 4).clamp(BAR_COLUMNS_MIN, BAR_COLUMNS_MAX);
+    let of_bar = fraction.map_or(0, |_| bar_columns + 2);
+    let mut free = width.saturating_sub(2 + columns(&label) + of_bar);
     let mut is_shown = vec![false; parts.len()];
     let mut by_rank: Vec<usize> = (0..parts.len()).collect();
     by_rank.sort_by_key(|index| parts[*index].rank);
@@ -297,10 +302,8 @@ fn lay_out(width: usize, label: &str, fraction: Option<f64>, parts: &[Part]) -> 
     }
     let mut line = format!(" {label}");
     if let Some(fraction) = fraction {
-        // As wide on each line, so that they begin and end alike.
-        let bar_columns = (width / 4).clamp(BAR_COLUMNS_MIN, BAR_COLUMNS_MAX);
         line.push_str("  ");
-        line.push_str(&bar(fraction, bar_columns.min(BAR_COLUMNS_MIN + free)));
+        line.push_str(&bar(fraction, bar_columns));
     }
     for (part, _) in parts.iter().zip(is_shown).filter(|(_, is_shown)| *is_shown) {
         line.push_str("  ");

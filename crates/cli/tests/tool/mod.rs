@@ -4,9 +4,11 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up.
@@ -119,6 +121,64 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A child that prints a JSON object a line. It is killed when this is dropped.
+pub struct Told {
+    pub child: Child,
+    lines: Receiver<String>,
+}
+
+impl Told {
+    pub fn by(mut child: Child) -> Told {
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Told { child, lines }
+    }
+
+    /// What it tells next, up to and with the first that is meant.
+    pub fn until(&self, is_meant: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let mut told: Vec<Value> = Vec::new();
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("{error} after {told:#?}"));
+            told.push(serde_json::from_str(&line).unwrap());
+            if is_meant(told.last().unwrap()) {
+                return told;
+            }
+        }
+    }
+
+    /// The rest of it, up to its end.
+    pub fn rest(&self) -> Vec<Value> {
+        let mut told = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => told.push(serde_json::from_str(&line).unwrap()),
+                Err(RecvTimeoutError::Disconnected) => return told,
+                Err(RecvTimeoutError::Timeout) => panic!("it doesn't end: {told:#?}"),
+            }
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The names of events.
+pub fn names(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["event"].as_str().unwrap()).collect()
 }
 
 /// Sends a signal by its name.

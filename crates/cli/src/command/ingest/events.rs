@@ -68,8 +68,8 @@ pub(super) struct Started<'a> {
     pub(super) topic: &'a str,
     pub(super) job: Option<&'a str>,
     pub(super) guarantee: &'static str,
-    /// How many files there are, those that are done among them.
-    pub(super) files: u64,
+    /// How many files there are, those that are done among them; None while any number may come.
+    pub(super) files: Option<u64>,
     /// Their bytes on the disk; None with standard input.
     pub(super) bytes: Option<u64>,
 }
@@ -117,7 +117,7 @@ mod tests {
         let (section, _) = section.split_once("\n## ").unwrap();
         let place = || Place { file: "f", bytes: 1, next_line: 2, rows: 3, rejected: 4 };
         let guarantee = "exactly-once";
-        let started = Started { topic: "t", job: None, guarantee, files: 1, bytes: None };
+        let started = Started { topic: "t", job: None, guarantee, files: Some(1), bytes: None };
         let measured = Measured {
             file: "f",
             read_bytes: 1,

@@ -121,12 +121,31 @@ impl Feed<'_> {
                 continue;
             }
             match self.send_file(&mut file) {
-                Ok(FeedEnd::Complete) if self.fed.sent < self.limit => {}
+                Ok(FeedEnd::Complete) if self.fed.sent < self.limit => {
+                    if let Some(end) = self.between_files().map_err(|why| self.give_up(why))? {
+                        return self.commit(None).map(|()| end);
+                    }
+                }
                 Ok(end) => return self.commit(None).map(|()| end),
                 Err(failure) => return Err(self.give_up(failure)),
             }
         }
         self.commit(None).map(|()| FeedEnd::Complete)
+    }
+
+    /// Looks for what is looked for in the middle of a long file; why the run ends, if it does.
+    fn between_files(&mut self) -> Outcome<Option<FeedEnd>> {
+        if self.ledger.has_failed() {
+            let failed = self.transactions.as_ref().and_then(Transactions::not_delivered);
+            return failed.map_or(Ok(Some(FeedEnd::Stopped)), Err);
+        }
+        if self.interrupt.is_raised() {
+            return Ok(Some(FeedEnd::Stopped));
+        }
+        if self.transactions.as_ref().is_some_and(Transactions::is_due) {
+            self.commit(None)?;
+        }
+        Ok(None)
     }
 
     /// Has what a release before this kept of a file be kept under the file's own key, by the next

@@ -48,7 +48,7 @@ impl Guarantee {
         if !self.is_exactly_once() || broker.has_transactions {
             return Ok(self);
         }
-        if arguments.exactly_once || arguments.follow {
+        if arguments.exactly_once || arguments.follow || arguments.watch {
             return Failure::new(Exit::Failed, "the broker has no transactions")
                 .cause("it doesn't say that it has InitProducerId and EndTxn (ApiVersions)")
                 .remedy("say --at-least-once: rows may then be there twice after a failure")

@@ -13,6 +13,7 @@ pub mod report;
 mod run;
 mod telling;
 mod transactions;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +41,10 @@ const TRANSACTION_ROWS: u64 = 5_000_000;
 /// Milliseconds after which a transaction is committed, unless told otherwise: readers wait that
 /// long for a row, and a commit a second costs next to nothing.
 const TRANSACTION_MS: u64 = 1000;
+
+/// Milliseconds after which a file that didn't change is whole, unless told otherwise: who writes a
+/// file mostly goes on within that time.
+const SETTLE_MS: u64 = 2000;
 
 /// Flags of `ingest`.
 #[derive(Debug, Args)]
@@ -88,6 +93,15 @@ pub struct IngestArguments {
     /// At the end of the last file wait for it to grow, also through its rotation, until Ctrl-C
     #[arg(long, conflicts_with_all = ["at_least_once", "replay"])]
     follow: bool,
+
+    /// Go on with files that come into the directories, or come to match the patterns, until Ctrl-C
+    #[arg(long, conflicts_with_all = ["at_least_once", "follow", "replay", "dry_run"])]
+    watch: bool,
+
+    /// With --watch, a file is whole when nothing of it changed for so many milliseconds; 0 if
+    /// files are renamed into place
+    #[arg(long, value_name = "MS", default_value_t = SETTLE_MS, requires = "watch")]
+    settle_ms: u64,
 
     /// Commit after so many rows
     #[arg(
@@ -210,6 +224,10 @@ there; transactions end by time. A log that is rotated, by renaming it or by cop
 it, is read to its end and then gone on with in the new file, also by a run that comes later: it \
 finds what was read last by its content, under whatever name.
 
+--watch goes on with files that come into directories, each once it is whole: nothing of it \
+changed for --settle-ms. A file that was ingested isn't read again until it changes, and then as \
+above; an empty CSV file is waited for.
+
 Unless -X or --producer-config say otherwise, linger.ms is 20 and batch.size 131072: a file is in \
 no hurry, and large batches cost less; max.block.ms is 180000, to wait for brokers that are away.
 
@@ -267,6 +285,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "A log that is being written, for as long as it is, also when it is rotated",
         "streamledger ingest /var/log/app/events.ndjson --topic events --follow",
+    ),
+    (
+        "The files of a directory, and those that come, until Ctrl-C",
+        "streamledger ingest 'inbox/*.csv' --topic orders --watch",
     ),
     (
         "Before a row is sent: columns, first records, partitions, time",

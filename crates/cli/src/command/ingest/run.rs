@@ -15,12 +15,13 @@ use super::prepare::{self, Destination, FeedFile};
 use super::report::{FileReport, Setting, Status, Summary, settings_table};
 use super::telling::Untold;
 use super::transactions::{self, Committed, Transactions};
+use super::watch::Watched;
 use super::{IngestArguments, OnError, dry_run, follow};
 use crate::access::{Access, MissingDirectory};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::input::InputPlan;
 use crate::input::followed::has_begun;
+use crate::input::{InputPlan, discovery};
 use crate::interrupt::{Interrupt, InterruptibleInput};
 use crate::job;
 use crate::ledger::{Account, Ledger};
@@ -74,6 +75,12 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
 fn look_at_files(arguments: &IngestArguments, interrupt: &Interrupt) -> Outcome<InputPlan> {
     let mut options = arguments.input.options(&arguments.topic)?;
     arguments.registry.complete(&arguments.topic, &mut options)?;
+    if arguments.watch {
+        for argument in &arguments.files {
+            discovery::check_can_be_watched(argument)?;
+        }
+        return InputPlan::of_arrived(std::iter::empty(), options);
+    }
     let followed = arguments.files.last().filter(|_| arguments.follow);
     loop {
         if followed.is_some() {
@@ -267,16 +274,18 @@ struct Ready<'a> {
     producer: Producer,
     guarantee: Guarantee,
     files: Vec<FeedFile<'a>>,
+    /// Files that come, instead of those.
+    watched: Option<Watched<'a>>,
 }
 
 /// Starts the producer. Where rows are to be there exactly once it fences an earlier run of the
 /// job, and only then looks at how far that came. None after Ctrl-C.
 fn start<'a>(
-    arguments: &IngestArguments,
+    arguments: &'a IngestArguments,
     plan: &'a mut InputPlan,
-    access: &Access,
+    access: &'a Access,
     decided: Decided,
-    topic: &FoundTopic,
+    topic: &'a FoundTopic,
     ledger: &Arc<Ledger>,
     interrupt: &Interrupt,
 ) -> Outcome<Option<Ready<'a>>> {
@@ -288,7 +297,7 @@ fn start<'a>(
         register(arguments, plan)?;
         let plan = &*plan;
         let files = prepare::from_the_start(plan);
-        return Ok(Some(Ready { plan, producer, guarantee, files }));
+        return Ok(Some(Ready { plan, producer, guarantee, files, watched: None }));
     }
     let fenced = producer.init_transactions();
     fenced.map_err(|error| transactions::failure(arguments.job(), &error))?;
@@ -318,7 +327,11 @@ fn start<'a>(
     for remark in remarks {
         note(arguments.quiet, &remark);
     }
-    Ok(Some(Ready { plan, producer, guarantee, files }))
+    let watched = arguments.watch.then(|| {
+        let options = plan.options().clone();
+        Watched::new(arguments, to, topic.partitions, progress, access, properties, options)
+    });
+    Ok(Some(Ready { plan, producer, guarantee, files, watched }))
 }
 
 /// Has the schemas of values registered, if there is a registry: once types are what they stay.
@@ -347,7 +360,7 @@ fn send(
     ledger: &Arc<Ledger>,
     interrupt: &Interrupt,
 ) -> Sent {
-    let Ready { plan, producer, guarantee, files } = ready;
+    let Ready { plan, producer, guarantee, files, watched } = ready;
     let begun = Instant::now();
     let pacer = Pacer::new(arguments.rate, arguments.replay);
     let mut observer = observer(arguments, plan);
@@ -355,8 +368,8 @@ fn send(
         topic: &arguments.topic,
         job: guarantee.is_exactly_once().then(|| arguments.job()),
         guarantee: guarantee.name(),
-        files: files.len() as u64,
-        bytes: plan.total_bytes(),
+        files: watched.is_none().then_some(files.len() as u64),
+        bytes: plan.total_bytes().filter(|_| watched.is_none()),
     }));
     let is_exactly_once = guarantee.is_exactly_once();
     let left = if is_exactly_once { LeftToDo::Commit } else { LeftToDo::Acknowledgements };
@@ -367,11 +380,7 @@ fn send(
     let dead_letters = arguments.dead_letter_topic();
     let mut feed = Feed {
         topic: &arguments.topic,
-        rejects: Rejects {
-            on_error: arguments.on_error,
-            count_max: arguments.max_rejected.unwrap_or(u64::MAX),
-            topic: &dead_letters,
-        },
+        rejects: rejects(arguments, &dead_letters),
         limit: arguments.limit.unwrap_or(u64::MAX),
         producer: &producer,
         ledger,
@@ -382,7 +391,10 @@ fn send(
         pacer,
         fed: Fed::default(),
     };
-    let end = feed.run(files);
+    let end = match watched {
+        None => feed.run(files),
+        Some(watched) => feed.watch(watched),
+    };
     let committed = feed.transactions.as_ref().map(Transactions::committed).unwrap_or_default();
     let replayed = feed.pacer.as_ref().and_then(Pacer::replayed);
     let closed = if is_exactly_once && end.is_err() {
@@ -418,14 +430,20 @@ fn send(
     Sent { fed, committed, replayed, account, elapsed, status, outcome, not_told }
 }
 
+fn rejects<'a>(arguments: &IngestArguments, topic: &'a str) -> Rejects<'a> {
+    let count_max = arguments.max_rejected.unwrap_or(u64::MAX);
+    Rejects { on_error: arguments.on_error, count_max, topic }
+}
+
 /// Who follows the run.
 fn observer(arguments: &IngestArguments, plan: &InputPlan) -> Observer {
     if arguments.json_events {
         return Observer::program();
     }
-    let total_bytes = plan.total_bytes().filter(|_| !arguments.follow);
+    let total_bytes = plan.total_bytes().filter(|_| !arguments.follow && !arguments.watch);
+    let file_count = (!arguments.watch).then_some(plan.files.len() as u64);
     let is_quiet = arguments.quiet || arguments.json;
-    Observer::Person(Progress::of_files(Some(plan.files.len() as u64), total_bytes, is_quiet))
+    Observer::Person(Progress::of_files(file_count, total_bytes, is_quiet))
 }
 
 fn delivery_failure(fed: &Fed, account: &Account) -> Failure {
@@ -456,11 +474,17 @@ fn settings_in_force(
     let topic_source = if topic.is_new { "new topic" } else { "topic" };
     let by_flag = |given: bool| if given { "flag" } else { "default" };
     let mut settings = vec![
-        Setting::new("files", plan.file_names(), "argument"),
-        Setting::new("format", plan.format_name(), by_flag(arguments.input.format.is_some())),
+        Setting::new("files", file_names(arguments, plan), "argument"),
+        Setting::new(
+            "format",
+            format_name(arguments, plan),
+            by_flag(arguments.input.format.is_some()),
+        ),
         Setting::new(
             "bytes",
-            plan.total_bytes().map_or_else(|| "as many as come".to_owned(), units::bytes),
+            plan.total_bytes()
+                .filter(|_| !arguments.watch)
+                .map_or_else(|| "as many as come".to_owned(), units::bytes),
             "files",
         ),
         Setting::new(
@@ -509,6 +533,22 @@ fn settings_in_force(
         settings.push(Setting { name, value, source });
     }
     settings
+}
+
+fn file_names(arguments: &IngestArguments, plan: &InputPlan) -> String {
+    if !arguments.watch {
+        return plan.file_names();
+    }
+    let names: Vec<_> = arguments.files.iter().map(|path| path.display().to_string()).collect();
+    format!("{}, watched", names.join(", "))
+}
+
+fn format_name(arguments: &IngestArguments, plan: &InputPlan) -> String {
+    match arguments.input.format {
+        None if arguments.watch => "by each file's name".to_owned(),
+        Some(format) if arguments.watch => format!("{format:?}").to_lowercase(),
+        _ => plan.format_name(),
+    }
 }
 
 fn retention_in_words(retention_ms: Option<i64>) -> String {

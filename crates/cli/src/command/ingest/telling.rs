@@ -1,11 +1,13 @@
 //! What the loop tells its observer of files and rows, and when that is known to last.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::events::{Event, Measured, Place};
 use super::feed::Feed;
 use super::prepare::{FeedFile, KeptFile};
 use super::report::Rejection;
+use crate::input::arrivals::DoneBefore;
 
 /// Without transactions a program is told of what was acknowledged this often at most: each time
 /// nothing is sent until it is.
@@ -87,6 +89,19 @@ impl Feed<'_> {
             file: &file.file.path.display().to_string(),
             rows: kept.progress.rows,
             rejected: kept.progress.rejected,
+            earlier: true,
+        });
+    }
+
+    /// A file that is watched is as it was when it was ingested by an earlier run.
+    pub(super) fn tell_of_known(&mut self, path: &Path, done: &DoneBefore) {
+        if let Some(display) = self.observer.display() {
+            display.skip_file(done.bytes);
+        }
+        self.observer.tell(&Event::FileDone {
+            file: &path.display().to_string(),
+            rows: done.rows,
+            rejected: done.rejected,
             earlier: true,
         });
     }

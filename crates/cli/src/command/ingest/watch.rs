@@ -20,6 +20,7 @@ use crate::input::arrivals::{Arrivals, Arrived, DoneBefore, Scan};
 use crate::input::{InputOptions, InputPlan};
 use crate::interrupt::Interrupt;
 use crate::job::{self, FileProgress, ProgressKey};
+use crate::registry::{Registering, RegistryArguments};
 use crate::ui::units;
 
 /// How often it is looked for Ctrl-C and failed batches.
@@ -43,6 +44,7 @@ pub(super) struct Watched<'a> {
     arrivals: Arrivals,
     to: Destination<'a>,
     options: InputOptions,
+    registry: &'a RegistryArguments,
     partition_count: i32,
     /// What is kept of files that aren't known by their look alone.
     kept: BTreeMap<ProgressKey, FileProgress>,
@@ -57,12 +59,13 @@ impl<'a> Watched<'a> {
     /// Before the first look. Of what is kept, that of files that were ingested whole and are known
     /// by their look is dropped but for that.
     pub(super) fn new(
-        arguments: &IngestArguments,
+        arguments: &'a IngestArguments,
         to: Destination<'a>,
         partition_count: i32,
         progress: BTreeMap<ProgressKey, FileProgress>,
         access: &'a Access,
         properties: Properties,
+        options: InputOptions,
     ) -> Watched<'a> {
         let mut done = HashMap::new();
         let mut kept = BTreeMap::new();
@@ -84,7 +87,8 @@ impl<'a> Watched<'a> {
         Watched {
             arrivals: Arrivals::new(&arguments.files, is_recursive, settle, done),
             to,
-            options: arguments.input.options(),
+            options,
+            registry: &arguments.registry,
             partition_count,
             kept,
             shapes,
@@ -103,6 +107,7 @@ impl<'a> Watched<'a> {
             plan.widen_types(shape);
         }
         prepare::keep_types(&mut plan, self.to, &self.kept);
+        self.registry.assign_ids(self.to.topic, &mut plan, Registering::Wanted)?;
         Ok(plan)
     }
 
