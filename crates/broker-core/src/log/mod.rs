@@ -63,7 +63,7 @@ pub use recovery::{LogDamage, LogRecovery, OnDamage, RecoveryStart, SegmentVerdi
 pub use retention::{RetentionClock, RetentionPlan};
 pub use scan::{BadBatch, BadStretch, Fed, ScanDepth, SegmentScan};
 pub use segment::{IndexEntries, LogSegment, SegmentIndexes};
-pub use summary::{LogSummary, ManifestEntry, decode_manifest, encode_manifest};
+pub use summary::{AbortedCount, LogSummary, ManifestEntry, decode_manifest, encode_manifest};
 pub use time_index::{TIME_ENTRY_BYTES, TimeIndex, TimestampOffset};
 pub use timestamps::{BatchSearch, TimestampPlan, TimestampScan, find_batch, first_record_at};
 pub use transaction_index::{decode_transaction_index, encode_transaction_index};

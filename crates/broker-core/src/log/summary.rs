@@ -33,8 +33,33 @@ pub struct LogSummary {
     pub epochs: LeaderEpochCache,
     /// Whether it knows any producer: else there is no snapshot to read.
     pub has_producers: bool,
-    /// Whether any segment has a transaction index.
-    pub has_aborted: bool,
+    /// How many aborted transactions the segments' indexes hold, at least: a file that is lost
+    /// can't be told from that of a segment without any.
+    pub aborted_count: AbortedCount,
+}
+
+/// How many aborted transactions there are; from 63 on, that many at least.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AbortedCount(u8);
+
+impl AbortedCount {
+    const MAX: u8 = 63;
+
+    fn of(count: usize) -> Self {
+        Self(u8::try_from(count).unwrap_or(Self::MAX).min(Self::MAX))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether so many found are all of them, for all that is known.
+    #[must_use]
+    pub fn is_met_by(self, found: usize) -> bool {
+        found >= usize::from(self.0)
+    }
 }
 
 impl LogSummary {
@@ -50,10 +75,8 @@ impl LogSummary {
         self.segments.last()
     }
 
-    /// The same as far as it is surely on disk, for a log that is still written to: the segments
-    /// from `base_offset` on are left to be walked by the next start.
-    #[must_use]
-    pub fn before_segment(mut self, base_offset: Offset) -> Self {
+    /// Without the segments from `base_offset` on.
+    fn before_segment(mut self, base_offset: Offset) -> Self {
         let known = self.segments.partition_point(|segment| segment.base_offset() < base_offset);
         if let Some(first) = self.segments.get(known) {
             let empty = LogSegment::new(first.base_offset(), first.created);
@@ -101,7 +124,10 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
 
 fn put_summary(out: &mut Vec<u8>, summary: &LogSummary) {
     out.put_i64(summary.log_start_offset.0);
-    out.put_u8(u8::from(summary.has_producers) | u8::from(summary.has_aborted) << 1);
+    // The second bit is what there was of the count at first.
+    let AbortedCount(aborted_count) = summary.aborted_count;
+    let has_aborted = u8::from(aborted_count > 0) << 1;
+    out.put_u8(u8::from(summary.has_producers) | has_aborted | aborted_count << 2);
     put_count(out, summary.segments.len());
     for segment in &summary.segments {
         let none = TimestampOffset { timestamp: TimestampMs::NONE, offset: Offset::NONE };
@@ -185,9 +211,10 @@ fn decode_summary(body: &mut &[u8]) -> Option<LogSummary> {
         };
         epochs.assign(start.epoch, start.start_offset);
     }
-    let (has_producers, has_aborted) = (flags & 1 != 0, flags & 2 != 0);
+    let has_producers = flags & 1 != 0;
+    let aborted_count = AbortedCount((flags >> 2).max(flags >> 1 & 1));
     let known = !segments.is_empty();
-    known.then_some(LogSummary { log_start_offset, segments, epochs, has_producers, has_aborted })
+    known.then_some(LogSummary { log_start_offset, segments, epochs, has_producers, aborted_count })
 }
 
 impl PartitionLog {
@@ -206,8 +233,18 @@ impl PartitionLog {
             epochs: self.epochs.clone(),
             has_producers: self.producers.producer_count() > 0
                 || !self.producers.forgotten.is_empty(),
-            has_aborted: !self.producers.transactions().aborted().is_empty(),
+            aborted_count: AbortedCount::of(self.producers.transactions().aborted().len()),
         }
+    }
+
+    /// The same of a log that is still written to, as far as it is surely on disk: the segments
+    /// from `base_offset` on are left to be walked by the next start.
+    #[must_use]
+    pub fn summary_before(&self, base_offset: Offset) -> LogSummary {
+        let transactions = self.producers.transactions();
+        let aborted = transactions.aborted_in_segment(Offset::ZERO, base_offset);
+        let aborted_count = AbortedCount::of(aborted.len());
+        LogSummary { aborted_count, ..self.summary().before_segment(base_offset) }
     }
 
     /// The log that a clean shutdown left: all of it is flushed and in sight.

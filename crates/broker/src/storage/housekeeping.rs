@@ -248,7 +248,7 @@ impl Partition {
             LogState::Open(open) => {
                 let active = open.log.active_segment().base_offset();
                 let closing = open.closing.first().map(|closed| closed.file.base_offset);
-                Some(open.log.summary().before_segment(closing.unwrap_or(active)))
+                Some(open.log.summary_before(closing.unwrap_or(active)))
             }
             LogState::Gone(_) => None,
         }

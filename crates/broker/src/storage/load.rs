@@ -113,15 +113,7 @@ fn read_state(
     } else {
         ProducerStateTable::new(config.planted)
     };
-    let mut aborted = Vec::new();
-    if summary.has_aborted {
-        for segment in &summary.segments {
-            match directory.read_aborted(segment.base_offset()) {
-                Some(of_segment) => aborted.extend(of_segment),
-                None => return Ok(None),
-            }
-        }
-    }
+    let Some(aborted) = read_all_aborted(directory, summary) else { return Ok(None) };
     let opened = directory.open_segment(active.base_offset());
     let file = Arc::new(opened.map_err(|error| LoadProblem::io(directory, error))?);
     let indexes = match directory.read_indexes(active) {
@@ -132,6 +124,20 @@ fn read_state(
         },
     };
     Ok(Some((producers, aborted, indexes, file)))
+}
+
+/// The aborted transactions of all segments; none if a file can't be used, or some are missing.
+fn read_all_aborted(
+    directory: &PartitionDirectory,
+    summary: &LogSummary,
+) -> Option<Vec<AbortedTransaction>> {
+    let mut aborted = Vec::new();
+    if !summary.aborted_count.is_zero() {
+        for segment in &summary.segments {
+            aborted.extend(directory.read_aborted(segment.base_offset())?);
+        }
+    }
+    summary.aborted_count.is_met_by(aborted.len()).then_some(aborted)
 }
 
 /// The producers of a snapshot; none if it is missing or corrupt. One of a newer version ends it.
@@ -290,6 +296,8 @@ fn choose_known(
     summary: Option<&LogSummary>,
 ) -> Result<(Known, Snapshot), LoadProblem> {
     let mut known = Vec::new();
+    // Where aborted transactions are missing nobody knows of which segment: all are walked.
+    let summary = summary.filter(|summary| read_all_aborted(directory, summary).is_some());
     for (found, next) in listing.segments.iter().zip(listing.segments.iter().skip(1)) {
         // One that was compacted since may be as long as it was, and have taken the place of the
         // one behind it: then it reaches further.

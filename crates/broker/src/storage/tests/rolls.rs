@@ -1,5 +1,6 @@
 //! What a roll leaves when the power goes, and in which order it reaches the disk.
 
+use rstest::rstest;
 use streamledger_broker_core::log::MarkerEpoch;
 use streamledger_protocol::record_batch::{ControlKind, build_control_batch};
 
@@ -151,10 +152,10 @@ fn transactional() -> ProducerIdentity {
 }
 
 /// Writes a transaction and aborts it.
-fn abort_one(partition: &Arc<Partition>) {
+fn abort_one(partition: &Arc<Partition>, sequence: i32) {
     let guard = Some(partition.transaction_guard(transactional().id).unwrap());
     let admission = Admission { guard, owner: None };
-    partition.append_admitted(in_transaction(0), AppendOrigin::Client, admission).unwrap();
+    partition.append_admitted(in_transaction(sequence), AppendOrigin::Client, admission).unwrap();
     let abort = build_control_batch(ControlKind::Abort, transactional(), 0, TimestampMs(1000));
     let marker = partition.append(abort.into(), AppendOrigin::Marker(MarkerEpoch::Same)).unwrap();
     wait_for(partition.wait_flushed(marker.last_offset)).unwrap().unwrap();
@@ -169,12 +170,46 @@ fn assert_knows_the_aborted(store: &LogStore) {
     assert_eq!(aborted, [transactional().id]);
 }
 
+/// Without it a reader of what is committed would be shown what was aborted.
+#[rstest]
+fn failure_34_a_lost_index_of_aborted_transactions_is_noticed_and_rebuilt(
+    #[values(true, false)] after_a_clean_stop: bool,
+) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let partition = create(&store, 0);
+    for round in 0..2 {
+        abort_one(&partition, round);
+        for n in 0..20 {
+            produce(&partition, batch(Some((5, round * 200 + n * 10))));
+        }
+    }
+    partition.shared.write_manifest(disk::Durability::Atomic).unwrap();
+    let crashed = crashed(directory.path());
+    drop(partition);
+    store.close().unwrap();
+    let path = if after_a_clean_stop { directory.path() } else { crashed.path() };
+    let indexes = files(path, 0, ".txnindex");
+    assert_eq!(indexes.len(), 2);
+    fs::remove_file(&indexes[0]).unwrap();
+    let store = open_with(path, |_| {});
+    let partition = store.partition(&clicks(0)).unwrap();
+    let (mut from, mut aborted) = (Offset(0), Vec::new());
+    while from < partition.last_stable_offset() {
+        let read = partition.read(from, 2000, ReadLimit::LastStable).unwrap();
+        aborted.extend(read.aborted.iter().map(|one| one.first_offset.0));
+        from = batches(&read.records).last().unwrap().unwrap().header().next_offset();
+    }
+    aborted.dedup();
+    assert_eq!(aborted.len(), 2, "{aborted:?}");
+}
+
 #[test]
 fn failure_35_aborted_transactions_are_known_after_a_start_on_a_full_disk() {
     let directory = tempfile::tempdir().unwrap();
     let store = open_with(directory.path(), |_| {});
     let partition = create(&store, 0);
-    abort_one(&partition);
+    abort_one(&partition, 0);
     for n in 0..20 {
         produce(&partition, batch(Some((5, n * 10))));
     }
@@ -207,7 +242,7 @@ fn fsyncs_of_a_roll(with_aborted: bool) -> u64 {
     let store = open_with(directory.path(), |config| config.faults = Some(Arc::clone(&faults)));
     let partition = create(&store, 0);
     if with_aborted {
-        abort_one(&partition);
+        abort_one(&partition, 0);
     }
     let mut sequence = 0;
     loop {
