@@ -160,6 +160,7 @@ impl Broker {
             retention_check: settings.retention_check_interval,
             cleaner: settings.cleaner.clone(),
             producers: settings.producers,
+            on_damage: settings.on_damage,
             ..LogStoreConfig::default()
         };
         let store = LogStore::open(&directory, store_config)?;

@@ -114,6 +114,46 @@ fn what_cannot_be_started_says_why() {
 }
 
 #[test]
+fn failures_33_and_39_a_damaged_log_stays_offline_until_its_user_says_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = start_in(directory.path());
+    let mut client = RawClient::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    for value in ["a", "b", "c"] {
+        assert_eq!(client.produce("t", 0, batch_of(&[value], None)).error_code, ErrorCode::None);
+    }
+    broker.shutdown().unwrap();
+    // As after a crash: nothing speaks for the log, and its second batch is damaged.
+    std::fs::remove_file(directory.path().join("manifest")).unwrap();
+    let log = directory.path().join("t-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xFF;
+    std::fs::write(&log, &bytes).unwrap();
+    for entry in std::fs::read_dir(directory.path().join("t-0")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|kind| kind == "snapshot") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let broker = start_in(directory.path());
+    let [(_, why)] = &broker.offline_partitions()[..] else { panic!("it is not offline") };
+    assert!(why.contains("damaged") && why.contains("streamledger.on.damage=cut"), "{why}");
+    let mut client = RawClient::connect(&broker);
+    let refused = client.produce("t", 0, batch_of(&["d"], None)).error_code;
+    assert_eq!(refused, ErrorCode::KafkaStorageError);
+    broker.shutdown().unwrap();
+    let config = BrokerConfig::builder().data_dir(directory.path());
+    let config = config.property("streamledger.on.damage", "cut").build().unwrap();
+    let broker = Broker::start(config).unwrap();
+    assert!(broker.offline_partitions().is_empty());
+    let mut client = RawClient::connect(&broker);
+    assert_eq!(client.produce("t", 0, batch_of(&["e"], None)).base_offset.0, 1);
+    let kept = records_of(&client.fetch("t", 0, 0));
+    assert_eq!(kept, [(0, "a".to_owned()), (1, "e".to_owned())]);
+}
+
+#[test]
 fn a_damaged_metadata_log_stops_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let broker = start_in(directory.path());

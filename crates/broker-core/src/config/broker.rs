@@ -480,6 +480,15 @@ const GENERAL: &[ConfigSpec] = &[
         "One node has no replica to get lost records back from."
     ),
     row!(
+        "streamledger.on.damage",
+        ConfigKind::Choice(&["cut", "refuse"]),
+        Some("refuse"),
+        "What a start does about a log that is damaged in the middle: keep its partition offline, \
+         as it is, or cut it there and lose what lies behind.",
+        "What was acknowledged is lost by nobody's silence. A power cut may leave such a hole in \
+         what was never acknowledged; only who runs the broker can know."
+    ),
+    row!(
         "streamledger.partitions.max",
         ConfigKind::int_from(1),
         Some("10000"),

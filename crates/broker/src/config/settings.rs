@@ -11,7 +11,7 @@ use streamledger_broker_core::quota::QuotaWindow;
 use streamledger_protocol::BrokerId;
 
 use super::listener::ListenerSettings;
-use crate::storage::{CleanerConfig, FlushPolicy, ProducerLimits, UnknownFlushPolicy};
+use crate::storage::{CleanerConfig, FlushPolicy, OnDamage, ProducerLimits, UnknownFlushPolicy};
 
 /// What the broker acts on. Each field names the setting it carries.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) data_dir: Option<PathBuf>,
     /// streamledger.flush.
     pub(crate) flush: FlushPolicy,
+    /// streamledger.on.damage.
+    pub(crate) on_damage: OnDamage,
     /// listeners, advertised.listeners, and what each asks of who connects.
     pub(crate) listeners: Vec<ListenerSettings>,
     /// Whether a listener may be reached from other machines.
@@ -174,6 +176,7 @@ impl Settings {
             rack: configs.value("broker.rack").map(str::to_owned),
             data_dir: configs.value("log.dirs").map(PathBuf::from),
             flush: FlushPolicy::Commit,
+            on_damage: on_damage(configs),
             listeners: vec![ListenerSettings::default()],
             allows_insecure_listen: false,
             worker_threads: count("streamledger.worker.threads"),
@@ -233,6 +236,13 @@ impl Settings {
                 groups: group_config(configs),
             },
         }
+    }
+}
+
+fn on_damage(configs: &BrokerConfigs) -> OnDamage {
+    match configs.value("streamledger.on.damage") {
+        Some("cut") => OnDamage::Cut,
+        _ => OnDamage::Refuse,
     }
 }
 

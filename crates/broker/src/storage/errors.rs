@@ -109,7 +109,10 @@ pub enum StorageOffline {
     #[error("the data directory is offline: {0}")]
     Failed(Arc<str>),
     /// The partition's log is damaged.
-    #[error("{topic_partition} is offline: {damage}")]
+    #[error(
+        "{topic_partition} is offline: {damage} (a start with streamledger.on.damage=cut gives up \
+         what lies behind)"
+    )]
     Damaged {
         /// The partition.
         topic_partition: TopicPartition,
