@@ -132,6 +132,10 @@ pub(crate) fn administers(trial: &Trial) -> Outcome<String> {
     calls.tool(&format!("{quorum} --replication"), &["Leader"]);
     let features = "FeatureCommand --bootstrap-server BROKERS";
     calls.tool(&format!("{features} describe"), &["metadata.version", "transaction.version"]);
+    let upgrade = format!("{features} upgrade --feature transaction.version=2 --dry-run");
+    calls.tool_ends(&upgrade, 0, &["transaction.version"]);
+    let upgrade = format!("{features} upgrade --feature transaction.version=99 --dry-run");
+    calls.tool_ends(&upgrade, 1, &["transaction.version"]);
     let elect =
         format!("LeaderElectionCommand --bootstrap-server BROKERS --topic {topic} --partition 0");
     let valid = "Valid replica already elected for partitions";
@@ -231,8 +235,18 @@ pub(crate) fn transactions(trial: &Trial) -> Outcome<String> {
         &["3000 records sent"],
     );
     calls.tool(&format!("{tool} list"), &["perf", "CompleteCommit"]);
+    // All of it is there for a console consumer in a group that reads what is committed.
+    let read = format!("consumer.ConsoleConsumer --bootstrap-server BROKERS --topic {load}");
+    let committed = "--from-beginning --isolation-level read_committed --max-messages 3000";
+    let counted = ["Processed a total of 3000 messages"];
+    calls.tool(&format!("{read} --group {load} --timeout-ms 20000 {committed}"), &counted);
+    let groups = "consumer.group.ConsumerGroupCommand --bootstrap-server BROKERS --describe";
+    calls.tool(&format!("{groups} --group {load} --offsets"), &[&load, "CURRENT-OFFSET"]);
     let count = calls.run(trial)?;
-    Ok(format!("{count} calls: list, describe, describe-producers, find-hanging, abort, perf"))
+    Ok(format!(
+        "{count} calls: list, describe, describe-producers, find-hanging, abort, perf, \
+         console-consumer"
+    ))
 }
 
 /// kafka-verifiable-producer, and kafka-verifiable-consumer in a group.
