@@ -165,8 +165,13 @@ pub struct InputArguments {
     pub types: Vec<TypeOverride>,
 
     /// The longest row, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = ROW_BYTES_MAX_DEFAULT)]
-    pub max_row_bytes: usize,
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = ROW_BYTES_MAX_DEFAULT as u64,
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub max_row_bytes: u64,
 }
 
 impl InputArguments {
@@ -219,7 +224,7 @@ impl InputArguments {
             select: self.select.clone(),
             rename: self.rename.clone(),
             types: self.types.clone(),
-            row_bytes_max: self.max_row_bytes,
+            row_bytes_max: usize::try_from(self.max_row_bytes).unwrap_or(usize::MAX),
         })
     }
 }

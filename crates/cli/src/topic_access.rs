@@ -136,7 +136,15 @@ pub fn ensure(
         new = new.config(name, value);
     }
     let failed = |error: AdminError| {
-        failure(access, &format!("the topic {} can't be created", topic.name), &error)
+        let failure =
+            failure(access, &format!("the topic {} can't be created", topic.name), &error);
+        match failure.remedy {
+            Some(_) => failure,
+            None => failure.remedy(
+                "correct --partitions and --topic-config, or have it created by who may, and run \
+                 the same command again",
+            ),
+        }
     };
     let created = admin.create_topics(&[new]).and_then(|results| results.only());
     let is_new = match created {

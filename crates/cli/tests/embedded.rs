@@ -213,6 +213,53 @@ fn a_row_larger_than_a_request_is_named_and_goes_through_when_allowed() {
 }
 
 #[test]
+fn odd_bytes_in_a_file_are_rows_like_others_or_bad_ones_by_their_line() {
+    let sandbox = Sandbox::new();
+    for (index, (bytes, said)) in [
+        (&b"\xef\xbb\xbfa,b\r\n1,x\r\n"[..], Ok("{\"a\":1,\"b\":\"x\"}")),
+        (b"a,b\n1,x\0y\n", Ok("{\"a\":1,\"b\":\"x\\u0000y\"}")),
+        (b"a,b\n1,x\n1\n", Err("odd.csv:3\n  cause: the row has 1 columns where the header has 2")),
+        (b"a,b\n1,2,3\n", Err("odd.csv:2\n  cause: the row has 3 columns where the header has 2")),
+        (b"a,b\n1,x\n\"1,x\n2,y\n", Err("odd.csv:3\n  cause: the row opens a quote in column 1")),
+        (b"a,b\n1,\xff\n", Err("odd.csv:2\n  cause: the row isn't UTF-8 in column b")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        sandbox.write("odd.csv", bytes);
+        let topic = format!("t{index}");
+        let output = sandbox.run(&["ingest", "odd.csv", "--topic", &topic]);
+        let told = stderr(&output);
+        assert!(!told.contains("panicked"), "{told}");
+        match said {
+            Ok(value) => assert_eq!(values(&sandbox, &topic), [value], "{told}"),
+            Err(said) => {
+                assert_eq!(output.status.code(), Some(3), "{told}");
+                assert!(told.contains(said), "{said} isn't in\n{told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn delimiter_compression_and_the_topic_of_dead_letters_are_as_they_are_told() {
+    let sandbox = Sandbox::new();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, b"a\tb\n1\tx,y\n2\n").unwrap();
+    sandbox.write("data", &packed.finish().unwrap());
+    let told = ["--format", "csv", "--delimiter", "\\t", "--compression", "gzip"];
+    let letters = ["--on-error", "dead-letter", "--dead-letter-topic", "bad"];
+    sandbox.succeed(&[&["ingest", "data", "-t", "t"][..], &told, &letters].concat());
+    assert_eq!(values(&sandbox, "t"), ["{\"a\":1,\"b\":\"x,y\"}"]);
+    assert_eq!(values(&sandbox, "bad"), ["2"]);
+    let audited = sandbox.succeed(&[&["audit", "data", "t"][..], &told].concat());
+    assert!(audited.contains("equal"), "{audited}");
+    let as_it_is = ["ingest", "data", "-t", "u", "--format", "lines", "--compression", "none"];
+    let report = sandbox.succeed(&[&as_it_is[..], &["--json"]].concat());
+    assert!(report.contains("\"status\":\"done\""), "lines may be any bytes: {report}");
+}
+
+#[test]
 fn a_file_without_rows_is_done_at_once() {
     let sandbox = Sandbox::new();
     sandbox.write("h.csv", b"id,text\n");

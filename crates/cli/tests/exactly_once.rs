@@ -6,6 +6,8 @@
 mod tool;
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -166,6 +168,72 @@ fn a_file_that_changed_stops_the_run_before_a_row_is_sent() {
     let appended = sandbox.succeed(&[&INGEST[..], &["--append"]].concat());
     let report: serde_json::Value = serde_json::from_str(&appended).unwrap();
     assert_eq!((&report["rows"], &report["files"][0]["rows_before"]), (&500.into(), &1000.into()));
+}
+
+/// Waits until rows of a job are committed.
+fn await_commit(sandbox: &Sandbox, server: &Server) {
+    let begun = Instant::now();
+    loop {
+        let shown = sandbox.run(&["jobs", "show", "t", "--json", "-b", &server.address]);
+        let kept: Value = serde_json::from_str(stdout(&shown).trim()).unwrap_or_default();
+        if kept["rows"].as_u64().is_some_and(|rows| rows > 0) {
+            return;
+        }
+        assert!(begun.elapsed() < tool::PATIENCE, "nothing is committed");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_file_that_is_written_to_while_it_is_read_stops_the_run_or_may_grow() {
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    // At that rate it has not ended when it is written to, on any machine.
+    let slowly = ["--rate", "100", "--transaction-ms", "50", "-b", &server.address];
+    let slowly = [&INGEST[..], &slowly].concat();
+    let original = rows(0, 20_000);
+    for (rows_kept, added, more, is_refused) in [
+        (10_000, "", &["--append"][..], true),
+        (20_000, "{}\n", &[], true),
+        (20_000, "{}\n", &["--append"], false),
+    ] {
+        sandbox.write("f.ndjson", original.as_bytes());
+        let _ = sandbox.run(&["jobs", "reset", "t", "-b", &server.address]);
+        let mut child = sandbox.spawn(&[&slowly[..], more].concat());
+        await_commit(&sandbox, &server);
+        let mut file = File::options().append(true).open(sandbox.path("f.ndjson")).unwrap();
+        file.set_len(rows(0, rows_kept).len() as u64).unwrap();
+        file.write_all(added.as_bytes()).unwrap();
+        if is_refused {
+            assert_eq!(wait(&mut child), Some(3), "{more:?}");
+            let told = stderr(&child.wait_with_output().unwrap());
+            assert!(told.contains("f.ndjson was written to while it was read"), "{told}");
+        } else {
+            interrupt(&child, "INT");
+            assert_eq!(wait(&mut child), Some(130), "it may grow");
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_was_given_partitions_is_told_of_and_gone_on_with() {
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    sandbox.write("f.ndjson", rows(0, 1000).as_bytes());
+    let on = [&INGEST[..], &["-b", &server.address]].concat();
+    let first = sandbox.run(&[&on[..], &["--limit", "400"]].concat());
+    assert!(first.status.success() && stderr(&first).is_empty(), "{}", stderr(&first));
+    let config = streamledger::AdminConfig::builder().bootstrap_servers(&server.address);
+    let admin = streamledger::Admin::new(config.build().unwrap()).unwrap();
+    let grown = admin.create_partitions(&[streamledger::NewPartitions::to("t", 8)]).unwrap();
+    grown.only().unwrap();
+    let second = sandbox.run(&on);
+    let told = stderr(&second);
+    assert!(told.contains("t has 8 partitions now, and had 6"), "{told}");
+    let report: Value = serde_json::from_str(&stdout(&second)).unwrap();
+    assert_eq!((&report["rows"], &report["status"]), (&600.into(), &"done".into()));
+    let third = sandbox.run(&on);
+    assert!(!stderr(&third).contains("partitions now"), "all is done: {}", stderr(&third));
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn completions_name_the_commands() {
 #[rstest]
 #[case(&["ingest", "no.csv"], 3, &["can't open no.csv", "No such file", "check the path"])]
 #[case(&["ingest", "none"], 3, &["none has no files to read", "hidden files are left out"])]
-#[case(&["ingest", "*.ndjson"], 3, &["no file matches *.ndjson", "from empty.csv to ok.dat"])]
+#[case(&["ingest", "*.ndjson"], 3, &["no file matches *.ndjson", "from broken.csv.gz to ok.dat"])]
 #[case(&["ingest", "no/*.csv"], 3, &["there is no directory no"])]
 #[case(&["audit", "*.ndjson", "t"], 3, &["no file matches *.ndjson"])]
 #[case(&["ingest", "empty.csv"], 3, &["empty.csv is empty", "header"])]
@@ -54,6 +54,45 @@ fn completions_name_the_commands() {
 #[case(&["ingest", "ok.csv", "--producer-config", "no.properties"], 2, &["no.properties"])]
 #[case(&["ingest", "ok.csv", "--partitions", "0"], 2, &["--partitions"])]
 #[case(&["ingest"], 2, &["<FILE>..."])]
+#[case(&["ingest", "ok.csv", "-t", "a b"], 2, &["--topic \"a b\" can't be", "allowed are a-z"])]
+#[case(&["ingest", "ok.csv", "-t", ""], 2, &["a topic name cannot be empty"])]
+#[case(&["ingest", "ok.csv", "-t", "__streamledger_progress"], 2, &["where progress is kept"])]
+#[case(&["ingest", "ok.csv", "--job", ""], 2, &["a job needs a name"])]
+#[case(
+    &["ingest", "ok.csv", "--dead-letter-topic", "x"], 2, &["no effect without --on-error dead-let"]
+)]
+#[case(
+    &["ingest", "ok.csv", "-t", "x", "--on-error", "dead-letter", "--dead-letter-topic", "x"],
+    2,
+    &["x can't be the topic of its own dead letters"]
+)]
+#[case(
+    &["ingest", "ok.csv", "--on-error", "dead-letter", "--dead-letter-topic", "a/b"],
+    2,
+    &["--dead-letter-topic \"a/b\" can't be the name of a topic"]
+)]
+#[case(
+    &["ingest", "ok.csv", "--max-rejected", "5"], 2, &["no effect without --on-error skip or dead"]
+)]
+#[case(&["ingest", "ok.csv", "--max-row-bytes", "0"], 2, &["--max-row-bytes"])]
+#[case(&["ingest", "ok.csv", "--max-row-bytes", "5"], 3, &["ok.csv:1", "longer than 5 bytes"])]
+#[case(&["ingest", "ok.csv", "--delimiter", ";;"], 2, &["one ASCII character"])]
+#[case(&["ingest", "ok.csv", "--transaction-ms", "600001"], 2, &["1..=600000"])]
+#[case(&["ingest", "ok.csv", "--transaction-rows", "0"], 2, &["--transaction-rows"])]
+#[case(&["ingest", "ok.csv", "--limit", "some"], 2, &["--limit"])]
+#[case(
+    &["ingest", "ok.csv", "--at-least-once", "-X", "transactional.id=x"],
+    2,
+    &["transactional.id=x has no use here", "at least once"]
+)]
+#[case(&["ingest", "ok.csv", "-X", "acks=0"], 2, &["acks=0 can't have transactions", "--at-least"])]
+#[case(&["ingest", "pipe.csv"], 3, &["pipe.csv isn't a regular file", "ingest - < PIPE"])]
+#[case(&["ingest", "pipe.csv", "--follow"], 3, &["pipe.csv isn't a regular file"])]
+#[case(&["ingest", "broken.csv.gz"], 3, &["can't read broken.csv.gz", "gzip data can't be unpa"])]
+#[case(&["ingest", "ok.csv", "--compression", "zstd"], 3, &["can't read ok.csv", "zstd data can't"])]
+#[case(&["ingest", "cr.csv"], 3, &["carriage returns alone", "tr '\\r' '\\n'"])]
+#[case(&["ingest", "ok.csv", "--format", "parquet"], 3, &["it isn't a Parquet file"])]
+#[case(&["ingest", "-", "-"], 2, &["standard input is named twice"])]
 #[case(&["consume", "t", "--since", "yesterday"], 2, &["\"yesterday\" isn't a time", "10m"])]
 #[case(&["consume", "t", "--offset", "1", "--from-beginning"], 2, &["cannot be used with"])]
 #[case(&["consume", "t"], 1, &["nothing is in .streamledger", "--data-dir"])]
@@ -85,6 +124,10 @@ fn what_cant_be_done_says_why_and_what_to_do(
     std::fs::create_dir(sandbox.path("none")).unwrap();
     sandbox.write("ok.dat", b"x");
     sandbox.write("empty.csv", b"");
+    sandbox.write("cr.csv", b"a,b\r1,2\r");
+    sandbox.write("broken.csv.gz", b"\x1f\x8bno gzip at all");
+    let made = std::process::Command::new("mkfifo").arg(sandbox.path("pipe.csv")).status();
+    assert!(made.unwrap().success());
     sandbox.write("latin1-header.csv", b"caf\xe9,b\n1,2\n");
     let output = sandbox.run(arguments);
     let text = stderr(&output);
@@ -93,6 +136,35 @@ fn what_cant_be_done_says_why_and_what_to_do(
         assert!(text.contains(part), "{part:?} isn't in:\n{text}");
     }
     assert!(output.stdout.is_empty(), "{}", stdout(&output));
+    assert!(!sandbox.path(".streamledger").exists(), "nothing was begun");
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused_by_name() {
+    let sandbox = Sandbox::new();
+    sandbox.write("ok.csv", b"users,price\n1,2\n");
+    let with_at_least_once = [
+        &["--exactly-once"][..],
+        &["--job", "j"],
+        &["--append"],
+        &["--follow"],
+        &["--transaction-rows", "5"],
+        &["--transaction-ms", "5"],
+    ];
+    let pairs = with_at_least_once.map(|other| (&["--at-least-once"][..], other)).into_iter();
+    let others = [
+        (&["--no-key"][..], &["--key", "users"][..]),
+        (&["--rate", "5"], &["--replay", "1x", "--timestamp", "users"]),
+        (&["--follow"], &["--replay", "1x", "--timestamp", "users"]),
+    ];
+    for (one, other) in pairs.chain(others) {
+        let output = sandbox.run(&[&["ingest", "ok.csv"], one, other].concat());
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{one:?} {other:?}: {text}");
+        assert!(text.contains(one[0]) && text.contains(other[0]), "{one:?} {other:?}: {text}");
+    }
+    let alone = sandbox.run(&["ingest", "ok.csv", "--replay", "1x"]);
+    assert!(stderr(&alone).contains("--timestamp"), "{}", stderr(&alone));
     assert!(!sandbox.path(".streamledger").exists(), "nothing was begun");
 }
 

@@ -36,7 +36,8 @@ impl Compression {
     /// What a file's first bytes say.
     pub fn of_first_bytes(bytes: &[u8]) -> Compression {
         match bytes {
-            [0x1f, 0x8b, 8, ..] => Compression::Gzip,
+            // Text in UTF-8 doesn't begin so; what the third byte must be is told by the decoder.
+            [0x1f, 0x8b, _, ..] => Compression::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
             // A frame to skip, which some writers begin with.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,

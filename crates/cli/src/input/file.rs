@@ -12,14 +12,16 @@ use super::fault::{ReadFault, RowFault};
 
 /// Opens a regular file to be read from front to back; its length in bytes.
 pub fn open(path: &Path) -> Outcome<(File, u64)> {
-    let file = File::open(path).map_err(|error| cannot_open(path, &error))?;
-    let metadata = file.metadata().map_err(|error| cannot_open(path, &error))?;
-    if !metadata.is_file() {
+    // Asked before it is opened: opening a pipe waits for who writes to it.
+    let kind = std::fs::metadata(path).map_err(|error| cannot_open(path, &error))?;
+    if !kind.is_file() {
         return Failure::new(Exit::BadInput, format!("{} isn't a regular file", path.display()))
             .cause("it is a pipe, a device or the like, which can be read once")
             .remedy("read it as standard input: streamledger ingest - < PIPE")
             .err();
     }
+    let file = File::open(path).map_err(|error| cannot_open(path, &error))?;
+    let metadata = file.metadata().map_err(|error| cannot_open(path, &error))?;
     // Only a hint; without it the file is read as well, a little later.
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
     Ok((file, metadata.len()))

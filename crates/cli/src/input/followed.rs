@@ -1,6 +1,6 @@
 //! A file that is followed: opened generation by generation, once its first line is whole.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -102,6 +102,10 @@ fn header(path: &Path, source: impl Read, options: &InputOptions) -> Outcome<Opt
 
 /// Whether a file that is to be followed is there, with its header if it has one.
 pub fn has_begun(path: &Path, options: &InputOptions) -> Outcome<bool> {
+    // To open a pipe would wait for who writes to it; what it is is told when it is looked at.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok(true);
+    }
     let opened = match File::open(path) {
         Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -76,6 +76,9 @@ pub struct FileProgress {
     /// How the file is compressed. Then `bytes` and `hash` are of what it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
+    /// How many partitions that topic had when a run began last: by that number keys go to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<i32>,
     /// What decides how a row becomes a record: format, key, timestamp, types.
     pub shape: String,
     /// Bytes of the file that are ingested, up to the end of a row.
@@ -172,6 +175,7 @@ impl FileProgress {
             compression: compression.map(str::to_owned),
             topic: topic.to_owned(),
             topic_id: topic_id.to_owned(),
+            partitions: None,
             shape: shape.to_owned(),
             bytes: 0,
             next_line: 1,

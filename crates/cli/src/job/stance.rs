@@ -131,6 +131,7 @@ mod tests {
             version: 1,
             topic: "t".to_owned(),
             topic_id: "id".to_owned(),
+            partitions: None,
             compression: None,
             shape: "csv".to_owned(),
             bytes: 40,

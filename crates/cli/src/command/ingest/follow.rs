@@ -148,7 +148,7 @@ pub(super) fn prepare<'a>(
         let rotation = progress.rotation.insert(Rotation::default());
         rotation.set_behind(&rotated(&file.path)?);
     }
-    progress.complete = false;
+    (progress.complete, progress.partitions) = (false, Some(to.partitions));
     let Some(opened) = open_kept(plan, file, &progress, position, interrupt)? else {
         return Ok(None);
     };

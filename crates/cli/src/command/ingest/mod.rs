@@ -1,5 +1,6 @@
 //! `ingest`: the rows of files become records of a topic.
 
+mod check;
 mod dry_run;
 mod events;
 mod feed;

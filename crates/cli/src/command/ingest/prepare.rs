@@ -77,6 +77,8 @@ pub(super) struct Destination<'a> {
     pub(super) may_grow: bool,
     /// Whether the last file is followed, and prepared by who follows it.
     pub(super) is_last_followed: bool,
+    /// How many partitions the topic has.
+    pub(super) partitions: i32,
 }
 
 impl Destination<'_> {
@@ -194,6 +196,7 @@ fn prepare<'a>(
     };
     progress.file_bytes = look.file_bytes;
     progress.complete = is_done;
+    progress.partitions = if is_done { progress.partitions } else { Some(to.partitions) };
     let rows_before = progress.rows;
     let (look, may_grow) = (Some(look), to.may_grow && file.can_grow());
     let kept = Some(KeptFile { key, replaces, progress, is_done, rows_before, look, may_grow });
@@ -213,6 +216,27 @@ pub(super) fn remarks(files: &[FeedFile<'_>]) -> Vec<String> {
     let is_told = |file: &&FeedFile<'_>| done.len() <= TOLD_MAX || !is_done(file);
     remarks.extend(files.iter().filter(is_told).filter_map(FeedFile::remark));
     remarks
+}
+
+/// What a person is told if the topic was given partitions since rows of the job were sent there.
+pub(super) fn remark_on_partitions(
+    to: Destination<'_>,
+    progress: &BTreeMap<ProgressKey, FileProgress>,
+    files: &[FeedFile<'_>],
+) -> Option<String> {
+    let is_left = |file: &FeedFile<'_>| file.kept.as_ref().is_some_and(|kept| !kept.is_done);
+    let is_of_job = |(key, kept): &(&ProgressKey, &FileProgress)| {
+        key.job == to.job && kept.topic == to.topic && kept.topic_id == to.topic_id
+    };
+    let before = progress.iter().filter(is_of_job).filter_map(|(_, kept)| kept.partitions);
+    let before = before.filter(|before| *before != to.partitions).max()?;
+    files.iter().any(is_left).then(|| {
+        let Destination { topic, partitions, .. } = to;
+        format!(
+            "{topic} has {partitions} partitions now, and had {before} when rows of this job were \
+             sent there:\nof a key, rows may be in another partition than those before"
+        )
+    })
 }
 
 /// What a person is told of files that were ingested, would be found again, and are gone.

@@ -48,6 +48,7 @@ const WITHOUT_PRODUCER_IDS: [(&str, &str); 2] =
 
 /// Sends the files.
 pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
+    arguments.check()?;
     let interrupt = Interrupt::watch()?;
     let plan = look_at_files(arguments, &interrupt);
     if interrupt.is_raised() {
@@ -233,7 +234,14 @@ fn configure(
         if broker.is_some_and(|broker| !broker.gives_producer_ids) {
             defaults.extend(WITHOUT_PRODUCER_IDS);
         }
-        return producing::config(&arguments.producer, bootstrap_servers, &defaults);
+        let plain = producing::config(&arguments.producer, bootstrap_servers, &defaults)?;
+        if let Some(id) = plain.properties.get("transactional.id") {
+            return Failure::new(Exit::Usage, format!("transactional.id={id} has no use here"))
+                .cause(format!("rows are sent without transactions ({})", guarantee.words()))
+                .remedy("leave that setting out")
+                .err();
+        }
+        return Ok(plain);
     }
     let id = job::transactional_id(arguments.job());
     defaults.extend([("transactional.id", id.as_str()), TRANSACTION_TIMEOUT]);
@@ -311,6 +319,7 @@ fn start<'a>(
         topic_id: &topic.id,
         may_grow: arguments.append,
         is_last_followed: arguments.follow,
+        partitions: topic.partitions,
     };
     prepare::keep_types(plan, to, &progress);
     register(arguments, plan)?;
@@ -322,6 +331,7 @@ fn start<'a>(
         files.push(followed);
     }
     let mut remarks = prepare::remarks(&files);
+    remarks.extend(prepare::remark_on_partitions(to, &progress, &files));
     let is_recursive = arguments.input.recursive;
     remarks.extend(prepare::remarks_on_gone(to, &progress, &arguments.files, is_recursive));
     for remark in remarks {
