@@ -21,7 +21,7 @@ use crate::config::{BrokerConfig, ListenAddress, ListenerSettings, Settings};
 use crate::controller::{Controller, METADATA_LOG, MetadataLog, MetadataLogError, random_bytes};
 use crate::coordinator::{Groups, Transactions, keep_group_time, keep_time};
 use crate::faults::Faults;
-use crate::metrics::{BrokerMetrics, RequestCounts};
+use crate::metrics::{BrokerMetrics, RequestMeters};
 use crate::node::Node;
 use crate::quotas::Quotas;
 use crate::server::{BoundListener, ByteBudget, Serving, Tls};
@@ -178,7 +178,7 @@ impl Broker {
             store,
             faults: Faults::new(),
             quotas: Quotas::new(settings.quota_window),
-            requests: RequestCounts::new(),
+            requests: RequestMeters::new(),
             transactions: Transactions::new(&settings),
             groups: Groups::new(&settings),
             unknown_users: UnknownUsers::new().map_err(|_| StartError::Random)?,

@@ -1,39 +1,31 @@
 //! What the broker counts, and what it is like: as Prometheus text, and as a word on its health.
 //!
-//! Counts are relaxed atomics, so that counting costs no lock; what a log or a disk is like is
-//! looked up when someone asks.
+//! Counts are relaxed atomics, so that counting costs no lock; what a log, a group or a disk is
+//! like is looked up when someone asks. Which families there are says the table.
 
-use std::fmt::Write as _;
+mod requests;
+mod table;
+
+use std::fmt::{Display, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use streamledger_protocol::TopicPartition;
+use streamledger_broker_core::transaction::TransactionCoordinator;
+use streamledger_protocol::{Offset, TopicPartition};
 
-use crate::api::{SERVED, disk_bytes};
+use self::requests::ConnectionCounts;
+use self::table::Metric;
+use crate::api::disk_bytes;
 use crate::node::Node;
-use crate::storage::StoreCounts;
+use crate::storage::{Partition, StoreCounts};
+
+pub(crate) use self::requests::RequestMeters;
 
 /// The content type of [`BrokerMetrics::to_prometheus`].
 pub const PROMETHEUS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Requests by API, in the order of the list of served APIs.
-#[derive(Debug)]
-pub(crate) struct RequestCounts {
-    by_api: Vec<AtomicU64>,
-}
-
-impl RequestCounts {
-    pub(crate) fn new() -> Self {
-        Self { by_api: SERVED.iter().map(|_| AtomicU64::new(0)).collect() }
-    }
-
-    /// Counts a request of the API in that place of the list.
-    pub(crate) fn count(&self, place: usize) {
-        if let Some(count) = self.by_api.get(place) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
+/// Of so many committed offsets the lag is shown.
+const LAG_SAMPLES_MAX: usize = 10_000;
 
 /// A running broker's metrics; it goes on when this is dropped, and ends whether this is kept or
 /// not.
@@ -70,89 +62,109 @@ impl BrokerMetrics {
         self.write_requests(&mut page);
         self.write_store(&mut page, self.node.store.counts());
         self.write_partitions(&mut page);
+        self.write_groups(&mut page);
         page.text
     }
 
+    /// The families as the broker's part of docs/metrics.md.
+    #[must_use]
+    pub fn markdown() -> String {
+        table::markdown()
+    }
+
     fn write_requests(&self, page: &mut Page) {
-        page.family("requests_total", "counter", "Requests, by API.");
-        for (served, count) in SERVED.iter().zip(&self.node.requests.by_api) {
-            let labels = format!("api=\"{}\"", served.key.name());
-            page.sample("requests_total", &labels, count.load(Ordering::Relaxed));
+        let meters = &self.node.requests;
+        let ConnectionCounts { open, opened, refused } = meters.connections();
+        page.one(&table::CONNECTIONS, open);
+        page.one(&table::CONNECTIONS_OPENED, opened);
+        page.one(&table::CONNECTIONS_REFUSED, refused);
+        page.family(&table::REQUESTS);
+        for (api, count) in meters.counts() {
+            page.sample(&table::REQUESTS, &[api], count);
         }
-        let ids = self
-            .node
-            .transactions
-            .read(streamledger_broker_core::transaction::TransactionCoordinator::id_count);
-        page.one("transactional_ids", "gauge", "Transactional ids that are known.", ids as u64);
+        page.family(&table::REQUEST_ERRORS);
+        for (api, error, count) in meters.errors() {
+            page.sample(&table::REQUEST_ERRORS, &[api, error], count);
+        }
+        page.family(&table::REQUEST_SECONDS);
+        for (api, durations) in meters.durations() {
+            page.histogram(&table::REQUEST_SECONDS, api, &durations);
+        }
+        let (throttled, ms) = meters.throttles();
+        page.one(&table::THROTTLED_REQUESTS, throttled);
+        page.one(&table::THROTTLE_SECONDS, ms as f64 / 1e3);
+        let ids = self.node.transactions.read(TransactionCoordinator::id_count);
+        page.one(&table::TRANSACTIONAL_IDS, ids);
     }
 
     fn write_store(&self, page: &mut Page, counts: &StoreCounts) {
         let counters = [
-            ("appended_bytes_total", "Bytes of record batches appended.", &counts.appended_bytes),
-            ("appended_batches_total", "Record batches appended.", &counts.appended_batches),
-            ("read_bytes_total", "Bytes of record batches read.", &counts.read_bytes),
-            ("flushes_total", "Flushes of logs.", &counts.flushes),
-            ("compactions_total", "Compactions that came to their end.", &counts.compactions),
-            ("compaction_read_bytes_total", "Bytes that compaction read.", &counts.cleaner_read),
-            (
-                "compaction_written_bytes_total",
-                "Bytes that compaction wrote.",
-                &counts.cleaner_written,
-            ),
-            (
-                "compaction_segments_replaced_total",
-                "Segments that compaction replaced.",
-                &counts.segments_replaced,
-            ),
-            (
-                "compaction_logs_given_up_total",
-                "Logs that can't be compacted, for they are damaged.",
-                &counts.logs_given_up,
-            ),
+            (&table::APPENDED_BYTES, &counts.appended_bytes),
+            (&table::APPENDED_BATCHES, &counts.appended_batches),
+            (&table::READ_BYTES, &counts.read_bytes),
+            (&table::FLUSHES, &counts.flushes),
+            (&table::COMPACTIONS, &counts.compactions),
+            (&table::COMPACTION_READ_BYTES, &counts.cleaner_read),
+            (&table::COMPACTION_WRITTEN_BYTES, &counts.cleaner_written),
+            (&table::COMPACTION_SEGMENTS_REPLACED, &counts.segments_replaced),
+            (&table::COMPACTION_LOGS_GIVEN_UP, &counts.logs_given_up),
         ];
-        for (name, help, counter) in counters {
-            page.one(name, "counter", help, counter.load(Ordering::Relaxed));
+        for (metric, counter) in counters {
+            page.one(metric, counter.load(Ordering::Relaxed));
         }
-        let help = "Producers that partitions in use remember, once for each partition.";
-        page.one("producers", "gauge", help, self.node.store.producer_count() as u64);
-        if let Some((total, usable)) = disk_bytes(self.node.store.directory()) {
-            let bytes = |bytes: i64| bytes.unsigned_abs();
-            page.one("disk_bytes", "gauge", "Bytes of the log directory's disk.", bytes(total));
-            let help = "Bytes of it that may still be written.";
-            page.one("disk_usable_bytes", "gauge", help, bytes(usable));
+        page.one(&table::PRODUCERS, self.node.store.producer_count());
+        page.family(&table::DISK_BYTES);
+        let disk = disk_bytes(self.node.store.directory());
+        if let Some((total, _)) = disk {
+            page.sample(&table::DISK_BYTES, &[], total);
+        }
+        page.family(&table::DISK_USABLE_BYTES);
+        if let Some((_, usable)) = disk {
+            page.sample(&table::DISK_USABLE_BYTES, &[], usable);
         }
         let is_offline = u64::from(self.node.store.failure().is_some());
-        let help = "1 if the log directory is offline.";
-        page.one("log_directory_offline", "gauge", help, is_offline);
+        page.one(&table::LOG_DIRECTORY_OFFLINE, is_offline);
     }
 
     fn write_partitions(&self, page: &mut Page) {
         let logs = self.node.store.partitions();
-        let offline = self.node.store.offline_partitions().len();
         let topics = self.node.controller.read(|state| state.topics().count());
-        page.one("topics", "gauge", "Topics.", topics as u64);
-        page.one("partitions", "gauge", "Partitions.", logs.len() as u64);
-        page.one("offline_partitions", "gauge", "Partitions that are offline.", offline as u64);
-        let label = |of: &TopicPartition| {
-            format!("topic=\"{}\",partition=\"{}\"", of.topic.as_str(), of.partition)
-        };
-        let mut gauge = |name: &str, help: &str, value: &dyn Fn(usize) -> u64| {
-            page.family(name, "gauge", help);
-            for (place, log) in logs.iter().enumerate() {
-                page.sample(name, &label(log.topic_partition()), value(place));
+        page.one(&table::TOPICS, topics);
+        page.one(&table::PARTITIONS, logs.len());
+        page.one(&table::OFFLINE_PARTITIONS, self.node.store.offline_partitions().len());
+        let mut gauge = |metric: &Metric, value: &dyn Fn(&Partition) -> u64| {
+            page.family(metric);
+            for log in &logs {
+                let TopicPartition { topic, partition } = log.topic_partition();
+                let labels = [topic.as_str(), &partition.to_string()];
+                page.sample(metric, &labels, value(log));
             }
         };
-        let offset = |offset: streamledger_protocol::Offset| offset.0.unsigned_abs();
-        gauge("log_start_offset", "Where the log begins.", &|n| {
-            logs.get(n).map_or(0, |log| offset(log.log_start_offset()))
+        let number = |offset: Offset| offset.0.unsigned_abs();
+        gauge(&table::LOG_START_OFFSET, &|log| number(log.log_start_offset()));
+        gauge(&table::LOG_END_OFFSET, &|log| number(log.log_end_offset()));
+        gauge(&table::LAST_STABLE_OFFSET, &|log| number(log.last_stable_offset()));
+        gauge(&table::LOG_BYTES, &Partition::bytes);
+    }
+
+    fn write_groups(&self, page: &mut Page) {
+        let (groups, members, stored_count, stored) = self.node.groups.read(|groups| {
+            let stored = groups.offsets().stored().take(LAG_SAMPLES_MAX);
+            let stored = stored.map(|(group, at, offset)| (group.clone(), at.clone(), offset));
+            let stored: Vec<_> = stored.collect();
+            (groups.group_count(), groups.member_count(), groups.offsets().stored_count(), stored)
         });
-        gauge("log_end_offset", "Where the log ends.", &|n| {
-            logs.get(n).map_or(0, |log| offset(log.log_end_offset()))
-        });
-        gauge("last_stable_offset", "How far read-committed consumers see.", &|n| {
-            logs.get(n).map_or(0, |log| offset(log.last_stable_offset()))
-        });
-        gauge("log_bytes", "Bytes of the log.", &|n| logs.get(n).map_or(0, |log| log.bytes()));
+        page.one(&table::GROUPS, groups);
+        page.one(&table::GROUP_MEMBERS, members);
+        page.family(&table::GROUP_LAG);
+        for (group, at, committed) in &stored {
+            // Of a partition that is gone or can't be read nobody knows.
+            let Some(log) = self.node.store.partition(at) else { continue };
+            let lag = (log.log_end_offset().0 - committed.0).max(0);
+            let labels = [group.as_str(), at.topic.as_str(), &at.partition.to_string()];
+            page.sample(&table::GROUP_LAG, &labels, lag);
+        }
+        page.one(&table::GROUP_LAG_LEFT_OUT, stored_count - stored.len());
     }
 }
 
@@ -163,17 +175,117 @@ struct Page {
 }
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.text, "# HELP streamledger_broker_{name} {help}");
-        let _ = writeln!(self.text, "# TYPE streamledger_broker_{name} {kind}");
+    fn family(&mut self, Metric { name, kind, help, .. }: &Metric) {
+        let name = format_args!("{}{name}", table::PREFIX);
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, labels: &str, value: u64) {
-        let _ = writeln!(self.text, "streamledger_broker_{name}{{{labels}}} {value}");
+    /// A sample, with values for the family's labels.
+    fn sample(&mut self, metric: &Metric, labels: &[&str], value: impl Display) {
+        self.part(metric, "", labels, None, value);
     }
 
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        self.family(name, kind, help);
-        let _ = writeln!(self.text, "streamledger_broker_{name} {value}");
+    /// A sample of a family that has parts, as a histogram has.
+    fn part(
+        &mut self,
+        metric: &Metric,
+        part: &str,
+        labels: &[&str],
+        up_to: Option<&str>,
+        value: impl Display,
+    ) {
+        let _ = write!(self.text, "{}{}{part}", table::PREFIX, metric.name);
+        let named = metric.labels.iter().copied().zip(labels.iter().copied());
+        let mut opening = '{';
+        for (name, value) in named.chain(up_to.map(|bound| ("le", bound))) {
+            let _ = write!(self.text, "{opening}{name}=\"{}\"", Escaped(value));
+            opening = ',';
+        }
+        let closing = if opening == ',' { "}" } else { "" };
+        let _ = writeln!(self.text, "{closing} {value}");
+    }
+
+    fn one(&mut self, metric: &Metric, value: impl Display) {
+        self.family(metric);
+        self.sample(metric, &[], value);
+    }
+
+    fn histogram(&mut self, metric: &Metric, label: &str, durations: &requests::Durations) {
+        for (bound, count) in &durations.up_to {
+            self.part(metric, "_bucket", &[label], Some(&bound.to_string()), count);
+        }
+        self.part(metric, "_bucket", &[label], Some("+Inf"), durations.count);
+        self.part(metric, "_sum", &[label], None, durations.sum_s);
+        self.part(metric, "_count", &[label], None, durations.count);
+    }
+}
+
+/// A label's value as Prometheus wants it: groups may have any letters in their names.
+struct Escaped<'a>(&'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for letter in self.0.chars() {
+            match letter {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                '\n' => f.write_str("\\n")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::{Broker, BrokerConfig};
+
+    #[test]
+    fn the_page_has_the_families_of_the_table_in_its_order_and_no_other() {
+        let broker = Broker::start(BrokerConfig::default()).unwrap();
+        let page = broker.metrics().to_prometheus();
+        let heads = page.lines().filter(|line| line.starts_with("# "));
+        let heads: Vec<_> = heads.map(str::to_owned).collect();
+        let expected = table::ALL.iter().flat_map(|metric| {
+            let name = format!("{}{}", table::PREFIX, metric.name);
+            [format!("# HELP {name} {}", metric.help), format!("# TYPE {name} {}", metric.kind)]
+        });
+        assert_eq!(heads, expected.collect::<Vec<_>>());
+        let names: BTreeSet<_> = table::ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), table::ALL.len());
+        for metric in table::ALL {
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == "counter", "{metric:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut page = Page::default();
+        page.sample(&table::GROUP_LAG, &["a\"b\\c\nd", "t", "0"], 3);
+        let expected =
+            r#"streamledger_broker_group_lag{group="a\"b\\c\nd",topic="t",partition="0"} 3"#;
+        assert_eq!(page.text.trim_end(), expected);
+    }
+
+    /// Run with `STREAMLEDGER_WRITE_DOCS=1` to write the broker's part of the page.
+    #[test]
+    fn the_brokers_part_of_the_page_in_docs_is_current() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+        let page = std::fs::read_to_string(&path).unwrap();
+        let (producer, broker) = match page.find("## Broker") {
+            Some(at) => page.split_at(at),
+            None => (&*page, ""),
+        };
+        if std::env::var_os("STREAMLEDGER_WRITE_DOCS").is_some() {
+            let page = format!("{}\n\n{}", producer.trim_end(), BrokerMetrics::markdown());
+            std::fs::write(&path, page).unwrap();
+        } else {
+            assert!(broker == BrokerMetrics::markdown(), "docs/metrics.md: write it again");
+        }
     }
 }

@@ -24,7 +24,7 @@ use crate::config::Settings;
 use crate::controller::Controller;
 use crate::coordinator::{Groups, InternalTopicError, Transactions};
 use crate::faults::Faults;
-use crate::metrics::RequestCounts;
+use crate::metrics::RequestMeters;
 use crate::quotas::{MutationQuota, Quotas};
 use crate::server::ByteBudget;
 use crate::storage::{LogStore, Partition};
@@ -48,7 +48,7 @@ pub(crate) struct Node {
     pub(crate) store: LogStore,
     pub(crate) faults: Faults,
     pub(crate) quotas: Quotas,
-    pub(crate) requests: RequestCounts,
+    pub(crate) requests: RequestMeters,
     pub(crate) transactions: Transactions,
     pub(crate) groups: Groups,
     pub(crate) unknown_users: UnknownUsers,

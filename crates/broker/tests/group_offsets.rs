@@ -174,6 +174,52 @@ fn stable(client: &mut RawClient) -> i64 {
 }
 
 #[test]
+fn metrics_tell_of_connections_errors_times_and_the_lag_of_groups() {
+    let scratch = tempfile::tempdir().unwrap();
+    let broker = broker_at(scratch.path());
+    let mut client = RawClient::connect(&broker);
+    client.create_topic("clicks", 1, &[]);
+    let batch = common::batch_of(&["a", "b", "c"], None);
+    let produced = client.call(9, &common::produce("clicks", 0, -1, batch));
+    assert_eq!(produced.responses[0].partition_responses[0].error_code, ErrorCode::None);
+    let mut stored = || commit(&mut client, 8, "clicks", TopicId::ZERO, 1);
+    assert_eq!(patiently(&mut stored, |error| *error), ErrorCode::None);
+    let batch = common::batch_of(&["x"], None);
+    let refused = client.call(9, &common::produce("nowhere", 0, -1, batch));
+    let error = refused.responses[0].partition_responses[0].error_code;
+    assert_eq!(error, ErrorCode::UnknownTopicOrPartition);
+    let other = RawClient::connect(&broker);
+    let page = patiently_with(&broker, "connections 2");
+    for sample in [
+        r#"request_errors_total{api="Produce",error="UNKNOWN_TOPIC_OR_PARTITION"} 1"#,
+        r#"requests_total{api="Produce"} 2"#,
+        r#"request_seconds_bucket{api="Produce",le="+Inf"} 2"#,
+        r#"request_seconds_count{api="Produce"} 2"#,
+        r#"group_lag{group="readers",topic="clicks",partition="0"} 2"#,
+        "group_lag_left_out 0",
+        "connections_opened_total 2",
+        "throttled_requests_total 0",
+    ] {
+        assert!(page.contains(&format!("streamledger_broker_{sample}\n")), "no {sample}: {page}");
+    }
+    drop(other);
+    patiently_with(&broker, "connections 1");
+}
+
+/// The page of metrics once it has this sample.
+fn patiently_with(broker: &RunningBroker, sample: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = broker.metrics().to_prometheus();
+        if page.contains(&format!("streamledger_broker_{sample}\n")) {
+            return page;
+        }
+        assert!(Instant::now() < deadline, "no {sample}: {page}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
 fn a_consumer_outside_of_groups_stores_and_reads_offsets_in_every_version() {
     let directory = tempfile::tempdir().unwrap();
     let broker = broker_at(directory.path());

@@ -53,7 +53,7 @@ fn broker_with_topic() -> (RunningBroker, RawClient) {
 
 #[test]
 fn a_producer_over_its_rate_is_told_to_wait_and_not_heard_before() {
-    let (_broker, mut client) = broker_with_topic();
+    let (broker, mut client) = broker_with_topic();
     set(&mut client, &[("client-id", Some("raw"))], "producer_byte_rate", Some(3500.0));
     let before = Instant::now();
     let throttle = throttle_of_produce(&mut client);
@@ -64,6 +64,15 @@ fn a_producer_over_its_rate_is_told_to_wait_and_not_heard_before() {
     assert!(before.elapsed() >= Duration::from_millis(u64::from(throttle.unsigned_abs()) - 5));
     set(&mut client, &[("client-id", Some("raw"))], "producer_byte_rate", None);
     assert_eq!(throttle_of_produce(&mut client), 0);
+    let page = broker.metrics().to_prometheus();
+    let throttled = format!(
+        "streamledger_broker_throttled_requests_total 1\n# HELP \
+         streamledger_broker_throttle_seconds_total How long they told clients to wait.\n# TYPE \
+         streamledger_broker_throttle_seconds_total counter\n\
+         streamledger_broker_throttle_seconds_total {}\n",
+        f64::from(throttle) / 1e3
+    );
+    assert!(page.contains(&throttled), "no {throttled} in {page}");
 }
 
 #[test]

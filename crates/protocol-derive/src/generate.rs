@@ -62,6 +62,13 @@ fn implement_message(message: &MessageModel, flexible: Flexible) -> TokenStream 
                     ::streamledger_protocol::wire::Layout { version, flexible: #flexible };
                 ::streamledger_protocol::wire::WireValue::read(r, layout)
             }
+
+            fn visit_errors(
+                &self,
+                visit: &mut dyn ::core::ops::FnMut(::streamledger_protocol::ErrorCode),
+            ) {
+                ::streamledger_protocol::wire::WireValue::visit_errors(self, visit);
+            }
         }
     }
 }
@@ -113,6 +120,7 @@ fn implement_wire_value(message: &MessageModel) -> TokenStream {
     let bytes_min = bytes_min(message);
     let write = write(message);
     let read = read(message);
+    let fields = message.fields.iter().map(|field| &field.name);
     quote! {
         #[automatically_derived]
         #[allow(unused_variables)]
@@ -134,6 +142,13 @@ fn implement_wire_value(message: &MessageModel) -> TokenStream {
                 layout: ::streamledger_protocol::wire::Layout,
             ) -> ::core::result::Result<Self, ::streamledger_protocol::wire::DecodeError> {
                 #read
+            }
+
+            fn visit_errors(
+                &self,
+                visit: &mut dyn ::core::ops::FnMut(::streamledger_protocol::ErrorCode),
+            ) {
+                #(::streamledger_protocol::wire::WireValue::visit_errors(&self.#fields, visit);)*
             }
         }
     }

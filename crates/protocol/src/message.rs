@@ -1,14 +1,14 @@
 //! What a message is: a value that has a form on the wire in each version of its API.
 
 use crate::wire::{DecodeError, EncodeError, Reader, Writer};
-use crate::{ApiKey, ApiVersion};
+use crate::{ApiKey, ApiVersion, ErrorCode};
 
 pub use streamledger_protocol_derive::Message;
 
 /// A request or response body, without its header.
 ///
-/// Written by `#[derive(Message)]` from a plain struct. These two functions trust the caller with
-/// the version; the functions of [`crate::frame`] check it against [`ApiKey::valid_versions`].
+/// Written by `#[derive(Message)]` from a plain struct. The first two functions trust the caller
+/// with the version; the functions of [`crate::frame`] check it against [`ApiKey::valid_versions`].
 pub trait Message: Sized {
     /// Appends the message in the form it has in that version.
     ///
@@ -21,6 +21,9 @@ pub trait Message: Sized {
     /// # Errors
     /// The bytes are not one.
     fn decode(r: &mut Reader, version: ApiVersion) -> Result<Self, DecodeError>;
+
+    /// Shows each error code in the message: [`ErrorCode::None`] where nothing is wrong.
+    fn visit_errors(&self, visit: &mut dyn FnMut(ErrorCode));
 }
 
 /// A message that asks.

@@ -264,6 +264,19 @@ impl GroupOffsets {
         self.stored.keys()
     }
 
+    /// What all groups have stored, by group and partition.
+    pub fn stored(&self) -> impl Iterator<Item = (&GroupId, &TopicPartition, Offset)> {
+        self.stored.iter().flat_map(|(group, stored)| {
+            stored.iter().map(move |(at, stored)| (group, at, stored.committed.offset))
+        })
+    }
+
+    /// How many offsets all groups have stored.
+    #[must_use]
+    pub const fn stored_count(&self) -> usize {
+        self.stored_count
+    }
+
     /// Whether a group has stored offsets, or is about to.
     #[must_use]
     pub fn has_group(&self, group: &GroupId) -> bool {

@@ -314,6 +314,10 @@ pub(crate) struct Call {
     correlation_id: CorrelationId,
     /// The request's size, its length prefix left out.
     request_bytes: usize,
+    /// The place of its API in the list of served ones.
+    place: usize,
+    /// When it was read.
+    begun: Instant,
     /// For how long the client shall send nothing, by what the handler did, in ms.
     throttle_ms: AtomicU64,
 }
@@ -324,6 +328,9 @@ impl Call {
     }
 
     fn outgoing<R: Response>(&self, held: Held<R>) -> Result<Outgoing, CloseReason> {
+        let meters = &self.node.requests;
+        held.response.visit_errors(&mut |error| meters.count_error(self.place, error));
+        meters.answered(self.place, self.begun.elapsed());
         let mut pieces = Vec::new();
         let segments = self.encode(&held)?;
         let mut files = held.files.into_iter();
@@ -348,6 +355,7 @@ impl Call {
         if throttle > Duration::ZERO {
             let ms = i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX);
             held.response.say_throttle_time(ms);
+            self.node.requests.throttle(throttle);
         }
         self.outgoing(held)
     }
@@ -477,6 +485,8 @@ pub(crate) async fn dispatch(
         access: served.access,
         correlation_id: header.correlation_id,
         request_bytes,
+        place,
+        begun: Instant::now(),
         throttle_ms: AtomicU64::new(0),
     };
     if served.versions.contains(&header.api_version.0) {

@@ -16,6 +16,7 @@ use super::log_limit::LogLimit;
 use super::tls::Tls;
 use crate::authentication::{Bearer, Session};
 use crate::config::{ListenerSettings, SaslSettings, Settings};
+use crate::metrics::RequestMeters;
 use crate::node::{Endpoint, Node};
 use streamledger_broker_core::authorizer::Principal;
 
@@ -164,6 +165,7 @@ impl Serving {
         let ticket = match self.admission.admit(peer.ip().to_canonical()) {
             Ok(ticket) => ticket,
             Err(refused) => {
+                self.node.requests.refuse();
                 if self.warnings.allows() {
                     warn!(%peer, ?refused, "a connection was refused");
                 }
@@ -171,6 +173,7 @@ impl Serving {
             }
         };
         if let Err(wait) = self.node.quotas.arrive(&self.node, peer.ip().to_canonical()) {
+            self.node.requests.refuse();
             debug!(%peer, ?wait, "a connection came too soon after others of its address");
             let mut stopping = self.stopping.clone();
             tokio::spawn(async move {
@@ -188,9 +191,10 @@ impl Serving {
         let endpoint = listener.endpoint(&stream);
         let opened = connection::Opened { stream, peer, endpoint, listener: Arc::clone(listener) };
         let serving = connection::serve(Arc::clone(&self.node), opened, self.clone());
+        let counted = RequestMeters::open(&self.node);
         tokio::spawn(async move {
             serving.await;
-            drop(ticket);
+            drop((ticket, counted));
         });
     }
 }

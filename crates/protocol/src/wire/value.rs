@@ -34,6 +34,12 @@ pub trait WireValue: Sized {
     /// # Errors
     /// The bytes are not one.
     fn read(r: &mut Reader, layout: Layout) -> Result<Self, DecodeError>;
+
+    /// Shows each error code in the value and its parts; without being told, it has none.
+    #[inline]
+    fn visit_errors(&self, visit: &mut dyn FnMut(ErrorCode)) {
+        let _ = visit;
+    }
 }
 
 /// A type whose value can be null on the wire; `Option` of it has a form then.
@@ -81,6 +87,13 @@ impl<T: Nullable> WireValue for Option<T> {
     #[inline]
     fn read(r: &mut Reader, layout: Layout) -> Result<Self, DecodeError> {
         T::read_nullable(r, layout)
+    }
+
+    #[inline]
+    fn visit_errors(&self, visit: &mut dyn FnMut(ErrorCode)) {
+        if let Some(value) = self {
+            value.visit_errors(visit);
+        }
     }
 }
 
@@ -145,6 +158,11 @@ impl WireValue for ErrorCode {
     #[inline]
     fn read(r: &mut Reader, _: Layout) -> Result<Self, DecodeError> {
         r.i16().map(Self::from_code)
+    }
+
+    #[inline]
+    fn visit_errors(&self, visit: &mut dyn FnMut(ErrorCode)) {
+        visit(*self);
     }
 }
 
@@ -323,6 +341,11 @@ impl<T: WireValue> WireValue for Vec<T> {
             r.array_len(element_bytes_min)
         };
         read_elements(count?, r, layout)
+    }
+
+    #[inline]
+    fn visit_errors(&self, visit: &mut dyn FnMut(ErrorCode)) {
+        self.iter().for_each(|element| element.visit_errors(visit));
     }
 }
 
