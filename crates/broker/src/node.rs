@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use streamledger_broker_core::config::{
-    BrokerConfigs, resolve_log_config, resolve_min_insync_replicas,
+    BrokerConfigs, GROUP_HEARTBEAT_INTERVAL, resolve_log_config, resolve_min_insync_replicas,
 };
 use streamledger_broker_core::controller::{
     ClusterState, ConfigAlteration, CreatedTopic, NewPartitions, NewTopic, Placement, Refusal,
-    Topic, decide_add_partitions, decide_alter_broker_configs, decide_alter_topic_configs,
-    decide_create_topic, decide_delete_topic, is_internal_topic,
+    Topic, decide_add_partitions, decide_alter_broker_configs, decide_alter_group_configs,
+    decide_alter_topic_configs, decide_create_topic, decide_delete_topic, is_internal_topic,
 };
 use streamledger_broker_core::log::LogConfig;
 use streamledger_protocol::{
-    BrokerId, ErrorCode, LeaderEpoch, PartitionIndex, TopicId, TopicName, TopicPartition,
+    BrokerId, ErrorCode, GroupId, LeaderEpoch, PartitionIndex, TopicId, TopicName, TopicPartition,
 };
 use tracing::{error, info};
 
@@ -268,6 +268,33 @@ impl Node {
             self.reconfigure(&topic, &changed);
         }
         Ok(())
+    }
+
+    /// Changes settings of a group, or says whether it could. Blocks on the disk.
+    pub(crate) fn alter_group(
+        &self,
+        group: &GroupId,
+        changes: &[ConfigAlteration],
+        only_validates: bool,
+    ) -> Result<(), Refusal> {
+        let configs = self.controller.broker_configs();
+        let decide =
+            |state: &ClusterState| decide_alter_group_configs(state, group, &configs, changes);
+        if only_validates {
+            return self.controller.read(decide).map(|decision| decision.reply);
+        }
+        self.controller.change(decide, |()| Ok(()), |()| ())?;
+        self.groups.reconfigure(self, group);
+        Ok(())
+    }
+
+    /// How often members of a next-generation group are told to send heartbeats, in ms.
+    pub(crate) fn heartbeat_interval_ms(&self, group: &GroupId) -> i32 {
+        let own = self.controller.read(|state| {
+            let own = state.group_configs().get(group)?;
+            own.get(GROUP_HEARTBEAT_INTERVAL.name)?.trim().parse().ok()
+        });
+        own.unwrap_or(self.settings.coordinators.consumer_heartbeat_ms)
     }
 
     fn reconfigure(&self, topic: &Topic, configs: &BrokerConfigs) {

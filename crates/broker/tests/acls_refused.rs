@@ -140,11 +140,12 @@ fn of_topics(alice: &mut Refusals, id: TopicId) {
         resource_name: name.to_owned(),
         ..Default::default()
     };
-    for (resource, expected) in [(of(2, "secret"), TOPIC), (of(4, "1"), CLUSTER)] {
+    let resources = [(of(2, "secret"), TOPIC), (of(4, "1"), CLUSTER), (of(32, "secret"), GROUP)];
+    for (resource, expected) in resources {
         let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
         alice.is(4, &request, expected);
     }
-    for (kind, name, expected) in [(2, "secret", TOPIC), (4, "1", CLUSTER)] {
+    for (kind, name, expected) in [(2, "secret", TOPIC), (4, "1", CLUSTER), (32, "secret", GROUP)] {
         let resource = alter_configs::AlterConfigsResource {
             resource_type: kind,
             resource_name: name.to_owned(),
@@ -282,5 +283,6 @@ fn of_the_cluster(alice: &mut Refusals) {
     alice.is(0, &request, CLUSTER);
     alice.is(1, &DescribeQuorumRequest::default(), CLUSTER);
     alice.is(1, &UpdateFeaturesRequest::default(), CLUSTER);
+    alice.is(0, &UnregisterBrokerRequest::default(), CLUSTER);
     alice.is(1, &ListConfigResourcesRequest::default(), CLUSTER);
 }

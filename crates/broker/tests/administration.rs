@@ -35,7 +35,7 @@ use streamledger_protocol::messages::{
     DeleteAclsRequest, DeleteRecordsRequest, DescribeAclsRequest, DescribeClientQuotasRequest,
     DescribeConfigsRequest, DescribeLogDirsRequest, DescribeQuorumRequest,
     DescribeUserScramCredentialsRequest, ElectLeadersRequest, ListPartitionReassignmentsRequest,
-    UpdateFeaturesRequest,
+    UnregisterBrokerRequest, UpdateFeaturesRequest,
 };
 use streamledger_protocol::{BrokerId, ErrorCode, Offset, PartitionIndex, TopicName};
 
@@ -209,6 +209,10 @@ fn one_node_leads_everything_has_every_replica_and_keeps_its_features() {
     assert_eq!(update("transaction.version", 2, 2), (ErrorCode::None, None));
     assert_eq!(update("transaction.version", 1, 2), (invalid, None));
     assert_eq!(update("no.such", 1, 1), (ErrorCode::None, Some(invalid)));
+    let mut unregister =
+        |id| client.call(0, &UnregisterBrokerRequest { broker_id: BrokerId(id) }).error_code;
+    assert_eq!(unregister(7), ErrorCode::BrokerIdNotRegistered);
+    assert_eq!(unregister(1), ErrorCode::InvalidRequest, "it is the only one");
 }
 
 #[test]

@@ -31,7 +31,7 @@ use streamledger_protocol::messages::{
     ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest,
     OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
     ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
-    TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
+    TxnOffsetCommitRequest, UnregisterBrokerRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
 use streamledger_protocol::{ApiVersion, BrokerId, ErrorCode, TopicId, TopicName};
 
@@ -79,6 +79,7 @@ fn ask_administration(c: &mut RawClient, a: &mut BTreeMap<i16, (i16, i16)>) -> u
     asked += ask_in_all(c, a, &AlterUserScramCredentialsRequest::default());
     asked += ask_in_all(c, a, &DescribeQuorumRequest::default());
     asked += ask_in_all(c, a, &UpdateFeaturesRequest::default());
+    asked += ask_in_all(c, a, &UnregisterBrokerRequest::default());
     asked
 }
 

@@ -1,4 +1,4 @@
-//! Members of classic groups over the bare protocol: parked answers, restarts, zombies.
+//! Members of groups over the bare protocol: parked answers, restarts, zombies.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -10,6 +10,10 @@ use bytes::Bytes;
 use common::{RawClient, broker_with, wait_until};
 use streamledger_broker::RunningBroker;
 use streamledger_protocol::messages::create_partitions::CreatePartitionsTopic;
+use streamledger_protocol::messages::describe_configs::DescribeConfigsResource;
+use streamledger_protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig,
+};
 use streamledger_protocol::messages::join_group::JoinGroupRequestProtocol;
 use streamledger_protocol::messages::leave_group::MemberIdentity;
 use streamledger_protocol::messages::offset_commit::{
@@ -18,8 +22,10 @@ use streamledger_protocol::messages::offset_commit::{
 use streamledger_protocol::messages::sync_group::SyncGroupRequestAssignment;
 use streamledger_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
-    DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, MetadataRequest, OffsetCommitRequest, SyncGroupRequest, SyncGroupResponse,
+    DescribeConfigsRequest, DescribeGroupsRequest, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+    ListConfigResourcesRequest, MetadataRequest, OffsetCommitRequest, SyncGroupRequest,
+    SyncGroupResponse,
 };
 use streamledger_protocol::{ErrorCode, Offset, TopicName};
 
@@ -227,6 +233,89 @@ fn a_next_generation_group_survives_a_restart_and_sees_new_partitions() {
     );
     assert_eq!(described.groups[0].group_state, "Stable");
     assert_eq!(client.call(1, &beat("m", -1)).error_code, ErrorCode::None);
+    broker.shutdown().unwrap();
+}
+
+/// Sets a setting of the group (`None` deletes it).
+fn alter(client: &mut RawClient, group: &str, name: &str, value: Option<&str>) -> ErrorCode {
+    let config = AlterableConfig {
+        name: name.to_owned(),
+        config_operation: i8::from(value.is_none()),
+        value: value.map(str::to_owned),
+    };
+    let resource = AlterConfigsResource {
+        resource_type: 32,
+        resource_name: group.to_owned(),
+        configs: vec![config],
+    };
+    let request =
+        IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    client.call(1, &request).responses[0].error_code
+}
+
+/// The group's settings as they are in force, and who gave each.
+fn configs(client: &mut RawClient) -> Vec<(String, i8)> {
+    let resource = DescribeConfigsResource {
+        resource_type: 32,
+        resource_name: "next".to_owned(),
+        configuration_keys: None,
+    };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    let configs = client.call(4, &request).results.remove(0).configs;
+    configs.into_iter().map(|config| (config.value.unwrap(), config.config_source)).collect()
+}
+
+#[test]
+fn a_groups_own_settings_are_obeyed_and_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || {
+        broker_with(&[
+            ("log.dirs", directory.path().to_str().unwrap()),
+            ("group.consumer.min.session.timeout.ms", "100"),
+            ("group.consumer.min.heartbeat.interval.ms", "50"),
+            ("offsets.topic.num.partitions", "2"),
+        ])
+    };
+    let broker = start();
+    let mut client = RawClient::connect(&broker);
+    client.create_topic("clicks", 1, &[]);
+    let (session, heartbeat) = ("consumer.session.timeout.ms", "consumer.heartbeat.interval.ms");
+    assert_eq!(alter(&mut client, "next", session, Some("90")), ErrorCode::InvalidConfig);
+    let share = alter(&mut client, "next", "share.session.timeout.ms", Some("45000"));
+    assert_eq!(share, ErrorCode::InvalidConfig);
+    assert_eq!(alter(&mut client, "", session, Some("900")), ErrorCode::InvalidRequest);
+    assert_eq!(alter(&mut client, "next", heartbeat, Some("400")), ErrorCode::None);
+    assert_eq!(alter(&mut client, "next", session, Some("400")), ErrorCode::InvalidConfig);
+    assert_eq!(alter(&mut client, "next", session, Some("900")), ErrorCode::None);
+    broker.shutdown().unwrap();
+
+    let broker = start();
+    let mut client = RawClient::connect(&broker);
+    let own = |value: &str| (value.to_owned(), 8);
+    assert_eq!(configs(&mut client), [own("400"), own("900")]);
+    let named = ListConfigResourcesRequest { resource_types: vec![32] };
+    let named = client.call(1, &named).config_resources;
+    assert_eq!((named.len(), &*named[0].resource_name), (1, "next"));
+    let join = ConsumerGroupHeartbeatRequest {
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_names: Some(vec![TopicName::new("clicks")]),
+        topic_partitions: Some(Vec::new()),
+        ..beat("m", 0)
+    };
+    let joined = client.call(1, &join);
+    assert_eq!((joined.error_code, joined.heartbeat_interval_ms), (ErrorCode::None, 400));
+    // By the broker's own setting it would be out in 45 seconds.
+    wait_until("the silent member is out", || {
+        let request =
+            ConsumerGroupDescribeRequest { group_ids: vec!["next".into()], ..Default::default() };
+        client.call(1, &request).groups[0].members.is_empty()
+    });
+    for name in [session, heartbeat] {
+        assert_eq!(alter(&mut client, "next", name, None), ErrorCode::None);
+    }
+    let default = |value: &str| (value.to_owned(), 5);
+    assert_eq!(configs(&mut client), [default("5000"), default("45000")]);
+    assert_eq!(client.call(1, &join).heartbeat_interval_ms, 5000);
     broker.shutdown().unwrap();
 }
 

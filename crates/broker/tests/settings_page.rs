@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use streamledger_broker_core::config::{
-    BROKER_CONFIGS, ConfigSpec, SECURITY_CONFIGS, Support, TOPIC_CONFIGS, is_dynamic,
+    BROKER_CONFIGS, ConfigSpec, GROUP_CONFIGS, GroupConfigSpec, SECURITY_CONFIGS, Support,
+    TOPIC_CONFIGS, is_dynamic,
 };
 
 fn page() -> String {
@@ -56,6 +57,19 @@ fn page() -> String {
             Support::Only(values, reason) => format!("only {}: {reason}", values.join(", ")),
         };
         row(&mut page, &topic.spec, "", &here);
+    }
+    page.push_str(
+        "\n## Groups\n\n\
+         Of single groups of the next generation, whether they are there or not: `kafka-configs \
+         --entity-type groups\n--entity-name GROUP --alter --add-config name=value`. What a group \
+         doesn't say it has from the broker. Kafka's others\n(`share.*`, `streams.*`, \
+         `consumer.assignment.interval.ms`, `consumer.assignor.offload.enable`) are refused with \
+         the reason.\n\n\
+         | name | in the place of | between |\n\
+         | --- | --- | --- |\n",
+    );
+    for GroupConfigSpec { name, synonym, bounds: (min, max) } in GROUP_CONFIGS {
+        writeln!(page, "| `{name}` | `{synonym}` | `{min}`, `{max}` |").unwrap();
     }
     page
 }

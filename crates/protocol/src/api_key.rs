@@ -111,6 +111,7 @@ apis! {
     UpdateFeatures = 57, 0..=2, Some(0), "Changes finalized feature levels.";
     DescribeCluster = 60, 0..=2, Some(0), "Describes the cluster and its brokers.";
     DescribeProducers = 61, 0..=0, Some(0), "Describes the producers writing to partitions.";
+    UnregisterBroker = 64, 0..=0, Some(0), "Takes a broker out of the cluster.";
     DescribeTransactions = 65, 0..=0, Some(0), "Describes transactions.";
     ListTransactions = 66, 0..=2, Some(0), "Lists transactions.";
     ConsumerGroupHeartbeat = 68, 0..=1, Some(0),

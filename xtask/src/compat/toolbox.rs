@@ -179,7 +179,7 @@ pub(crate) fn limits_changes(trial: &Trial) -> Outcome<String> {
     Ok("refused with the time to wait, and made after it".to_owned())
 }
 
-/// kafka-configs, of a topic, the broker and a user.
+/// kafka-configs, of a topic, the broker, a group and a user.
 fn configure(calls: &mut Calls, topic: &str) {
     let config = "kafka.admin.ConfigCommand --bootstrap-server BROKERS";
     let of_topic = format!("{config} --entity-type topics --entity-name {topic}");
@@ -194,6 +194,15 @@ fn configure(calls: &mut Calls, topic: &str) {
     calls.call(&format!("{of_broker} --alter --add-config log.retention.ms=777777"), 0, &[]);
     calls.call(&format!("{of_broker} --describe"), 0, &["log.retention.ms=777777"]);
     calls.call(&format!("{of_broker} --alter --delete-config log.retention.ms"), 0, &[]);
+    let of_group = format!("{config} --entity-type groups --entity-name {topic}");
+    let set = "--alter --add-config consumer.session.timeout.ms";
+    calls.call(&format!("{of_group} {set}=50000"), 0, &["Completed updating config for group"]);
+    calls.call(&format!("{of_group} {set}=1"), 1, &["consumer.session.timeout.ms"]);
+    let described = ["consumer.session.timeout.ms=50000", "DYNAMIC_GROUP_CONFIG"];
+    calls.call(&format!("{of_group} --describe"), 0, &described);
+    let delete = "--alter --delete-config consumer.session.timeout.ms";
+    calls.call(&format!("{of_group} {delete}"), 0, &["Completed updating config for group"]);
+    calls.call(&format!("{of_group} --describe"), 0, &["!consumer.session.timeout.ms=50000"]);
     let users = format!("{config} --entity-type users --entity-name alice");
     let quota = "--alter --add-config producer_byte_rate=1000000";
     calls.call(&format!("{users} {quota}"), 0, &["Completed updating config"]);

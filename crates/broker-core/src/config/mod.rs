@@ -1,7 +1,9 @@
-//! Settings by Kafka's names: two tables (broker, topic), their checks, and who overrides whom.
+//! Settings by Kafka's names: three tables (broker, topic, group), their checks, and who overrides
+//! whom.
 
 mod broker;
 mod coordinators;
+mod group;
 mod not_here;
 mod resolve;
 mod security;
@@ -9,6 +11,10 @@ mod spec;
 mod topic;
 
 pub use broker::{BROKER_CONFIGS, broker_config, check_broker_config, is_dynamic, is_secret};
+pub use group::{
+    GROUP_CONFIGS, GROUP_HEARTBEAT_INTERVAL, GROUP_SESSION_TIMEOUT, GroupConfigSpec,
+    check_group_config_name, check_group_configs, resolve_group_configs,
+};
 pub use resolve::{
     BrokerConfigs, ConfigEntry, ConfigSource, ConfigSynonym, resolve_log_config,
     resolve_min_insync_replicas, resolve_topic_config, resolve_topic_configs,

@@ -16,6 +16,8 @@ use crate::log::{CleanupPolicy, HighWatermarkRule, LogConfig};
 pub enum ConfigSource {
     /// Set on the topic.
     DynamicTopic,
+    /// Set on the group.
+    DynamicGroup,
     /// Set on this broker while it ran.
     DynamicBroker,
     /// Given to the broker at start.
@@ -30,6 +32,7 @@ impl ConfigSource {
     pub const fn wire_code(self) -> i8 {
         match self {
             Self::DynamicTopic => 1,
+            Self::DynamicGroup => 8,
             Self::DynamicBroker => 2,
             Self::StaticBroker => 4,
             Self::Default => 5,
@@ -132,7 +135,7 @@ impl BrokerConfigs {
     }
 
     /// What was given for a broker setting, the strongest first, its default last.
-    fn given(&self, name: &str) -> Vec<ConfigSynonym> {
+    pub(super) fn given(&self, name: &str) -> Vec<ConfigSynonym> {
         let Some(spec) = super::broker_config(name) else { return Vec::new() };
         let layers = [
             (self.dynamic.get(name).cloned(), ConfigSource::DynamicBroker),

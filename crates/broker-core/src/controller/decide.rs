@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use streamledger_protocol::{BrokerId, ErrorCode, PartitionIndex, TopicId, TopicName};
+use streamledger_protocol::{BrokerId, ErrorCode, GroupId, PartitionIndex, TopicId, TopicName};
 
 use super::record::{MetadataRecord, TEXT_BYTES_MAX};
 use super::state::{ClusterState, Topic};
 use crate::config::{
-    BrokerConfigs, ConfigError, ConfigKind, broker_config, check_broker_config, check_topic_config,
-    is_dynamic, topic_config,
+    BrokerConfigs, ConfigError, ConfigKind, broker_config, check_broker_config,
+    check_group_config_name, check_group_configs, check_topic_config, is_dynamic, topic_config,
 };
 
 /// How many producer ids are reserved at first; a crash loses the rest of a block, no more.
@@ -450,6 +450,45 @@ pub fn decide_alter_broker_configs(
             check_value_bytes(&change.name, value)?;
         }
         records.push(MetadataRecord::BrokerConfigChanged { name: change.name.clone(), value });
+    }
+    Ok(Decision { records, reply: () })
+}
+
+/// So many groups may have settings of their own.
+const GROUPS_WITH_CONFIGS_MAX: usize = 10_000;
+
+/// Changes settings of a group, which needn't be there; all of the changes, or none.
+///
+/// # Errors
+/// A [`Refusal`] with the code Kafka gives; too many groups are POLICY_VIOLATION.
+pub fn decide_alter_group_configs(
+    state: &ClusterState,
+    group: &GroupId,
+    broker: &BrokerConfigs,
+    changes: &[ConfigAlteration],
+) -> Result<Decision<()>, Refusal> {
+    if group.as_str().is_empty() {
+        let message = "Default group resources are not allowed.";
+        return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+    }
+    let mut own = state.group_configs().get(group).cloned().unwrap_or_default();
+    let mut records = Vec::new();
+    for change in changes {
+        check_group_config_name(&change.name)?;
+        let present = || own.get(&change.name).cloned();
+        let value = altered(change, Some(ConfigKind::int_from(1)), present)?;
+        match &value {
+            Some(value) => own.insert(change.name.clone(), value.clone()),
+            None => own.remove(&change.name),
+        };
+        let (group, name) = (group.clone(), change.name.clone());
+        records.push(MetadataRecord::GroupConfigChanged { group, name, value });
+    }
+    check_group_configs(&own, broker)?;
+    let is_new = !own.is_empty() && !state.group_configs().contains_key(group);
+    if is_new && state.group_configs().len() >= GROUPS_WITH_CONFIGS_MAX {
+        let message = format!("{GROUPS_WITH_CONFIGS_MAX} groups have settings of their own.");
+        return Err(Refusal::new(ErrorCode::PolicyViolation, message));
     }
     Ok(Decision { records, reply: () })
 }

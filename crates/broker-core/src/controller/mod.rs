@@ -17,8 +17,8 @@ pub use acls::{decide_create_acls, decide_delete_acls};
 pub use decide::{
     AlterOperation, ConfigAlteration, CreatedTopic, Decision, NewPartitions, NewTopic,
     PRODUCER_ID_BLOCK, Placement, Refusal, decide_add_partitions, decide_alter_broker_configs,
-    decide_alter_topic_configs, decide_create_topic, decide_delete_topic, decide_found_cluster,
-    decide_reserve_producer_ids,
+    decide_alter_group_configs, decide_alter_topic_configs, decide_create_topic,
+    decide_delete_topic, decide_found_cluster, decide_reserve_producer_ids,
 };
 pub use journal::{JOURNAL_HEADER, Journal, JournalError, encode_frame, read_journal};
 pub use quotas::{

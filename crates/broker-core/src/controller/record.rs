@@ -5,7 +5,7 @@
 //! of a newer version is not half understood.
 
 use bytes::{Buf, BufMut, Bytes};
-use streamledger_protocol::{BrokerId, TopicId, TopicName};
+use streamledger_protocol::{BrokerId, GroupId, TopicId, TopicName};
 use thiserror::Error;
 
 use super::quotas::{QuotaEntity, QuotaValue};
@@ -65,6 +65,15 @@ pub enum MetadataRecord {
         /// The setting.
         name: String,
         /// Its value; `None` goes back to the one at start.
+        value: Option<String>,
+    },
+    /// A group's setting was changed, or removed (no value).
+    GroupConfigChanged {
+        /// The group.
+        group: GroupId,
+        /// The setting.
+        name: String,
+        /// Its value; `None` goes back to the broker's.
         value: Option<String>,
     },
     /// Producer ids below `next` are, or may be, in use.
@@ -131,6 +140,7 @@ impl MetadataRecord {
             Self::ScramCredentialChanged { .. } => 10,
             Self::AclCreated { .. } => 22,
             Self::AclDeleted { .. } => 23,
+            Self::GroupConfigChanged { .. } => 24,
         }
     }
 
@@ -167,6 +177,11 @@ impl MetadataRecord {
                 put_optional_text(out, value.as_deref())?;
             }
             Self::BrokerConfigChanged { name, value } => {
+                put_text(out, name)?;
+                put_optional_text(out, value.as_deref())?;
+            }
+            Self::GroupConfigChanged { group, name, value } => {
+                put_text(out, group.as_str())?;
                 put_text(out, name)?;
                 put_optional_text(out, value.as_deref())?;
             }
@@ -255,6 +270,11 @@ impl MetadataRecord {
             },
             22 => Self::AclCreated { acl: take_acl(bytes)? },
             23 => Self::AclDeleted { acl: take_acl(bytes)? },
+            24 => Self::GroupConfigChanged {
+                group: GroupId::from(take_text(bytes)?.as_str()),
+                name: take_text(bytes)?,
+                value: take_optional_text(bytes)?,
+            },
             kind => return Err(RecordError::UnknownKind(kind)),
         };
         Ok(record)
@@ -385,6 +405,25 @@ pub(crate) mod tests {
 
     use super::*;
 
+    fn any_acl_record() -> impl Strategy<Value = MetadataRecord> {
+        let text = ".{0,12}";
+        (text, text, any::<bool>()).prop_map(|(name, host, is_new)| {
+            let acl = Acl {
+                resource: ResourceType::Group,
+                pattern: PatternType::Prefixed,
+                operation: Operation::Read,
+                permission: Permission::Deny,
+                principal: format!("User:{name}"),
+                name,
+                host,
+            };
+            match is_new {
+                true => MetadataRecord::AclCreated { acl },
+                false => MetadataRecord::AclDeleted { acl },
+            }
+        })
+    }
+
     pub(crate) fn any_record() -> impl Strategy<Value = MetadataRecord> {
         let text = ".{0,12}";
         let id = any::<[u8; 16]>().prop_map(TopicId);
@@ -413,6 +452,10 @@ pub(crate) mod tests {
             }),
             (text, proptest::option::of(text))
                 .prop_map(|(name, value)| { MetadataRecord::BrokerConfigChanged { name, value } }),
+            (text, text, proptest::option::of(text)).prop_map(|(group, name, value)| {
+                let group = GroupId::from(group.as_str());
+                MetadataRecord::GroupConfigChanged { group, name, value }
+            }),
             any::<i64>().prop_map(|next| MetadataRecord::ProducerIdsReserved { next }),
             (
                 proptest::collection::btree_map(text, proptest::option::of(text), 0..3),
@@ -437,21 +480,7 @@ pub(crate) mod tests {
                     }),
                 }
             ),
-            (text, text, any::<bool>()).prop_map(|(name, host, is_new)| {
-                let acl = Acl {
-                    resource: ResourceType::Group,
-                    pattern: PatternType::Prefixed,
-                    operation: Operation::Read,
-                    permission: Permission::Deny,
-                    principal: format!("User:{name}"),
-                    name,
-                    host,
-                };
-                match is_new {
-                    true => MetadataRecord::AclCreated { acl },
-                    false => MetadataRecord::AclDeleted { acl },
-                }
-            }),
+            any_acl_record(),
         ]
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use streamledger_protocol::{BrokerId, LeaderEpoch, PartitionIndex, TopicId, TopicName};
+use streamledger_protocol::{BrokerId, GroupId, LeaderEpoch, PartitionIndex, TopicId, TopicName};
 use thiserror::Error;
 
 use super::quotas::{QuotaEntity, QuotaValue};
@@ -82,6 +82,7 @@ pub struct ClusterState {
     names_by_id: Map<TopicId, TopicName>,
     partition_count: usize,
     broker_configs: BTreeMap<String, String>,
+    group_configs: BTreeMap<GroupId, BTreeMap<String, String>>,
     next_producer_id: i64,
     quotas: BTreeMap<QuotaEntity, BTreeMap<String, QuotaValue>>,
     scram: BTreeMap<(String, ScramMechanism), ScramCredential>,
@@ -127,6 +128,12 @@ impl ClusterState {
     #[must_use]
     pub fn broker_configs(&self) -> &BTreeMap<String, String> {
         &self.broker_configs
+    }
+
+    /// Settings of groups, by group; none has an empty map.
+    #[must_use]
+    pub fn group_configs(&self) -> &BTreeMap<GroupId, BTreeMap<String, String>> {
+        &self.group_configs
     }
 
     /// The first producer id that was never reserved.
@@ -201,6 +208,9 @@ impl ClusterState {
             MetadataRecord::BrokerConfigChanged { name, value } => {
                 change(&mut self.broker_configs, name, value.as_ref());
             }
+            MetadataRecord::GroupConfigChanged { group, name, value } => {
+                self.change_group_config(group, name, value.as_ref());
+            }
             MetadataRecord::ProducerIdsReserved { next } => {
                 if *next < self.next_producer_id {
                     return Err(ReplayError("producer ids go back".to_owned()));
@@ -208,14 +218,7 @@ impl ClusterState {
                 self.next_producer_id = *next;
             }
             MetadataRecord::ClientQuotaChanged { entity, key, value } => {
-                let own = self.quotas.entry(entity.clone()).or_default();
-                match value {
-                    Some(value) => own.insert(key.clone(), *value),
-                    None => own.remove(key),
-                };
-                if own.is_empty() {
-                    self.quotas.remove(entity);
-                }
+                self.change_quota(entity, key, *value);
             }
             MetadataRecord::ScramCredentialChanged { user, mechanism, credential } => {
                 let key = (user.clone(), *mechanism);
@@ -238,6 +241,25 @@ impl ClusterState {
         Ok(())
     }
 
+    fn change_group_config(&mut self, group: &GroupId, name: &str, value: Option<&String>) {
+        let own = self.group_configs.entry(group.clone()).or_default();
+        change(own, name, value);
+        if own.is_empty() {
+            self.group_configs.remove(group);
+        }
+    }
+
+    fn change_quota(&mut self, entity: &QuotaEntity, key: &str, value: Option<QuotaValue>) {
+        let own = self.quotas.entry(entity.clone()).or_default();
+        match value {
+            Some(value) => own.insert(key.to_owned(), value),
+            None => own.remove(key),
+        };
+        if own.is_empty() {
+            self.quotas.remove(entity);
+        }
+    }
+
     /// The records that lead from nothing to this state: a shorter log that means the same.
     ///
     /// Every partition of a node gets the highest leader epoch among them: an epoch may rise by
@@ -252,6 +274,13 @@ impl ClusterState {
         for (name, value) in &self.broker_configs {
             let (name, value) = (name.clone(), Some(value.clone()));
             records.push(MetadataRecord::BrokerConfigChanged { name, value });
+        }
+        for (group, own) in &self.group_configs {
+            records.extend(own.iter().map(|(name, value)| MetadataRecord::GroupConfigChanged {
+                group: group.clone(),
+                name: name.clone(),
+                value: Some(value.clone()),
+            }));
         }
         records.push(MetadataRecord::ProducerIdsReserved { next: self.next_producer_id });
         for (entity, quotas) in &self.quotas {

@@ -104,7 +104,9 @@ impl GroupCoordinator {
 
     fn start_consumer_session(&mut self, now: Now, id: &GroupId, member_id: &str) {
         let classic = self.consumers.get(id).and_then(|all| all.classic_session_ms(member_id));
-        let session_ms = classic.unwrap_or(self.config.consumer_session_timeout_ms);
+        let own = || self.consumer_sessions_ms.get(id).copied();
+        let session_ms = classic.or_else(own);
+        let session_ms = session_ms.unwrap_or(self.config.consumer_session_timeout_ms);
         let due = now.monotonic.plus(session_ms);
         self.timers.start(id, TimerKind::Session(member_id.to_owned()), due);
     }

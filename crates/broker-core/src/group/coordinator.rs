@@ -26,6 +26,8 @@ use crate::time::{MonotonicMs, Now};
 #[derive(Debug, Clone, Default)]
 pub struct GroupCoordinator {
     pub(super) config: GroupConfig,
+    /// consumer.session.timeout.ms of the groups that have their own.
+    pub(super) consumer_sessions_ms: BTreeMap<GroupId, u64>,
     pub(super) groups: BTreeMap<GroupId, ClassicGroup>,
     pub(super) consumers: BTreeMap<GroupId, ConsumerGroup>,
     pub(super) offsets: GroupOffsets,
@@ -54,6 +56,15 @@ impl GroupCoordinator {
     pub fn new(config: GroupConfig) -> Self {
         let offsets = GroupOffsets::new(config.offsets.clone()).with_planted(config.planted);
         Self { config, offsets, ..Self::default() }
+    }
+
+    /// Takes a next-generation group's own session time-out (`None` for the broker's), in ms. A
+    /// member's session goes by it from its next heartbeat on.
+    pub fn set_consumer_session_timeout(&mut self, group: &GroupId, timeout_ms: Option<u64>) {
+        match timeout_ms {
+            Some(ms) => self.consumer_sessions_ms.insert(group.clone(), ms),
+            None => self.consumer_sessions_ms.remove(group),
+        };
     }
 
     /// The offsets that groups store.

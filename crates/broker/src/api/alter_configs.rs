@@ -1,5 +1,5 @@
-//! AlterConfigs (33): gives topics and the broker exactly these settings; what is not named goes
-//! back to its default. `IncrementalAlterConfigs` is the better one, and older tools use this.
+//! AlterConfigs (33): gives topics, groups and the broker exactly these settings; what is not named
+//! goes back to its default. `IncrementalAlterConfigs` is the better one, and older tools use this.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ impl Api for AlterConfigsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=2;
     const ACCESS: Access = Access::Each(&[
         (Operation::AlterConfigs, ResourceType::Topic),
+        (Operation::AlterConfigs, ResourceType::Group),
         (Operation::AlterConfigs, ResourceType::Cluster),
     ]);
 
@@ -62,6 +63,11 @@ fn alter(
             let present = node.controller.broker_configs().dynamic;
             forget_others(&mut changes, present.keys());
             node.alter_broker(&changes, only_validates)
+        }
+        Resource::Group(group) => {
+            let present = node.controller.read(|state| state.group_configs().get(&group).cloned());
+            forget_others(&mut changes, present.iter().flat_map(|own| own.keys()));
+            node.alter_group(&group, &changes, only_validates)
         }
         Resource::Topic(name) => {
             let topic = node.topic(&name);

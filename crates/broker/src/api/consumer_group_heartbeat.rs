@@ -55,7 +55,7 @@ impl Api for ConsumerGroupHeartbeatRequest {
             Ok(reply) => ConsumerGroupHeartbeatResponse {
                 member_id: Some(member_id),
                 member_epoch: reply.member_epoch,
-                heartbeat_interval_ms: call.node.settings.coordinators.consumer_heartbeat_ms,
+                heartbeat_interval_ms: call.node.heartbeat_interval_ms(&request.group),
                 assignment: reply.assigned.as_ref().map(assignment),
                 ..Default::default()
             },

@@ -1,10 +1,12 @@
-//! DescribeConfigs (32): settings of topics and of the broker, and who gave each.
+//! DescribeConfigs (32): settings of topics, groups and the broker, and who gave each.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use streamledger_broker_core::authorizer::{Operation, ResourceType};
-use streamledger_broker_core::config::{ConfigEntry, ConfigKind, resolve_topic_configs};
+use streamledger_broker_core::config::{
+    ConfigEntry, ConfigKind, resolve_group_configs, resolve_topic_configs,
+};
 use streamledger_broker_core::controller::Refusal;
 use streamledger_protocol::ErrorCode;
 use streamledger_protocol::messages::describe_configs::{
@@ -22,6 +24,7 @@ impl Api for DescribeConfigsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 1..=4;
     const ACCESS: Access = Access::Each(&[
         (Operation::DescribeConfigs, ResourceType::Topic),
+        (Operation::DescribeConfigs, ResourceType::Group),
         (Operation::DescribeConfigs, ResourceType::Cluster),
     ]);
 
@@ -50,6 +53,10 @@ fn entries(call: &Call, resource: &DescribeConfigsResource) -> Result<Vec<Config
     let (kind, name) = (resource.resource_type, &resource.resource_name);
     match Resource::parse(kind, name, call, Operation::DescribeConfigs)? {
         Resource::Broker => Ok(configs.entries()),
+        Resource::Group(group) => {
+            let own = node.controller.read(|state| state.group_configs().get(&group).cloned());
+            Ok(resolve_group_configs(&own.unwrap_or_default(), &configs))
+        }
         Resource::Topic(name) => match node.topic(&name) {
             Some(topic) => Ok(resolve_topic_configs(&topic.configs, &configs)),
             None => {

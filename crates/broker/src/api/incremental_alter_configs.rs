@@ -1,4 +1,5 @@
-//! IncrementalAlterConfigs (44): changes single settings of topics and of the broker (KIP-339).
+//! IncrementalAlterConfigs (44): changes single settings of topics, groups and the broker
+//! (KIP-339).
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ impl Api for IncrementalAlterConfigsRequest {
     const SERVED_VERSIONS: RangeInclusive<i16> = 0..=1;
     const ACCESS: Access = Access::Each(&[
         (Operation::AlterConfigs, ResourceType::Topic),
+        (Operation::AlterConfigs, ResourceType::Group),
         (Operation::AlterConfigs, ResourceType::Cluster),
     ]);
 
@@ -64,6 +66,7 @@ fn alter(
     let (node, kind): (&Node, _) = (&call.node, resource.resource_type);
     match Resource::parse(kind, &resource.resource_name, call, Operation::AlterConfigs)? {
         Resource::Broker => node.alter_broker(&changes, only_validates),
+        Resource::Group(group) => node.alter_group(&group, &changes, only_validates),
         Resource::Topic(name) => node.alter_topic(&name, &changes, only_validates),
     }
 }

@@ -9,7 +9,7 @@ use streamledger_protocol::messages::{ListConfigResourcesRequest, ListConfigReso
 use streamledger_protocol::{ApiVersion, ErrorCode};
 
 use super::access::Access;
-use super::resource::{BROKER_TYPE, TOPIC_TYPE};
+use super::resource::{BROKER_TYPE, GROUP_TYPE, TOPIC_TYPE};
 use super::{Answer, Api, Call};
 
 impl Api for ListConfigResourcesRequest {
@@ -32,6 +32,14 @@ impl Api for ListConfigResourcesRequest {
                 config_resources.extend(state.topics().map(|topic| ConfigResource {
                     resource_name: topic.name.as_str().to_owned(),
                     resource_type: TOPIC_TYPE,
+                }));
+            });
+        }
+        if is_wanted(GROUP_TYPE) {
+            call.node.controller.read(|state| {
+                config_resources.extend(state.group_configs().keys().map(|group| ConfigResource {
+                    resource_name: group.as_str().to_owned(),
+                    resource_type: GROUP_TYPE,
                 }));
             });
         }

@@ -68,6 +68,7 @@ mod sync_group;
 mod throttled;
 mod transactional;
 mod txn_offset_commit;
+mod unregister_broker;
 mod update_features;
 mod write_txn_markers;
 
@@ -103,7 +104,7 @@ use streamledger_protocol::messages::{
     ListPartitionReassignmentsRequest, ListTransactionsRequest, MetadataRequest,
     OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
     ProduceRequest, SaslAuthenticateRequest, SaslHandshakeRequest, SyncGroupRequest,
-    TxnOffsetCommitRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
+    TxnOffsetCommitRequest, UnregisterBrokerRequest, UpdateFeaturesRequest, WriteTxnMarkersRequest,
 };
 use streamledger_protocol::wire::{DecodeError, EncodeError, Reader, Segment};
 use streamledger_protocol::{ApiKey, ApiVersion, CorrelationId, ErrorCode};
@@ -170,6 +171,7 @@ pub(crate) static SERVED: &[ServedApi] = &[
     ServedApi::of::<UpdateFeaturesRequest>(),
     ServedApi::of::<DescribeClusterRequest>(),
     ServedApi::of::<DescribeProducersRequest>(),
+    ServedApi::of::<UnregisterBrokerRequest>(),
     ServedApi::of::<DescribeTransactionsRequest>(),
     ServedApi::of::<ListTransactionsRequest>(),
     ServedApi::of::<ConsumerGroupHeartbeatRequest>(),

@@ -1,23 +1,29 @@
-//! What settings can belong to (Kafka's `ConfigResource.Type`): here topics and the broker.
+//! What settings can belong to (Kafka's `ConfigResource.Type`): here topics, groups and the broker.
 
 use streamledger_broker_core::authorizer::Operation;
 use streamledger_broker_core::controller::Refusal;
-use streamledger_protocol::{ErrorCode, TopicName};
+use streamledger_protocol::{ErrorCode, GroupId, TopicName};
 
 use super::Call;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 /// The code of topics in requests and answers.
 pub(super) const TOPIC_TYPE: i8 = TOPIC;
 /// The code of brokers in requests and answers.
 pub(super) const BROKER_TYPE: i8 = BROKER;
 
+/// The code of groups in requests and answers.
+pub(super) const GROUP_TYPE: i8 = GROUP;
+
 /// What settings are asked of.
 pub(super) enum Resource {
     /// A topic.
     Topic(TopicName),
+    /// A group, which needn't be there.
+    Group(GroupId),
     /// This broker, or (with an empty name) all brokers of the cluster, which is the same.
     Broker,
 }
@@ -45,6 +51,13 @@ impl Resource {
                         let error = ErrorCode::InvalidTopicException;
                         Err(Refusal::new(error, invalid.to_string()))
                     }
+                }
+            }
+            GROUP => {
+                let group = GroupId::from(name);
+                match call.check_group(operation, &group) {
+                    Ok(()) => Ok(Self::Group(group)),
+                    Err(error) => denied(error),
                 }
             }
             // All other settings are the cluster's.

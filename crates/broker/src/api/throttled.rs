@@ -17,8 +17,8 @@ use streamledger_protocol::messages::{
     ListGroupsResponse, ListOffsetsResponse, ListPartitionReassignmentsResponse,
     ListTransactionsResponse, MetadataResponse, OffsetCommitResponse, OffsetDeleteResponse,
     OffsetFetchResponse, OffsetForLeaderEpochResponse, ProduceResponse, SaslAuthenticateResponse,
-    SaslHandshakeResponse, SyncGroupResponse, TxnOffsetCommitResponse, UpdateFeaturesResponse,
-    WriteTxnMarkersResponse,
+    SaslHandshakeResponse, SyncGroupResponse, TxnOffsetCommitResponse, UnregisterBrokerResponse,
+    UpdateFeaturesResponse, WriteTxnMarkersResponse,
 };
 
 /// An answer that may say so.
@@ -96,6 +96,7 @@ throttled! {
     ProduceResponse,
     SyncGroupResponse,
     TxnOffsetCommitResponse,
+    UnregisterBrokerResponse,
     UpdateFeaturesResponse,
 }
 

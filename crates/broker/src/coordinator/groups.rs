@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
+use streamledger_broker_core::config::GROUP_SESSION_TIMEOUT;
 use streamledger_broker_core::group::{
     GroupConfig, GroupCoordinator, GroupOffsetsConfig, GroupRecord, GroupRecordError, ParkedAnswer,
     Token,
@@ -77,6 +78,11 @@ impl Groups {
         let now = node.store.now();
         let coordinator = &mut self.core.lock().coordinator;
         coordinator.set_partition_count(self.topic.partition_count(node));
+        node.controller.read(|state| {
+            for (group, own) in state.group_configs() {
+                coordinator.set_consumer_session_timeout(group, session_timeout(Some(own)));
+            }
+        });
         let mut left_alone = LeftAlone::default();
         let loaded = self.topic.load(node, |partition, loaded| {
             match loaded {
@@ -95,6 +101,14 @@ impl Groups {
         });
         left_alone.warn(&self.topic);
         loaded
+    }
+
+    /// Takes a group's settings as they are now.
+    pub(crate) fn reconfigure(&self, node: &Node, group: &GroupId) {
+        // The state is read under this lock, so that of two changes the later is taken last.
+        let coordinator = &mut self.core.lock().coordinator;
+        let own = node.controller.read(|state| session_timeout(state.group_configs().get(group)));
+        coordinator.set_consumer_session_timeout(group, own);
     }
 
     /// Makes the internal topic if it is not there.
@@ -241,6 +255,11 @@ impl Groups {
         }
         until_flushed(last).await
     }
+}
+
+/// A group's own session time-out, in ms.
+fn session_timeout(own: Option<&BTreeMap<String, String>>) -> Option<u64> {
+    own?.get(GROUP_SESSION_TIMEOUT.name)?.trim().parse().ok()
 }
 
 pub(super) async fn until_flushed(
