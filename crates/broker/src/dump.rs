@@ -1,6 +1,7 @@
 //! What is in the files of a data directory, as text: segments, indexes, snapshots, checkpoints.
 //! The lines are those of Kafka's `kafka-dump-log` wherever the file is Kafka's; a snapshot of
-//! producers is ours, which that tool can't read. Bytes that aren't printable ASCII are escaped.
+//! producers is ours, which that tool can't read. Keys and values that aren't text, or have control
+//! characters, are escaped.
 //!
 //! It reads files and changes nothing, so that it may look at a directory that a broker has open.
 
@@ -248,7 +249,7 @@ impl Dump<'_, '_> {
         } else if self.options.payloads {
             for (name, field) in [("key", record.key), ("payload", record.value)] {
                 if let Some(bytes) = field {
-                    let _ = write!(line, " {name}: {}", bytes.escape_ascii());
+                    let _ = write!(line, " {name}: {}", text(bytes));
                 }
             }
         }
@@ -311,6 +312,14 @@ impl Dump<'_, '_> {
             }
             Err(corrupt) => self.problem(&format!("corrupt: {corrupt}")),
         }
+    }
+}
+
+/// Bytes as the tool of Kafka prints them, if they are text; others could break the line.
+fn text(bytes: &[u8]) -> String {
+    match str::from_utf8(bytes) {
+        Ok(text) if !text.contains(char::is_control) => text.to_owned(),
+        Ok(_) | Err(_) => bytes.escape_ascii().to_string(),
     }
 }
 
@@ -378,4 +387,16 @@ fn producer_line(id: ProducerId, state: &ProducerState) -> String {
         );
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+
+    #[test]
+    fn text_is_printed_as_it_is_and_what_could_break_a_line_is_escaped() {
+        assert_eq!(text("{\"a\":\"zwölf\"}".as_bytes()), "{\"a\":\"zwölf\"}");
+        assert_eq!(text(b"one\ntwo\x1b[2J"), "one\\ntwo\\x1b[2J");
+        assert_eq!(text(&[0xff, b'a']), "\\xffa");
+    }
 }
