@@ -8,6 +8,7 @@
 pub mod authorizer;
 pub mod config;
 pub mod controller;
+pub mod flush_journal;
 pub mod group;
 pub mod key_partition;
 pub mod log;

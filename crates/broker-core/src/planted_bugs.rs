@@ -59,11 +59,19 @@ pub enum PlantedBug {
     NoMarkerForOffsets,
     /// Who asks for what is certain isn't told that a transaction is about to store anew (KIP-447).
     UnstableOffsetsTakenAsStable,
+    /// The journal writes over a half whose segments are not on disk yet.
+    JournalTurnsTooEarly,
+    /// Closed segments may be compacted although the journal would write them back.
+    JournalWithoutFloor,
+    /// After a crash the journal writes back segments that were flushed and replaced since.
+    JournalReplaysOldSegments,
+    /// A turn of the journal begins while frames of the one before are not on disk.
+    JournalTurnsUnflushed,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::KeepTornTail,
         Self::AckBeforeFlush,
         Self::ForgetProducerStateOnRestart,
@@ -91,6 +99,10 @@ impl PlantedBug {
         Self::ForgetPendingOffsets,
         Self::NoMarkerForOffsets,
         Self::UnstableOffsetsTakenAsStable,
+        Self::JournalTurnsTooEarly,
+        Self::JournalWithoutFloor,
+        Self::JournalReplaysOldSegments,
+        Self::JournalTurnsUnflushed,
     ];
 }
 

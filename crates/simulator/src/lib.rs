@@ -28,6 +28,7 @@ mod disk;
 mod faults;
 mod finish;
 mod groups;
+mod journal;
 mod network;
 mod oracle;
 mod partition;
@@ -46,6 +47,7 @@ pub use clock::SimTime;
 pub use compaction::{CompactionReport, run_compaction};
 pub use disk::CrashKind;
 pub use groups::{GroupReport, run_groups};
+pub use journal::{JournalReport, run_journal};
 pub use plan::{
     DiskPlan, FaultPlan, NetworkPlan, Planted, ProcessingPlan, ProducerPlan, RunPlan,
     TransactionPlan, UnknownBug,

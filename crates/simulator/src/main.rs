@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use streamledger_simulator::{
-    CompactionReport, Counters, GroupReport, Planted, Report, RunPlan, run, run_compaction,
-    run_groups,
+    CompactionReport, Counters, GroupReport, JournalReport, Planted, Report, RunPlan, run,
+    run_compaction, run_groups, run_journal,
 };
 
 const USAGE: &str = "\
@@ -14,8 +14,8 @@ Usage: simulate [--seed N] [--seeds M] [--plan NAME] [--trace] [--planted BUG] [
 
   --seed N       the first seed (default 0)
   --seeds M      how many seeds, one after the other (default 1)
-  --plan NAME    plain, transactions, processing, compaction, groups, or all of each seed (the
-                 default)
+  --plan NAME    plain, transactions, processing, compaction, groups, journal, or all of each seed
+                 (the default)
   --trace        print what happened, line by line
   --planted BUG  with a bug planted in one of the cores; `--planted list` names them
   --quiet        print only runs that are bad, and the sum
@@ -40,10 +40,17 @@ enum Plan {
     Processing,
     Compaction,
     Groups,
+    Journal,
 }
 
-const ALL: &[Plan] =
-    &[Plan::Plain, Plan::Transactions, Plan::Processing, Plan::Compaction, Plan::Groups];
+const ALL: &[Plan] = &[
+    Plan::Plain,
+    Plan::Transactions,
+    Plan::Processing,
+    Plan::Compaction,
+    Plan::Groups,
+    Plan::Journal,
+];
 
 enum Asked {
     Run(Arguments),
@@ -76,6 +83,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
                     "processing" => &[Plan::Processing],
                     "compaction" => &[Plan::Compaction],
                     "groups" => &[Plan::Groups],
+                    "journal" => &[Plan::Journal],
                     "all" => ALL,
                     other => return Err(format!("{other:?} is no plan")),
                 }
@@ -106,6 +114,7 @@ fn run_all(arguments: &Arguments) -> ExitCode {
     let mut sum = Counters::default();
     let mut compactions = CompactionReport::default();
     let mut groups = GroupReport::default();
+    let mut journals = JournalReport::default();
     let mut bad = Vec::new();
     let seeds = arguments.first_seed..arguments.first_seed.saturating_add(arguments.seeds);
     let runs = seeds.flat_map(|seed| arguments.plans.iter().map(move |plan| (seed, *plan)));
@@ -132,6 +141,15 @@ fn run_all(arguments: &Arguments) -> ExitCode {
                 bad.extend((!report.is_good()).then_some((seed, plan)));
                 continue;
             }
+            Plan::Journal => {
+                let report = run_journal(seed, arguments.planted);
+                if !arguments.quiet || !report.is_good() {
+                    println!("{plan:?} {report}");
+                }
+                journals.add(&report);
+                bad.extend((!report.is_good()).then_some((seed, plan)));
+                continue;
+            }
         };
         let report = run_one(run_plan, arguments);
         report.trace.iter().for_each(|line| println!("{line}"));
@@ -148,15 +166,13 @@ fn run_all(arguments: &Arguments) -> ExitCode {
         println!("  {count:>10}  {}", name.replace('_', " "));
     }
     if arguments.plans.contains(&Plan::Compaction) {
-        let CompactionReport { compactions, replaced, crashes_in_swaps, compared, .. } =
-            compactions;
-        println!("  {compactions:>10}  compactions");
-        println!("  {replaced:>10}  segments replaced");
-        println!("  {crashes_in_swaps:>10}  crashes in swaps");
-        println!("  {compared:>10}  records compared beside compaction");
+        print_compactions(&compactions);
     }
     if arguments.plans.contains(&Plan::Groups) {
         print_groups(&groups);
+    }
+    if arguments.plans.contains(&Plan::Journal) {
+        print_journals(&journals);
     }
     if bad.is_empty() {
         println!("every promise was kept");
@@ -164,6 +180,21 @@ fn run_all(arguments: &Arguments) -> ExitCode {
     }
     println!("{} runs are bad: {bad:?}", bad.len());
     ExitCode::FAILURE
+}
+
+fn print_compactions(sum: &CompactionReport) {
+    let CompactionReport { compactions, replaced, crashes_in_swaps, compared, .. } = sum;
+    println!("  {compactions:>10}  compactions");
+    println!("  {replaced:>10}  segments replaced");
+    println!("  {crashes_in_swaps:>10}  crashes in swaps");
+    println!("  {compared:>10}  records compared beside compaction");
+}
+
+fn print_journals(sum: &JournalReport) {
+    let JournalReport { crashes, mended, turns, .. } = sum;
+    println!("  {crashes:>10}  power cuts beside the flush journal");
+    println!("  {mended:>10}  frames of it that mended a segment");
+    println!("  {turns:>10}  turns of it");
 }
 
 fn print_groups(sum: &GroupReport) {

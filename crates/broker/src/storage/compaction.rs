@@ -153,9 +153,9 @@ impl Partition {
             return Ok(false);
         }
         let planned = self.with_open_unused(|open| {
-            // What it would replace is to be whole on disk, with its aborted transactions.
-            let is_left_undone = open.closing.iter().any(|closed| closed.aborted.is_some());
-            open.log.plan_compaction(&standing, now).filter(|_| !is_left_undone)
+            // What is closed is to be whole on disk, with its aborted transactions, and no journal
+            // may write it back.
+            open.closing.is_empty().then(|| open.log.plan_compaction(&standing, now)).flatten()
         })?;
         let Some(plan) = planned else { return Ok(false) };
         let done = self.perform_compaction(plan, cleaner, config);

@@ -5,10 +5,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use streamledger_broker_core::flush_journal::PartitionKey;
 use streamledger_broker_core::log::AbortedTransaction;
 use streamledger_broker_core::log::{
     FileKind, IndexFiles, LEADER_EPOCH_CHECKPOINT, LeaderEpochCache, LogSegment,
     PARTITION_METADATA, SegmentIndexes, TEMPORARY_SUFFIX, decode_transaction_index,
+    parse_directory_name,
 };
 use streamledger_protocol::{Offset, TimestampMs, TopicId};
 
@@ -70,6 +72,13 @@ impl PartitionDirectory {
         Ok(id.and_then(|id| id.trim().parse().ok()))
     }
 
+    /// Which partition it is; none if it does not say.
+    pub(super) fn key(&self) -> io::Result<Option<PartitionKey>> {
+        let name = self.path.file_name().and_then(OsStr::to_str);
+        let partition = name.and_then(parse_directory_name).map(|named| named.partition);
+        Ok(self.read_topic_id()?.filter(|id| *id != TopicId::ZERO).zip(partition))
+    }
+
     /// What is there. Files that a crash left half written are removed.
     pub(super) fn list(&self) -> io::Result<Listing> {
         let mut listing = Listing::default();
@@ -97,6 +106,11 @@ impl PartitionDirectory {
         listing.segments.sort_unstable_by_key(|segment| segment.base_offset);
         listing.snapshots.sort_unstable();
         Ok(listing)
+    }
+
+    /// The base offsets of its segments.
+    pub(super) fn list_segments(&self) -> io::Result<Vec<Offset>> {
+        Ok(self.list()?.segments.into_iter().map(|found| found.base_offset).collect())
     }
 
     pub(super) fn create_segment(&self, base_offset: Offset) -> io::Result<SegmentFile> {

@@ -1,7 +1,8 @@
-//! The threads that flush: one fsync for all that was appended to a partition meanwhile.
+//! The threads that flush: one fsync for all that was appended meanwhile.
 //!
 //! 1. A partition is flushed by one thread at a time. What is appended during its flush waits for
-//!    the next, together: the slower the disk, the larger the groups.
+//!    the next, together: the slower the disk, the larger the groups. Where an acknowledgement
+//!    waits for the flush, the partitions share one, too: through the journal (`journaled`).
 //! 2. An fsync that fails takes the directory offline; nothing is ever fsynced again to see whether
 //!    it works now.
 //! 3. A roll flushes nothing itself. The flush after it goes in the order of the log: the closed
@@ -15,35 +16,47 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
 
+use streamledger_broker_core::flush_journal::Place;
 use streamledger_protocol::Offset;
 
 use super::config::FlushPolicy;
 use super::directory::SegmentFile;
 use super::disk::{Durability, is_disk_full};
 use super::errors::StorageError;
+use super::journaled;
 use super::partition::{ClosedSegment, LogState, Partition, flush_state};
-use super::shared::Shared;
+use super::shared::{SegmentWork, Shared};
 
 /// Starts the threads that the policy needs.
 pub(super) fn start(
     shared: &Arc<Shared>,
     threads: usize,
 ) -> Result<Vec<JoinHandle<()>>, StorageError> {
-    let (count, interval) = match shared.flush {
-        FlushPolicy::Commit | FlushPolicy::Os => (threads.max(1), None),
-        FlushPolicy::Interval(interval) => (1, Some(interval)),
+    let count = match shared.flush {
+        FlushPolicy::Commit => threads.max(2),
+        FlushPolicy::Os => threads.max(1),
+        FlushPolicy::Interval(_) => 1,
     };
     let spawn = |number: usize| {
         let shared = Arc::clone(shared);
-        let run = move || match interval {
-            None => {
-                while let Some(partition) = shared.queue.pop() {
-                    partition.flush_queued();
+        let run = move || match (&shared.journal, shared.flush) {
+            (Some(journal), _) if number == 0 => journaled::run(&shared, journal),
+            (Some(journal), _) => {
+                while let Some(work) = shared.segment_work.pop() {
+                    match work {
+                        SegmentWork::Flush(partition) => partition.flush_queued(),
+                        SegmentWork::Checkpoint(turn) => shared.checkpoint(journal, &turn),
+                    }
                 }
             }
-            Some(interval) => {
+            (None, FlushPolicy::Interval(interval)) => {
                 while let Some(partitions) = shared.queue.pop_all_after(interval) {
                     partitions.iter().for_each(|partition| partition.flush_queued());
+                }
+            }
+            (None, FlushPolicy::Commit | FlushPolicy::Os) => {
+                while let Some(partition) = shared.queue.pop() {
+                    partition.flush_queued();
                 }
             }
         };
@@ -58,6 +71,11 @@ impl Partition {
     fn flush_queued(self: &Arc<Self>) {
         self.flush_state.store(flush_state::FLUSHING, Ordering::Release);
         self.flush();
+        self.note_flush_ended();
+    }
+
+    /// It is in no flush any more; queued again if something was appended since.
+    pub(super) fn note_flush_ended(self: &Arc<Self>) {
         let clean = self.flush_state.compare_exchange(
             flush_state::FLUSHING,
             flush_state::IDLE,
@@ -79,24 +97,24 @@ impl Partition {
         }
         let Some(round) = self.begin_round() else { return };
         self.shared.counts.flushes.fetch_add(1, Ordering::Relaxed);
-        let unwritten = self.sync(&round);
-        if let Err(error) = &unwritten {
-            // One that was deleted meanwhile has nothing to flush: its directory is gone.
-            if matches!(*self.state.lock(), LogState::Gone(_)) {
-                return;
-            }
-            let path = self.directory.path.display();
-            self.shared.fail(&format!("fsync in {path}: {error}"));
-            self.shared.wake_everyone();
-            return;
-        }
-        let unwritten = unwritten.unwrap_or_default();
+        let flushed = self.sync(&round).and_then(|unwritten| {
+            let closed = self.close_behind(&round)?;
+            Ok((unwritten, closed))
+        });
+        let (unwritten, closed) = match flushed {
+            Ok(flushed) => flushed,
+            Err(error) => return self.fail(&error),
+        };
         let progress = match &mut *self.state.lock() {
             LogState::Open(open) => {
-                let flushed = open.closing.drain(..round.closing.len().min(open.closing.len()));
+                let flushed = open.closing.drain(..closed.min(open.closing.len()));
                 let left: Vec<_> = flushed.filter_map(|closed| closed.left(&unwritten)).collect();
                 open.closing.splice(..0, left);
                 open.log.flushed(round.end);
+                open.synced_offset = open.synced_offset.max(round.end);
+                if open.active.base_offset == round.active.base_offset {
+                    open.safe_bytes = open.safe_bytes.max(round.active_bytes);
+                }
                 if open.log.log_end_offset() == round.end {
                     open.unflushed_since = None;
                 }
@@ -107,11 +125,37 @@ impl Partition {
         self.wake(progress);
     }
 
+    /// How many of the closed segments of a round may be forgotten: all, once no journal would
+    /// write them back; else they are flushed again next time.
+    fn close_behind(&self, round: &Round) -> io::Result<usize> {
+        let (Some(journal), Some(partition)) = (&self.shared.journal, self.key()) else {
+            return Ok(round.closing.len());
+        };
+        if round.closing.is_empty() {
+            return Ok(0);
+        }
+        let place = Place { partition, segment: round.active.base_offset, position: 0 };
+        let raised = journal.raise_floor(place, |checkpoint| self.shared.begin(checkpoint))?;
+        Ok(if raised { round.closing.len() } else { 0 })
+    }
+
+    /// A flush has failed: takes the directory offline.
+    fn fail(&self, error: &io::Error) {
+        // One that was deleted meanwhile has nothing to flush: its directory is gone.
+        if matches!(*self.state.lock(), LogState::Gone(_)) {
+            return;
+        }
+        let path = self.directory.path.display();
+        self.shared.fail(&format!("fsync in {path}: {error}"));
+        self.shared.wake_everyone();
+    }
+
     /// A recovered log without records is in sight as it is. Its names are flushed by its first
     /// flush.
     pub(super) fn count_as_flushed(&self) {
         if let LogState::Open(open) = &mut *self.state.lock() {
             open.log.flushed(open.log.log_end_offset());
+            open.synced_offset = open.log.log_end_offset();
             // Nobody waits yet.
             let _ = self.publish(&open.log);
         }
@@ -128,6 +172,8 @@ impl Partition {
         open.closing.retain(|closed| closed.aborted.is_some());
         (open.directory_unsynced, open.is_new) = (false, false);
         open.log.flushed(open.log.log_end_offset());
+        open.synced_offset = open.log.log_end_offset();
+        open.safe_bytes = open.log.active_segment().bytes();
         // Nobody waits yet.
         let _ = self.publish(&open.log);
     }
@@ -136,7 +182,7 @@ impl Partition {
         let mut state = self.state.lock();
         let LogState::Open(open) = &mut *state else { return None };
         let end = open.log.log_end_offset();
-        let nothing_written = end == open.log.flushed_offset();
+        let nothing_written = end == open.synced_offset && end == open.log.flushed_offset();
         if nothing_written && open.closing.is_empty() && !open.directory_unsynced {
             return None;
         }
@@ -144,6 +190,7 @@ impl Partition {
             // They stay there until they are flushed: the manifest must not call them known.
             closing: open.closing.clone(),
             active: Arc::clone(&open.active),
+            active_bytes: open.log.active_segment().bytes(),
             directory: std::mem::take(&mut open.directory_unsynced),
             parent: std::mem::take(&mut open.is_new),
             end,
@@ -206,6 +253,7 @@ impl ClosedSegment {
 struct Round {
     closing: Vec<ClosedSegment>,
     active: Arc<SegmentFile>,
+    active_bytes: u32,
     /// The partition's directory has new names.
     directory: bool,
     /// The partition's directory is new itself.

@@ -195,6 +195,11 @@ pub(super) fn settle_all(shared: &Shared) -> Result<(), StorageError> {
     }
     shared.check_alive()?;
     shared.write_manifest(Durability::Flushed)?;
+    if let (Ok(()), Some(journal)) = (&outcome, &shared.journal) {
+        let removed = journal.remove();
+        outcome = removed
+            .map_err(|error| StorageError::io("removing the journal of", &shared.directory, error));
+    }
     outcome
 }
 
@@ -257,7 +262,7 @@ impl Partition {
     /// Writes the index files of the active segment and the producer snapshot, if everything is
     /// flushed, the names of the files too.
     fn settle(&self, open: &mut OpenLog) -> std::io::Result<()> {
-        let is_flushed = open.log.flushed_offset() == open.log.log_end_offset()
+        let is_flushed = open.synced_offset == open.log.log_end_offset()
             && open.closing.is_empty()
             && !open.directory_unsynced;
         if open.settled || !is_flushed {

@@ -64,6 +64,7 @@ pub(super) fn open_cold(
     let now = shared.clock.now();
     match read_state(directory, shared, config, &summary)? {
         Some((producers, aborted, indexes, active)) => {
+            let (end, bytes) = (summary.log_end_offset(), active_bytes(&summary));
             let settled_snapshot = summary.has_producers.then(|| summary.log_end_offset());
             let log = PartitionLog::reopen(config.clone(), summary, producers, aborted, indexes);
             Ok(OpenLog {
@@ -71,6 +72,8 @@ pub(super) fn open_cold(
                 log,
                 active,
                 closing: Vec::new(),
+                synced_offset: end,
+                safe_bytes: bytes,
                 directory_unsynced: false,
                 is_new: false,
                 reading: None,
@@ -92,6 +95,10 @@ pub(super) fn open_cold(
             Ok(open)
         }
     }
+}
+
+fn active_bytes(summary: &LogSummary) -> u32 {
+    summary.active_segment().map_or(0, LogSegment::bytes)
 }
 
 type ReadState = (ProducerStateTable, Vec<AbortedTransaction>, SegmentIndexes, Arc<SegmentFile>);
@@ -254,6 +261,8 @@ pub(super) fn recover(
         log,
         active,
         closing: walked,
+        synced_offset: log_start_offset,
+        safe_bytes: 0,
         directory_unsynced: true,
         is_new: true,
         reading: None,

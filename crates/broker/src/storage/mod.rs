@@ -19,6 +19,8 @@ mod faults;
 mod file_range;
 mod flusher;
 mod housekeeping;
+mod journal;
+mod journaled;
 mod load;
 mod lock;
 mod meta;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use streamledger_broker_core::flush_journal::PartitionKey;
 use streamledger_broker_core::log::{
     EpochEnd, LogConfig, LogSummary, OffsetOutOfRange, PartitionLog, ProducerState, ReadLimit,
 };
@@ -32,6 +33,11 @@ pub(super) struct OpenLog {
     pub(super) active: Arc<SegmentFile>,
     /// Closed segments that are not known to be on disk, by base offset.
     pub(super) closing: Vec<ClosedSegment>,
+    /// Everything below is on disk in its segment; between this and the flushed offset it is in the
+    /// journal.
+    pub(super) synced_offset: Offset,
+    /// Bytes of the active segment that are on disk there or in the journal.
+    pub(super) safe_bytes: u32,
     /// The directory has new names that have not been flushed.
     pub(super) directory_unsynced: bool,
     /// The directory's own name has not been flushed.
@@ -360,6 +366,7 @@ impl Partition {
             snapshot: Some((plan.opened, std::mem::take(&mut plan.producer_snapshot))),
             aborted: None,
         });
+        open.safe_bytes = 0;
         open.directory_unsynced = true;
         open.settled = false;
         Ok(())
@@ -371,6 +378,12 @@ impl Partition {
         if let Err(error) = self.directory.write_epochs(open.log.leader_epochs()) {
             tracing::warn!(partition = %self.topic_partition, %error, "leader epochs not written");
         }
+    }
+
+    /// How the journal knows it; none if it has no topic id.
+    pub(super) fn key(&self) -> Option<PartitionKey> {
+        let is_known = self.topic_id != TopicId::ZERO;
+        is_known.then_some((self.topic_id, self.topic_partition.partition))
     }
 
     /// Has the flusher flush it, unless it is about to.

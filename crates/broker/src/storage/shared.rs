@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+use streamledger_broker_core::flush_journal::Checkpoint;
 use streamledger_broker_core::log::{OnDamage, ProducerLimits};
 use streamledger_broker_core::map::Map;
 use streamledger_protocol::TopicPartition;
@@ -17,6 +18,7 @@ use super::disk::{Disk, Durability};
 use super::errors::StorageOffline;
 use super::file_range::LentFiles;
 use super::housekeeping::Fingerprint;
+use super::journal::Journal;
 use super::partition::Partition;
 use super::producers::Producers;
 
@@ -51,7 +53,12 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) flush: FlushPolicy,
     pub(super) on_damage: OnDamage,
-    pub(super) queue: FlushQueue,
+    /// Partitions with appends to flush, in the order they came.
+    pub(super) queue: FlushQueue<Arc<Partition>>,
+    /// Where they are flushed together: with `FlushPolicy::Commit`.
+    pub(super) journal: Option<Journal>,
+    /// What the journal can't do.
+    pub(super) segment_work: FlushQueue<SegmentWork>,
     /// Emptied when the store closes; until then the partitions and this hold each other.
     pub(super) partitions: RwLock<Map<TopicPartition, Arc<Partition>>>,
     /// Which manifest is on disk, and how surely.
@@ -73,9 +80,12 @@ impl Shared {
         on_damage: OnDamage,
         producers: ProducerLimits,
     ) -> Self {
+        let journal = (flush == FlushPolicy::Commit).then(|| Journal::new(&directory, &disk));
         Self {
             directory,
             disk,
+            journal,
+            segment_work: FlushQueue::default(),
             clock: Clock::new(),
             flush,
             on_damage,
@@ -149,44 +159,62 @@ impl Shared {
     }
 }
 
-/// Partitions with appends to flush, in the order they came.
-#[derive(Debug, Default)]
-pub(super) struct FlushQueue {
-    state: Mutex<QueueState>,
+/// Segments to flush, where they are.
+#[derive(Debug)]
+pub(super) enum SegmentWork {
+    /// Of one partition, what was appended to it, and its names.
+    Flush(Arc<Partition>),
+    /// Of several, what the journal is about to forget.
+    Checkpoint(Checkpoint),
+}
+
+/// What is to be flushed, in the order it came.
+#[derive(Debug)]
+pub(super) struct FlushQueue<T> {
+    state: Mutex<QueueState<T>>,
     filled: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct QueueState {
-    partitions: VecDeque<Arc<Partition>>,
+#[derive(Debug)]
+struct QueueState<T> {
+    waiting: VecDeque<T>,
     closed: bool,
 }
 
-impl FlushQueue {
-    pub(super) fn push(&self, partition: Arc<Partition>) {
-        self.state.lock().partitions.push_back(partition);
+impl<T> Default for FlushQueue<T> {
+    fn default() -> Self {
+        let state = QueueState { waiting: VecDeque::new(), closed: false };
+        Self { state: Mutex::new(state), filled: Condvar::new() }
+    }
+}
+
+impl<T> FlushQueue<T> {
+    pub(super) fn push(&self, work: T) {
+        self.state.lock().waiting.push_back(work);
         self.filled.notify_one();
     }
 
-    /// The next partition to flush; waits for one. None once the queue is closed.
-    pub(super) fn pop(&self) -> Option<Arc<Partition>> {
-        let mut state = self.state.lock();
-        loop {
-            if state.closed {
-                return None;
-            }
-            if let Some(partition) = state.partitions.pop_front() {
-                return Some(partition);
-            }
-            self.filled.wait(&mut state);
-        }
+    /// The next to flush; waits for one. None once the queue is closed.
+    pub(super) fn pop(&self) -> Option<T> {
+        self.wait_for_some().and_then(|mut state| state.waiting.pop_front())
     }
 
-    /// Waits that long, then gives all partitions there are to flush. None once it is closed.
-    pub(super) fn pop_all_after(&self, wait: Duration) -> Option<VecDeque<Arc<Partition>>> {
+    /// All that there is to flush; waits for something. None once the queue is closed.
+    pub(super) fn pop_all(&self) -> Option<VecDeque<T>> {
+        self.wait_for_some().map(|mut state| std::mem::take(&mut state.waiting))
+    }
+
+    /// Waits that long, then gives all there is to flush. None once it is closed.
+    pub(super) fn pop_all_after(&self, wait: Duration) -> Option<VecDeque<T>> {
         let mut state = self.state.lock();
         let _ = self.filled.wait_while_for(&mut state, |state| !state.closed, wait);
-        if state.closed { None } else { Some(std::mem::take(&mut state.partitions)) }
+        if state.closed { None } else { Some(std::mem::take(&mut state.waiting)) }
+    }
+
+    fn wait_for_some(&self) -> Option<MutexGuard<'_, QueueState<T>>> {
+        let mut state = self.state.lock();
+        self.filled.wait_while(&mut state, |state| state.waiting.is_empty() && !state.closed);
+        if state.closed { None } else { Some(state) }
     }
 
     pub(super) fn close(&self) {

@@ -27,7 +27,7 @@ use super::load::{LoadProblem, is_as_summarised, recover};
 use super::lock::DirectoryLock;
 use super::partition::{LogState, OpenLog, Partition};
 use super::shared::{Shared, StoreCounts};
-use super::{flusher, meta};
+use super::{flusher, journal, meta};
 
 /// All partitions of a data directory. Clones are the same store; it closes with the last.
 #[derive(Debug, Clone)]
@@ -198,6 +198,8 @@ impl LogStore {
             log,
             active,
             closing: Vec::new(),
+            synced_offset: Offset::ZERO,
+            safe_bytes: 0,
             directory_unsynced: true,
             is_new: true,
             reading: None,
@@ -269,6 +271,7 @@ impl Inner {
             cleaner.stop();
         }
         self.shared.queue.close();
+        self.shared.segment_work.close();
         for thread in threads {
             if thread.join().is_err() {
                 tracing::error!("a thread of the log store panicked");
@@ -301,7 +304,10 @@ fn load_all(
 ) -> Result<(), StorageError> {
     let mut summaries = read_manifest(directory);
     let mut found = Vec::new();
-    for (name, topic_partition) in find_partitions(directory)? {
+    let partitions = find_partitions(directory)?;
+    let paths: Vec<_> = partitions.iter().map(|(name, _)| directory.join(name)).collect();
+    journal::write_back(&shared.disk, directory, &paths)?;
+    for (name, topic_partition) in partitions {
         let summary = summaries.remove(&topic_partition);
         found.push((directory.join(name), topic_partition, summary));
     }

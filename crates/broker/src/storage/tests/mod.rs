@@ -2,6 +2,7 @@
 
 mod compaction;
 mod faults;
+mod journal;
 mod ranges;
 mod readers;
 mod restart;

@@ -83,6 +83,9 @@ fn power_cut_at_a_roll(lost_bytes: u64) -> (tempfile::TempDir, Offset) {
     let crashed = crashed(directory.path());
     // The flush may have been done meanwhile: not so before a power cut.
     files(crashed.path(), 0, ".snapshot").iter().for_each(|path| fs::remove_file(path).unwrap());
+    for half in 0..2 {
+        fs::remove_file(crashed.path().join(format!("flush-journal-{half}"))).unwrap();
+    }
     let closed = files(crashed.path(), 0, ".log").remove(0);
     let kept = fs::metadata(&closed).unwrap().len() - lost_bytes;
     fs::OpenOptions::new().write(true).open(&closed).unwrap().set_len(kept).unwrap();
