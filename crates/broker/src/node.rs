@@ -304,6 +304,7 @@ impl Node {
                 partition.reconfigure(&config);
             }
         }
+        self.store.reconfigured();
     }
 
     /// Makes the logs on disk be those that the metadata names, at start.
@@ -338,6 +339,7 @@ impl Node {
             }
         }
         self.store.begin_retention();
+        self.store.reconfigured();
         Ok(())
     }
 

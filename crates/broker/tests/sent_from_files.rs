@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{RawClient, batch_of, broker_with, fetch, only_fetched};
 use rstest::rstest;
-use streamledger_broker::RunningBroker;
+use streamledger_broker::{Broker, BrokerConfig, RunningBroker};
 use streamledger_protocol::messages::delete_topics::DeleteTopicState;
 use streamledger_protocol::messages::fetch::FetchPartition;
 use streamledger_protocol::messages::{DeleteTopicsRequest, FetchRequest, FetchResponse};
@@ -101,6 +101,29 @@ fn failures_47_what_is_being_sent_arrives_though_its_topic_is_deleted() {
     )
     .unwrap();
     assert_whole(response, &produced);
+}
+
+#[test]
+fn failures_49_an_answer_that_nobody_takes_keeps_no_log_from_being_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || {
+        let config = BrokerConfig::builder().data_dir(directory.path());
+        let config = config.property("fetch.max.bytes", "100000000").build().unwrap();
+        Broker::start(config).unwrap()
+    };
+    let broker = start();
+    filled(&broker, "t");
+    let mut slow = RawClient::connect(&broker);
+    slow.send(11, &everything("t"));
+    // The answer has begun, and can't have ended.
+    let mut first = [0; 4];
+    slow.stream.read_exact(&mut first).unwrap();
+    // Unclean, this would be an error.
+    broker.shutdown().unwrap();
+    let mut rest = Vec::new();
+    let _ = slow.stream.read_to_end(&mut rest);
+    assert!(rest.len() < u32::from_be_bytes(first) as usize, "it was cut short");
+    assert_eq!(RawClient::connect(&start()).fetch("t", 1, 0).high_watermark.0, 10);
 }
 
 #[test]

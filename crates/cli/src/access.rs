@@ -115,11 +115,15 @@ pub fn config_failure(error: &ConfigError) -> Failure {
         .remedy("docs/broker-settings.md has every setting with its default and why")
 }
 
-/// A broker that ended and couldn't close its log, as a failure.
+/// A broker that ended and couldn't do all that is due before, as a failure.
 pub fn stop_failure(error: &StopError) -> Failure {
-    Failure::new(Exit::Failed, "the broker ended uncleanly")
-        .because(error)
-        .remedy("nothing acknowledged is lost: the next start repairs the log")
+    let remedy = match error {
+        StopError::Unanswered(_) => {
+            "the log is flushed and closed; clients that got no answer ask again"
+        }
+        _ => "nothing acknowledged is lost: the next start repairs the log",
+    };
+    Failure::new(Exit::Failed, "the broker ended uncleanly").because(error).remedy(remedy)
 }
 
 /// Why a broker doesn't start, as a failure with what to do.

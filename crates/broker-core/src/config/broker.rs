@@ -521,7 +521,8 @@ const GENERAL: &[ConfigSpec] = &[
         "streamledger.shutdown.timeout.ms",
         MILLISECONDS,
         Some("8000"),
-        "How long a shutdown waits for requests in flight to be answered, in ms.",
+        "How long a shutdown waits for requests that are worked on, in ms; a quarter of it for readers \
+         to take their answers.",
         "Under the ten seconds service supervisors give."
     ),
     row!(

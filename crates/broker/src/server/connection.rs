@@ -23,7 +23,7 @@ use super::answer_stream::{AnswerStream, CopyingStream, PlainStream, SendFailure
 use super::frame_reader::{FrameReader, ReadFailure};
 use super::listener::{BoundListener, Serving};
 use super::log_limit::LogLimit;
-use super::response_writer::{WriteFailure, write_responses};
+use super::response_writer::{Patience, WriteFailure, write_responses};
 use super::tls::HandshakeFailure;
 use crate::api::{CloseReason, Connection, Reply, dispatch};
 use crate::authentication::Session;
@@ -63,6 +63,10 @@ pub(super) struct Opened {
 
 /// How long a TLS connection's goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Of the time that a stop has, this part is for readers to take the answers that are on their way;
+/// the rest is for requests that are still worked on.
+const STOP_PARTS: u32 = 4;
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(node: Arc<Node>, opened: Opened, serving: Serving) {
@@ -113,6 +117,7 @@ async fn converse<R: AsyncRead + Unpin, S: AnswerStream>(
     serving: Serving,
 ) -> End {
     let network = node.settings.network.clone();
+    let stopping = serving.stopping.clone();
     let reader = FrameReader::new(reader, &network, serving.budgets);
     let (queue, answers) = mpsc::channel(network.requests_in_flight_max);
     let (closing, closing_seen) = watch::channel(false);
@@ -125,7 +130,12 @@ async fn converse<R: AsyncRead + Unpin, S: AnswerStream>(
         closing.send_replace(true);
         end
     });
-    let writing = std::pin::pin!(write_responses(writer, answers, network.response_write_timeout));
+    let patience = Patience {
+        reader: network.response_write_timeout,
+        after_stop: node.settings.shutdown_timeout / STOP_PARTS,
+        stopping,
+    };
+    let writing = std::pin::pin!(write_responses(writer, answers, patience));
     let end = match select(reading, writing).await {
         Either::Left((end, writing)) => {
             // What was asked before is still answered.
@@ -214,7 +224,7 @@ fn log(peer: SocketAddr, end: &End, warnings: &LogLimit) {
     match end {
         End::ByClient | End::Stopping => debug!(%peer, "connection: {end}"),
         End::Read(ReadFailure::Io(_) | ReadFailure::CutShort | ReadFailure::Idle)
-        | End::Write(WriteFailure::Send(SendFailure::Socket(_))) => {
+        | End::Write(WriteFailure::Stopping | WriteFailure::Send(SendFailure::Socket(_))) => {
             debug!(%peer, "connection lost: {end}");
         }
         End::Request(CloseReason::Fault) | End::Write(WriteFailure::Closed(CloseReason::Fault)) => {

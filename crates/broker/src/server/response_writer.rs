@@ -3,15 +3,19 @@
 //! 1. A response is only asked for when all before it are written or ready: what a connection
 //!    holds of fetched records is one answer, however many it asked for ahead.
 //!    Most of such an answer is no memory, only a place in a file.
-//! 2. A reader that does not read is dropped at a deadline (FAILURES.md 59).
+//! 2. A reader that does not read is dropped at a deadline (FAILURES.md 59), and soon when the broker
+//!    stops: what it doesn't take must not keep the logs from being closed.
 
 use std::io::IoSlice;
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::{Either, select};
 use thiserror::Error;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 
 use super::answer_stream::{AnswerStream, Piece, SendFailure};
 use crate::api::{CloseReason, Outgoing, Reply};
@@ -30,20 +34,46 @@ const BYTES_PER_SECOND_MIN: usize = 64 << 10;
 pub(crate) enum WriteFailure {
     #[error("its reader does not take the responses")]
     Stalled,
+    #[error("its reader did not take the responses in the time left to a broker that stops")]
+    Stopping,
     #[error(transparent)]
     Send(#[from] SendFailure),
     #[error(transparent)]
     Closed(#[from] CloseReason),
 }
 
+/// How long a reader may take nothing, and when no more is waited for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Patience {
+    /// The longest that a reader may take nothing; on the whole it has that and a pace.
+    pub(crate) reader: Duration,
+    /// How long after the stop of the broker answers are still waited to be taken.
+    pub(crate) after_stop: Duration,
+    /// True when the broker stops.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Patience {
+    /// Over when the broker has been stopping for that long.
+    async fn is_over(mut self) {
+        // The handle that would say so may be gone: that stops a broker too.
+        let _ = self.stopping.wait_for(|&stopping| stopping).await;
+        sleep(self.after_stop).await;
+    }
+}
+
 /// Writes what comes through the queue until it ends.
+///
+/// Once the broker has been stopping for a while, an answer is sent only as far as the socket takes
+/// it at once; those that are still being worked on are waited for all the same.
 pub(crate) async fn write_responses<S: AnswerStream>(
     stream: &mut S,
     mut queue: Receiver<Reply>,
-    patience: Duration,
+    patience: Patience,
 ) -> Result<(), WriteFailure> {
     let mut gathered: Vec<Outgoing> = Vec::new();
     let mut unfinished = None;
+    let mut last_call = pin!(patience.clone().is_over());
     loop {
         let reply = match unfinished.take() {
             Some(reply) => reply,
@@ -58,7 +88,12 @@ pub(crate) async fn write_responses<S: AnswerStream>(
             Reply::Nothing => {}
         }
         unfinished = gather(&mut gathered, &mut queue)?;
-        write(stream, &mut gathered, patience).await?;
+        let writing = pin!(write(stream, &mut gathered, patience.reader));
+        // The writing is looked at first: what the socket takes at once goes out, however late.
+        match select(writing, &mut last_call).await {
+            Either::Left((written, _)) => written?,
+            Either::Right(_) => return Err(WriteFailure::Stopping),
+        }
     }
 }
 
@@ -170,6 +205,14 @@ mod tests {
     use super::super::answer_stream::{CopyingStream, PlainStream};
     use super::*;
 
+    /// Of a broker that nobody stops.
+    fn patience(reader: Duration) -> Patience {
+        let (stop, stopping) = watch::channel(false);
+        // Kept for ever: a stop that is dropped is a stop.
+        std::mem::forget(stop);
+        Patience { reader, after_stop: Duration::ZERO, stopping }
+    }
+
     fn outgoing(pieces: &[&'static [u8]]) -> Outgoing {
         let piece = |piece: &&'static [u8]| Piece::Memory(Bytes::from_static(piece));
         Outgoing { pieces: pieces.iter().map(piece).collect(), _charged: None }
@@ -188,9 +231,13 @@ mod tests {
         }
         queue.send(Reply::Later(Box::pin(async { Ok(outgoing(&[b"four"])) }))).await.unwrap();
         drop(queue);
-        write_responses(&mut CopyingStream::new(&mut server), receiver, Duration::from_secs(5))
-            .await
-            .unwrap();
+        write_responses(
+            &mut CopyingStream::new(&mut server),
+            receiver,
+            patience(Duration::from_secs(5)),
+        )
+        .await
+        .unwrap();
         drop(server);
         let mut text = String::new();
         client.read_to_string(&mut text).await.unwrap();
@@ -205,10 +252,37 @@ mod tests {
         let written = write_responses(
             &mut CopyingStream::new(&mut server),
             receiver,
-            Duration::from_millis(50),
+            patience(Duration::from_millis(50)),
         )
         .await;
         assert!(matches!(written, Err(WriteFailure::Stalled)));
+    }
+
+    #[tokio::test]
+    async fn failures_49_what_nobody_takes_ends_soon_after_a_stop_and_what_is_worked_on_does_not() {
+        let (stop, stopping) = watch::channel(true);
+        let after_stop = Duration::from_millis(50);
+        let patience = Patience { reader: Duration::from_secs(600), after_stop, stopping };
+        let (_client, mut server) = duplex(16);
+        let (queue, receiver) = mpsc::channel(10);
+        queue.send(Reply::Ready(outgoing(&[&[7; 1000]]))).await.unwrap();
+        let mut stream = CopyingStream::new(&mut server);
+        let written = write_responses(&mut stream, receiver, patience.clone()).await;
+        assert!(matches!(written, Err(WriteFailure::Stopping)), "{written:?}");
+
+        let (mut client, mut server) = duplex(16);
+        let (queue, receiver) = mpsc::channel(10);
+        let flushed_late = Reply::Later(Box::pin(async move {
+            tokio::time::sleep(after_stop * 3).await;
+            Ok(outgoing(&[b"acked"]))
+        }));
+        queue.send(flushed_late).await.unwrap();
+        drop(queue);
+        write_responses(&mut CopyingStream::new(&mut server), receiver, patience).await.unwrap();
+        drop((server, stop));
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "acked");
     }
 
     /// Two answers: in memory, from a file, in memory, and twice from a file. And what to expect.
@@ -257,8 +331,8 @@ mod tests {
         let (mut server, _) = listener.accept().await.unwrap();
         let receiver = queue_of(answers).await;
         let (_, half) = server.split();
-        let patience = Duration::from_secs(60);
-        write_responses(&mut PlainStream::new(&half), receiver, patience).await.unwrap();
+        let patience = patience(Duration::from_secs(60));
+        write_responses(&mut PlainStream::new(&half), receiver, patience.clone()).await.unwrap();
         drop(server);
         assert!(reading.await.unwrap() == expected);
 
@@ -290,9 +364,9 @@ mod tests {
         });
         let (mut server, _) = listener.accept().await.unwrap();
         let receiver = queue_of(answers).await;
-        let patience = Duration::from_secs(60);
+        let patience = patience(Duration::from_secs(60));
         let (_, half) = server.split();
-        let sent = write_responses(&mut PlainStream::new(&half), receiver, patience).await;
+        let sent = write_responses(&mut PlainStream::new(&half), receiver, patience.clone()).await;
         let is_told = matches!(&sent, Err(WriteFailure::Send(SendFailure::File { .. })));
         assert!(is_told, "{sent:?}");
         drop(server);
@@ -318,9 +392,13 @@ mod tests {
             client.read_to_string(&mut text).await.unwrap();
             text
         });
-        write_responses(&mut CopyingStream::new(&mut server), receiver, Duration::from_secs(20))
-            .await
-            .unwrap();
+        write_responses(
+            &mut CopyingStream::new(&mut server),
+            receiver,
+            patience(Duration::from_secs(20)),
+        )
+        .await
+        .unwrap();
         drop(server);
         assert_eq!(reading.await.unwrap(), "abcde".repeat(300));
     }

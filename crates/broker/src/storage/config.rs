@@ -124,6 +124,8 @@ pub struct LogStoreConfig {
     /// How often retention and producer expiry are looked at
     /// (`log.retention.check.interval.ms`).
     pub retention_check: Duration,
+    /// How often it is looked whether logs have settled, at most.
+    pub upkeep_every: Duration,
     /// How logs are compacted.
     pub cleaner: CleanerConfig,
     /// How many partitions are flushed at the same time.
@@ -142,6 +144,7 @@ impl Default for LogStoreConfig {
             cluster_id: None,
             on_damage: OnDamage::Refuse,
             retention_check: Duration::from_secs(300),
+            upkeep_every: Duration::from_secs(10),
             cleaner: CleanerConfig::default(),
             flush_threads: 4,
             producers: ProducerLimits::default(),

@@ -25,8 +25,6 @@ use super::shared::Shared;
 /// The file in a data directory that sums up its logs.
 pub(super) const MANIFEST: &str = "manifest";
 
-/// How often it looks whether logs have settled.
-const TICK: Duration = Duration::from_secs(10);
 /// The most often that is looked for logs whose `flush.ms` has passed.
 const FLUSH_TICK_MIN: Duration = Duration::from_millis(50);
 /// A log that was not used for this long settles.
@@ -40,6 +38,8 @@ struct Requests {
     doomed: Vec<PathBuf>,
     /// Whether the logs have their own configurations, and may lose segments by them.
     may_retain: bool,
+    /// Whether a log has another configuration than when the wait began.
+    reconfigured: bool,
     stop: bool,
 }
 
@@ -61,6 +61,13 @@ impl Housekeeper {
         self.requests.0.lock().may_retain = true;
     }
 
+    /// Has it reckoned anew how often it must look: a log has another `flush.ms`, perhaps.
+    pub(super) fn reconfigured(&self) {
+        let (requests, asked) = &*self.requests;
+        requests.lock().reconfigured = true;
+        asked.notify_one();
+    }
+
     pub(super) fn stop(&self) {
         let (requests, asked) = &*self.requests;
         requests.lock().stop = true;
@@ -72,11 +79,12 @@ impl Housekeeper {
 pub(super) fn start(
     shared: &Arc<Shared>,
     retention_check: Duration,
+    upkeep_every: Duration,
 ) -> Result<(Housekeeper, JoinHandle<()>), StorageError> {
     let requests = Arc::new((Mutex::new(Requests::default()), Condvar::new()));
     let housekeeper = Housekeeper { requests: Arc::clone(&requests) };
     let shared = Arc::clone(shared);
-    let run = move || keep_house(&shared, retention_check, &requests);
+    let run = move || keep_house(&shared, retention_check, upkeep_every, &requests);
     let thread =
         Builder::new().name("log-housekeeping".to_owned()).stack_size(256 << 10).spawn(run);
     let thread = thread.map_err(|error| {
@@ -85,18 +93,25 @@ pub(super) fn start(
     Ok((housekeeper, thread))
 }
 
-fn keep_house(shared: &Shared, retention_check: Duration, requests: &(Mutex<Requests>, Condvar)) {
+fn keep_house(
+    shared: &Shared,
+    retention_check: Duration,
+    upkeep_every: Duration,
+    requests: &(Mutex<Requests>, Condvar),
+) {
     let mut clock = RetentionClock::new(shared.clock.now());
     let mut retention_due = shared.clock.now().monotonic;
     let mut round_due = retention_due;
-    let tick = TICK.min(retention_check);
+    let tick = upkeep_every.min(retention_check);
     loop {
         let (doomed, may_retain) = {
             let (requests, asked) = requests;
             let mut requests = requests.lock();
-            if requests.doomed.is_empty() && !requests.stop {
-                let _ = asked.wait_for(&mut requests, tick.min(shared.flush_every()));
+            if requests.doomed.is_empty() && !requests.stop && !requests.reconfigured {
+                let wait = shared.flush_every().map_or(tick, |flush| flush.min(tick));
+                let _ = asked.wait_for(&mut requests, wait);
             }
+            requests.reconfigured = false;
             if requests.stop {
                 return;
             }
@@ -204,11 +219,11 @@ pub(super) fn settle_all(shared: &Shared) -> Result<(), StorageError> {
 }
 
 impl Shared {
-    /// How often it must be looked whether a log's `flush.ms` has passed.
-    fn flush_every(&self) -> Duration {
+    /// How often it must be looked whether a log's `flush.ms` has passed, if any log has one.
+    fn flush_every(&self) -> Option<Duration> {
         let partitions = self.partitions.read();
         let least = partitions.values().filter_map(|partition| partition.config().flush_ms).min();
-        least.map_or(TICK, |ms| Duration::from_millis(ms).max(FLUSH_TICK_MIN))
+        least.map(|ms| Duration::from_millis(ms).max(FLUSH_TICK_MIN))
     }
 
     /// Writes the manifest if it would say something else than it says.

@@ -65,7 +65,8 @@ impl LogStore {
         let log_config = LogConfig { watermark: config.flush.watermark(), ..config.log };
         load_all(directory, &shared, &log_config)?;
         let mut threads = flusher::start(&shared, config.flush_threads)?;
-        let (housekeeper, thread) = housekeeping::start(&shared, config.retention_check)?;
+        let (housekeeper, thread) =
+            housekeeping::start(&shared, config.retention_check, config.upkeep_every)?;
         threads.push(thread);
         let mut cleaner = None;
         if config.cleaner.enabled {
@@ -83,6 +84,12 @@ impl LogStore {
     /// keeps for longer would be lost.
     pub fn begin_retention(&self) {
         self.inner.housekeeper.begin_retention();
+    }
+
+    /// To be called when partitions were given other settings: what is done at intervals then goes
+    /// by those at once.
+    pub fn reconfigured(&self) {
+        self.inner.housekeeper.reconfigured();
     }
 
     /// Tells whoever wants the directory next where this broker listens.
@@ -222,6 +229,8 @@ impl LogStore {
         partition.become_leader(leader_epoch);
         let partition = Arc::new(partition);
         partitions.insert(topic_partition.clone(), Arc::clone(&partition));
+        drop(partitions);
+        self.reconfigured();
         Ok(partition)
     }
 

@@ -4,6 +4,7 @@ use super::partition::LogState;
 use super::*;
 
 const HOUR_MS: i64 = 3_600_000;
+const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn a_log_that_settled_needs_no_walk_after_a_crash() {
@@ -157,4 +158,35 @@ fn old_segments_go_whole_with_all_their_files() {
         (partition.log_start_offset(), partition.log_end_offset()),
         (Offset(400), Offset(410))
     );
+}
+
+#[test]
+fn flush_ms_goes_from_when_a_log_has_it_and_not_from_the_next_round_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |config| {
+        config.flush = FlushPolicy::Os;
+        // No round of its own comes while this runs.
+        (config.upkeep_every, config.retention_check) = (HOUR, HOUR);
+    });
+    let is_flushed = |partition: &Arc<Partition>| {
+        produce(partition, batch(None));
+        let end = partition.log_end_offset();
+        (0..6000).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            partition.flushed_offset() >= end
+        })
+    };
+    // The thread waits now for what it knows of: nothing.
+    std::thread::sleep(Duration::from_millis(100));
+    let with_flush_ms = LogConfig { flush_ms: Some(20), ..small_segments() };
+    let created = store.create_partition(&clicks(0), TOPIC_ID, &with_flush_ms, LeaderEpoch(0));
+    let created = created.unwrap();
+    assert!(is_flushed(&created), "a partition created with flush.ms");
+    created.reconfigure(&small_segments());
+    store.reconfigured();
+    std::thread::sleep(Duration::from_millis(100));
+    let changed = create(&store, 1);
+    changed.reconfigure(&with_flush_ms);
+    store.reconfigured();
+    assert!(is_flushed(&changed), "a partition that was given flush.ms");
 }
