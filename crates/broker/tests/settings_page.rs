@@ -16,7 +16,9 @@ fn page() -> String {
          Written from the tables in `crates/broker-core/src/config`; the test `settings_page` \
          holds it against them.\n\
          An unknown setting is refused with the nearest known name; one of Kafka's that does not \
-         apply here with the reason.\n\n\
+         apply here with the reason.\n\
+         What `serve` logs, and how, is no setting: `STREAMLEDGER_LOG` and \
+         `STREAMLEDGER_LOG_FORMAT` say it ([command-line.md](command-line.md#log-lines)).\n\n\
          ## Broker\n\n\
          Given as `-X name=value` to `serve`, or to \
          `BrokerConfig::builder().property(name, value)`. Those marked\n\

@@ -33,6 +33,7 @@ pub mod given;
 pub mod interrupt;
 pub mod job;
 pub mod job_file;
+pub mod logging;
 pub mod metrics_server;
 pub mod producing;
 pub mod registry;
@@ -42,15 +43,8 @@ pub mod value_reader;
 
 use std::process::ExitCode;
 
-use tracing_subscriber::EnvFilter;
-
-use self::args::Misunderstood;
-
-/// Which log lines go to stderr, in tracing's syntax (`debug`, `streamledger=trace`); none unless
-/// set.
-const LOG_VARIABLE: &str = "STREAMLEDGER_LOG";
-/// `json` has each of them be one JSON object.
-const LOG_FORMAT_VARIABLE: &str = "STREAMLEDGER_LOG_FORMAT";
+use self::args::{Command, Misunderstood};
+use self::failure::Failure;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -67,16 +61,17 @@ pub fn main() -> ExitCode {
             return failure.exit.into();
         }
     };
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("off"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match std::env::var(LOG_FORMAT_VARIABLE).as_deref() {
-        Ok("json") => log.json().init(),
-        _ => log.init(),
-    }
+    let serve = match &arguments.command {
+        Command::Serve(serve) => Some(serve),
+        _ => None,
+    };
+    logging::start(serve);
+    let tell =
+        if serve.is_some() { logging::announce_failure } else { |why: &Failure| ui::say(why) };
     match command::run(arguments.command) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            ui::say(&failure);
+            tell(&failure);
             failure.exit.into()
         }
     }

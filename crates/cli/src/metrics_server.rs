@@ -34,6 +34,7 @@ pub struct MetricsArguments {
 /// A server that runs until it is dropped.
 #[derive(Debug)]
 pub struct MetricsServer {
+    address: SocketAddr,
     _stop: oneshot::Sender<()>,
 }
 
@@ -45,7 +46,16 @@ impl MetricsServer {
         quiet: bool,
     ) -> Outcome<Option<MetricsServer>> {
         let Some(address) = arguments.metrics_listen else { return Ok(None) };
-        Self::serve(address, arguments.insecure_listen, pages(producer.clone()), quiet).map(Some)
+        let server = Self::serve(address, arguments.insecure_listen, pages(producer.clone()))?;
+        if !quiet {
+            ui::say(server.greeting());
+        }
+        Ok(Some(server))
+    }
+
+    /// Says where they are.
+    pub fn greeting(&self) -> String {
+        format!("metrics at http://{}/metrics", self.address)
     }
 
     /// Serves these pages at an address, which must be a loopback one unless others are allowed.
@@ -53,7 +63,6 @@ impl MetricsServer {
         address: SocketAddr,
         allows_others: bool,
         pages: Router,
-        quiet: bool,
     ) -> Outcome<MetricsServer> {
         if !address.ip().is_loopback() && !allows_others {
             return Failure::new(
@@ -64,19 +73,15 @@ impl MetricsServer {
             .remedy("listen on 127.0.0.1, or allow it with --insecure-listen")
             .err();
         }
-        let (server, bound) = listen(address, pages).map_err(|error| {
+        listen(address, pages).map_err(|error| {
             Failure::new(Exit::Failed, format!("can't serve metrics at {address}"))
                 .because(&error)
                 .remedy("choose another address with --metrics-listen; port 0 takes a free one")
-        })?;
-        if !quiet {
-            ui::say(format_args!("metrics at http://{bound}/metrics"));
-        }
-        Ok(server)
+        })
     }
 }
 
-fn listen(address: SocketAddr, pages: Router) -> io::Result<(MetricsServer, SocketAddr)> {
+fn listen(address: SocketAddr, pages: Router) -> io::Result<MetricsServer> {
     let listener = TcpListener::bind(address)?;
     let bound = listener.local_addr()?;
     listener.set_nonblocking(true)?;
@@ -98,7 +103,7 @@ fn listen(address: SocketAddr, pages: Router) -> io::Result<(MetricsServer, Sock
     thread::Builder::new().name("metrics".to_owned()).spawn(move || {
         let _ = runtime.block_on(serve);
     })?;
-    Ok((MetricsServer { _stop: stop }, bound))
+    Ok(MetricsServer { address: bound, _stop: stop })
 }
 
 fn pages(producer: Producer) -> Router {

@@ -30,6 +30,66 @@ fn free_address() -> String {
     listener.local_addr().unwrap().to_string()
 }
 
+/// Ends a `serve` as soon as it has said where it listens; all it said on stderr.
+fn said_by_serve(sandbox: &Sandbox, more: &[&str], environment: &[(&str, &str)]) -> String {
+    let arguments = [&["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"], more].concat();
+    let mut serve = sandbox.command(&arguments);
+    serve.env_remove("STREAMLEDGER_LOG").env_remove("STREAMLEDGER_LOG_FORMAT");
+    let mut serve = serve.envs(environment.iter().copied()).spawn().unwrap();
+    // The lock file says where it listens, whatever is printed.
+    let lock = sandbox.path("data/.lock");
+    let deadline = Instant::now() + PATIENCE;
+    while !std::fs::read_to_string(&lock).is_ok_and(|text| text.contains("127.0.0.1:")) {
+        assert!(Instant::now() < deadline, "it doesn't listen");
+        thread::sleep(Duration::from_millis(10));
+    }
+    tool::interrupt(&serve, "TERM");
+    assert_eq!(tool::wait(&mut serve), Some(0));
+    std::fs::remove_file(lock).unwrap();
+    let mut said = String::new();
+    serve.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    said
+}
+
+#[test]
+fn serve_says_unasked_what_is_wrong_and_as_json_where_log_lines_are() {
+    let sandbox = Sandbox::new();
+    let own = said_by_serve(&sandbox, &[], &[]);
+    assert!(own.starts_with("listening on 127.0.0.1:"), "{own}");
+    assert!(own.ends_with("ended; the log is flushed and closed\n") && own.lines().count() == 2);
+    // Nobody may do anything: that is a warning.
+    let closed =
+        ["-X", "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer"];
+    let warned = said_by_serve(&sandbox, &closed, &[]);
+    let line = warned.lines().find(|line| line.contains("nobody may do anything"));
+    assert!(line.is_some_and(|line| line.contains(" WARN ")), "{warned}");
+    for (more, environment, lines) in [
+        (&["-q"][..], &[][..], 0),
+        (&[], &[("STREAMLEDGER_LOG", "error")], 2),
+        (&["--metrics-listen", "127.0.0.1:0"], &[("STREAMLEDGER_LOG_FORMAT", "json")], 4),
+    ] {
+        let said = said_by_serve(&sandbox, &[&closed, more].concat(), environment);
+        assert_eq!(said.lines().count(), lines, "{said}");
+        if lines < 4 {
+            continue;
+        }
+        for (line, message) in
+            said.lines().zip(["nobody may", "listening on", "metrics at", "ended; the log"])
+        {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            let told = event["fields"]["message"].as_str().unwrap();
+            assert!(told.contains(message), "{line}");
+        }
+    }
+    let failed = sandbox
+        .command(&["serve", "-X", "num.partition=1"])
+        .env("STREAMLEDGER_LOG_FORMAT", "json")
+        .output()
+        .unwrap();
+    let event: serde_json::Value = serde_json::from_slice(&failed.stderr).unwrap();
+    assert_eq!((&event["level"], &event["fields"]["exit"]), (&"ERROR".into(), &2.into()));
+}
+
 #[test]
 fn a_broker_is_scraped_and_asked_for_its_health() {
     let sandbox = Sandbox::new();

@@ -22,8 +22,9 @@ use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::help::with_examples;
 use crate::interrupt::Interrupt;
+use crate::logging;
 use crate::metrics_server::MetricsServer;
-use crate::ui::{self, units};
+use crate::ui::units;
 
 /// Flags of `serve`.
 #[derive(Debug, Args)]
@@ -66,9 +67,9 @@ pub struct ServeArguments {
     #[arg(long, value_name = "HOST:PORT")]
     metrics_listen: Option<SocketAddr>,
 
-    /// Print nothing but errors
+    /// Print nothing but errors; the same goes for log lines unless STREAMLEDGER_LOG says more
     #[arg(long, short = 'q')]
-    quiet: bool,
+    pub quiet: bool,
 }
 
 /// Kafka's usual port, for this machine only.
@@ -77,7 +78,11 @@ const DEFAULT_LISTENER: &str = "127.0.0.1:9092";
 const ABOUT: &str = "Run the embedded broker until Ctrl-C or SIGTERM.
 
 It is one durable Kafka broker for one machine: stock clients and tools work with it. Commands \
-that name the same --data-dir use it while it runs.";
+that name the same --data-dir use it while it runs.
+
+What is wrong is told on stderr, a line with its time each. STREAMLEDGER_LOG=info (or debug, error, \
+off, streamledger_broker=debug) tells more or less; with STREAMLEDGER_LOG_FORMAT=json each line, \
+those that say where it listens and that it ended too, is one JSON object.";
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("On Kafka's usual port", "streamledger serve"),
@@ -159,9 +164,11 @@ pub fn run(arguments: &ServeArguments) -> Outcome<Exit> {
     }
     let config = builder.build().map_err(|error| config_failure(&error))?;
     let broker = Broker::start(config).map_err(|error| start_failure(&error))?;
-    tell_of_offline(&broker);
+    if !logging::tells_errors() {
+        tell_of_offline(&broker);
+    }
     if !arguments.quiet {
-        ui::say(format_args!(
+        logging::announce(format_args!(
             "listening on {}, log in {}, ready in {}; Ctrl-C ends it",
             broker.bootstrap_servers(),
             data_dir.display(),
@@ -170,13 +177,16 @@ pub fn run(arguments: &ServeArguments) -> Outcome<Exit> {
     }
     let serve_metrics = |address| {
         let pages = pages(broker.metrics());
-        MetricsServer::serve(address, arguments.insecure_listen, pages, arguments.quiet)
+        MetricsServer::serve(address, arguments.insecure_listen, pages)
     };
-    let _metrics = arguments.metrics_listen.map(serve_metrics).transpose()?;
+    let metrics = arguments.metrics_listen.map(serve_metrics).transpose()?;
+    if let (Some(metrics), false) = (&metrics, arguments.quiet) {
+        logging::announce(metrics.greeting());
+    }
     interrupt.wait();
     broker.shutdown().map_err(|error| stop_failure(&error))?;
     if !arguments.quiet {
-        ui::say("ended; the log is flushed and closed");
+        logging::announce("ended; the log is flushed and closed");
     }
     Ok(Exit::Done)
 }

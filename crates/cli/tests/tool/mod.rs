@@ -91,10 +91,15 @@ impl Server {
     /// Starts one and waits until it listens.
     pub fn start(sandbox: &Sandbox, listen: &str, more: &[&str]) -> Server {
         let arguments = [&["serve", "--listen", listen], more].concat();
-        let mut child = sandbox.spawn(&arguments);
+        let mut child =
+            sandbox.command(&arguments).env("STREAMLEDGER_LOG", "error").spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
+        // What had to be repaired is said before.
+        while !line.starts_with("listening on ") && {
+            line.clear();
+            stderr.read_line(&mut line).unwrap() > 0
+        } {}
         let address = line
             .strip_prefix("listening on ")
             .and_then(|rest| rest.split(',').next())
