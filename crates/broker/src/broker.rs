@@ -25,7 +25,7 @@ use crate::metrics::{BrokerMetrics, RequestMeters};
 use crate::node::Node;
 use crate::quotas::Quotas;
 use crate::server::{BoundListener, ByteBudget, Serving, Tls};
-use crate::storage::{LogStore, LogStoreConfig, StorageError};
+use crate::storage::{LogStore, LogStoreConfig, StorageError, new_directory};
 
 /// Why a broker did not start. Nothing of it is left running.
 #[derive(Debug, Error)]
@@ -493,7 +493,7 @@ impl TemporaryDirectory {
     fn new() -> io::Result<Self> {
         let name = format!("streamledger-{:016x}", u64::from_ne_bytes(random_bytes()));
         let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path)?;
+        new_directory().create(&path)?;
         Ok(Self(path))
     }
 }

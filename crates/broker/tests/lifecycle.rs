@@ -4,7 +4,9 @@
 
 mod common;
 
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -220,6 +222,42 @@ fn failures_49_a_stop_answers_what_is_in_flight_and_cuts_long_polls_short() {
     assert_eq!(only_partition(&response).error_code, ErrorCode::None);
     assert!(poller.receive_frame().is_some());
     assert!(poller.is_closed_by_broker());
+}
+
+#[test]
+fn nobody_else_may_read_what_is_in_the_data_directory() {
+    let outer = tempfile::tempdir().unwrap();
+    let directory = outer.path().join("data");
+    let start = || {
+        let config = BrokerConfig::builder().data_dir(&directory).scram_user("alice", "secret");
+        Broker::start(config.build().unwrap()).unwrap()
+    };
+    let broker = start();
+    let mut client = RawClient::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    client.produce("t", 0, batch_of(&["x"], None));
+    broker.shutdown().unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mut looked_at = 0;
+    let mut directories = vec![directory.clone()];
+    while let Some(directory) = directories.pop() {
+        assert_eq!(mode(&directory), 0o700, "{}", directory.display());
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            looked_at += 1;
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                assert_eq!(mode(&path), 0o600, "{}", path.display());
+            }
+        }
+    }
+    assert!(looked_at > 8, "{looked_at}");
+    // A version before this left the keys of logins for everybody to read.
+    let metadata_log = directory.join("metadata.log");
+    std::fs::set_permissions(&metadata_log, Permissions::from_mode(0o644)).unwrap();
+    drop(start());
+    assert_eq!(mode(&metadata_log), 0o600);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The metadata log on disk: one small file, each decision flushed before it counts.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -11,6 +12,8 @@ use streamledger_broker_core::controller::{
 };
 use thiserror::Error;
 use tracing::{info, warn};
+
+use crate::storage::new_file;
 
 /// The file's name in the data directory.
 pub(crate) const METADATA_LOG: &str = "metadata.log";
@@ -94,6 +97,11 @@ impl MetadataLog {
             }
         }
         let mut file = OpenOptions::new().write(true).open(&path).map_err(failed)?;
+        // Former versions let everybody read it. Where that can't be changed it isn't ours.
+        let mode = file.metadata().map_err(failed)?.permissions().mode();
+        if mode & 0o077 != 0 && file.set_permissions(Permissions::from_mode(0o600)).is_err() {
+            warn!(path = %path.display(), "others may read the metadata log, which has login keys");
+        }
         let valid_bytes = journal.valid_bytes.max(JOURNAL_HEADER.len()) as u64;
         file.set_len(valid_bytes)
             .and_then(|()| file.sync_all())
@@ -162,7 +170,7 @@ fn rewrite(
     }
     let temporary = directory.join(format!("{METADATA_LOG}.new"));
     let write = || {
-        let mut file = File::create(&temporary)?;
+        let mut file = new_file().truncate(true).open(&temporary)?;
         file.write_all(&content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;

@@ -14,7 +14,7 @@ use streamledger_broker_core::log::{
 };
 use streamledger_protocol::{Offset, TimestampMs, TopicId};
 
-use super::disk::{Disk, Durability};
+use super::disk::{Disk, Durability, new_directory};
 
 /// A segment's log file, open. Whoever holds it reads on even when the segment is deleted.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl PartitionDirectory {
 
     /// Makes the directory with its topic id; what an interrupted creation left is used again.
     pub(super) fn create(&self, topic_id: TopicId) -> io::Result<()> {
-        match fs::create_dir(&self.path) {
+        match new_directory().create(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }

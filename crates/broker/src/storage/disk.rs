@@ -1,8 +1,9 @@
 //! The edge to the file system: every byte of the log and every fsync goes through here, so that a
 //! test can take away what a disk may take away.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +11,12 @@ use rustix::buffer::spare_capacity;
 
 use super::faults::DiskFaults;
 use streamledger_broker_core::log::TEMPORARY_SUFFIX;
+
+/// Who may read the files: whoever the broker runs as, for they hold what others may not see, the
+/// keys of logins among it.
+const FILE_MODE: u32 = 0o600;
+/// The same of directories.
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// The most pieces that one `pwritev` takes on Linux.
 const PIECES_MAX: usize = 1024;
@@ -39,7 +46,7 @@ impl Disk {
     /// Creates a file that must not be there yet, or empties one that is.
     pub(super) fn create(&self, path: &Path) -> io::Result<File> {
         self.before_write(1)?;
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+        new_file().read(true).truncate(true).open(path)
     }
 
     /// Opens a file to read and write.
@@ -184,6 +191,20 @@ impl Disk {
             _ => Ok(()),
         }
     }
+}
+
+/// How a file is created, or opened to be written, that only its owner may read.
+pub(crate) fn new_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(FILE_MODE);
+    options
+}
+
+/// How a directory is created that only its owner may look into.
+pub(crate) fn new_directory() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(DIRECTORY_MODE);
+    builder
 }
 
 /// Whether an error says that there is no room left.

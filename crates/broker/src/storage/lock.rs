@@ -3,12 +3,13 @@
 //! The lock is the kernel's (`flock`), so a broker that is killed leaves none. The file's text says
 //! the process and, once it listens, the address: whoever comes second can use that broker.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::disk::new_file;
 use super::errors::StorageError;
 
 /// The lock's file in a data directory.
@@ -24,8 +25,7 @@ pub(super) struct DirectoryLock {
 impl DirectoryLock {
     pub(super) fn acquire(directory: &Path) -> Result<Self, StorageError> {
         let path = directory.join(LOCK_FILE);
-        let open =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let open = new_file().read(true).truncate(false).open(&path);
         let mut file = open.map_err(|error| StorageError::io("opening", &path, error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}

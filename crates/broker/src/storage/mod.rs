@@ -36,7 +36,7 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use disk::is_disk_full;
+pub(crate) use disk::{is_disk_full, new_directory, new_file};
 pub(crate) use file_range::FileRange;
 pub(crate) use read::StoredRecords;
 

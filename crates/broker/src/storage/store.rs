@@ -20,7 +20,7 @@ use streamledger_protocol::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use super::compaction::Cleaner;
 use super::config::{FlushPolicy, LogStoreConfig};
 use super::directory::{DELETED_EXTENSION, PartitionDirectory, is_deleted_directory};
-use super::disk::{Disk, Durability};
+use super::disk::{Disk, Durability, new_directory};
 use super::errors::{StorageError, StorageOffline};
 use super::housekeeping::{self, Housekeeper};
 use super::load::{LoadProblem, is_as_summarised, recover};
@@ -53,7 +53,9 @@ impl LogStore {
     /// The directory is in use, not ours, of a newer format, or can't be read or written. A single
     /// damaged log is no error here: it stays offline, see `offline_partitions`.
     pub fn open(directory: &Path, config: LogStoreConfig) -> Result<Self, StorageError> {
-        fs::create_dir_all(directory)
+        new_directory()
+            .recursive(true)
+            .create(directory)
             .map_err(|error| StorageError::io("creating", directory, error))?;
         meta::refuse_foreign(directory)?;
         let lock = DirectoryLock::acquire(directory)?;
