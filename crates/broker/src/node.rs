@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use streamledger_broker_core::config::{
-    BrokerConfigs, GROUP_HEARTBEAT_INTERVAL, resolve_log_config, resolve_min_insync_replicas,
+    BrokerConfigs, BrokerScope, GROUP_HEARTBEAT_INTERVAL, resolve_log_config, resolve_min_insync_replicas,
 };
 use streamledger_broker_core::controller::{
     ClusterState, ConfigAlteration, CreatedTopic, NewPartitions, NewTopic, Placement, Refusal,
@@ -105,7 +105,8 @@ impl Node {
         let Some(partition) = topic.partition(index) else { return false };
         let at_start = &self.controller.configs_at_start().at_start;
         let needed = self.controller.read(|state| {
-            resolve_min_insync_replicas(&topic.configs, state.broker_configs(), at_start)
+            let of_brokers = (state.broker_configs(), state.cluster_configs());
+            resolve_min_insync_replicas([&topic.configs, of_brokers.0, of_brokers.1, at_start])
         });
         partition.in_sync.len() >= needed.min(partition.replicas.len())
     }
@@ -250,17 +251,19 @@ impl Node {
         Ok(())
     }
 
-    /// Changes settings of the broker, or says whether it could. Blocks on the disk.
+    /// Changes settings of the broker or of all, or says whether it could. Blocks on the disk.
     pub(crate) fn alter_broker(
         &self,
+        scope: BrokerScope,
         changes: &[ConfigAlteration],
         only_validates: bool,
     ) -> Result<(), Refusal> {
         let configs = self.controller.broker_configs();
         if only_validates {
-            return decide_alter_broker_configs(&configs, changes).map(|decision| decision.reply);
+            return decide_alter_broker_configs(&configs, scope, changes)
+                .map(|decision| decision.reply);
         }
-        let decide = || decide_alter_broker_configs(&configs, changes);
+        let decide = || decide_alter_broker_configs(&configs, scope, changes);
         self.controller.change(|_| decide(), |()| Ok(()), |()| ())?;
         let changed = self.controller.broker_configs();
         let topics: Vec<_> = self.controller.read(|state| state.topics().cloned().collect());

@@ -300,3 +300,66 @@ fn scram_credentials_are_kept_over_a_restart_and_the_password_is_not() {
     let unknown = client.call(0, &DescribeUserScramCredentialsRequest { users }).results.remove(0);
     assert_eq!(unknown.error_code, ErrorCode::ResourceNotFound);
 }
+
+/// Gives a broker (or with no name all of them) exactly this setting, or none.
+fn alter_broker(client: &mut RawClient, name: &str, setting: Option<(&str, &str)>) {
+    let config = |(name, value): (&str, &str)| AlterableConfig {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+    };
+    let resource = AlterConfigsResource {
+        resource_type: 4,
+        resource_name: name.to_owned(),
+        configs: setting.into_iter().map(config).collect(),
+    };
+    let request = AlterConfigsRequest { resources: vec![resource], validate_only: false };
+    assert_eq!(client.call(2, &request).responses[0].error_code, ErrorCode::None);
+}
+
+/// What a broker (or with no name all of them) has of log.retention.ms, and every source of it.
+fn retention_of(client: &mut RawClient, name: &str) -> Option<(String, Vec<(i8, String)>)> {
+    let resource = DescribeConfigsResource {
+        resource_type: 4,
+        resource_name: name.to_owned(),
+        configuration_keys: Some(vec!["log.retention.ms".to_owned()]),
+    };
+    let request = DescribeConfigsRequest {
+        resources: vec![resource],
+        include_synonyms: true,
+        ..Default::default()
+    };
+    let config = client.call(4, &request).results.remove(0).configs.pop()?;
+    let synonyms = config.synonyms.into_iter().map(|own| (own.source, own.value.unwrap()));
+    Some((config.value?, synonyms.collect()))
+}
+
+#[test]
+fn settings_of_one_broker_and_of_all_are_two_and_outlive_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = || {
+        let config = BrokerConfig::builder().data_dir(directory.path());
+        let config = config.property("log.retention.ms", "1000").build().unwrap();
+        Broker::start(config).unwrap()
+    };
+    let seen = |value: &str, sources: &[(i8, &str)]| {
+        let sources = sources.iter().map(|(code, value)| (*code, (*value).to_owned()));
+        Some((value.to_owned(), sources.collect::<Vec<_>>()))
+    };
+    let broker = start();
+    let mut client = RawClient::connect(&broker);
+    alter_broker(&mut client, "1", Some(("log.retention.ms", "3000")));
+    alter_broker(&mut client, "", Some(("log.retention.ms", "2000")));
+    drop((client, broker));
+    let broker = start();
+    let mut client = RawClient::connect(&broker);
+    let own = seen("3000", &[(2, "3000"), (3, "2000"), (4, "1000")]);
+    assert_eq!(retention_of(&mut client, "1"), own);
+    assert_eq!(retention_of(&mut client, ""), seen("2000", &[(3, "2000")]));
+    // What one loses it has from all; what all lose changes nothing that is one's own.
+    alter_broker(&mut client, "1", None);
+    assert_eq!(retention_of(&mut client, "1"), seen("2000", &[(3, "2000"), (4, "1000")]));
+    alter_broker(&mut client, "1", Some(("log.retention.ms", "4000")));
+    alter_broker(&mut client, "", None);
+    assert_eq!(retention_of(&mut client, "1"), seen("4000", &[(2, "4000"), (4, "1000")]));
+    assert_eq!(retention_of(&mut client, ""), None);
+}

@@ -23,7 +23,9 @@ fn page() -> String {
          Given as `-X name=value` to `serve`, or to \
          `BrokerConfig::builder().property(name, value)`. Those marked\n\
          with * can also change while the broker runs (`kafka-configs --entity-type brokers \
-         --alter`).\n\n\
+         --alter`), for this broker (`--entity-name 1`) or for\n\
+         all (`--entity-default`). What is set for this one goes before what is set for all, \
+         before the file, before the default; both are kept.\n\n\
          | name | value | default | what it does | why this default |\n\
          | --- | --- | --- | --- | --- |\n",
     );

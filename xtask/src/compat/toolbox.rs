@@ -193,7 +193,17 @@ fn configure(calls: &mut Calls, topic: &str) {
     let of_broker = format!("{config} --entity-type brokers --entity-name 1");
     calls.call(&format!("{of_broker} --alter --add-config log.retention.ms=777777"), 0, &[]);
     calls.call(&format!("{of_broker} --describe"), 0, &["log.retention.ms=777777"]);
+    let of_all = format!("{config} --entity-type brokers --entity-default");
+    calls.call(&format!("{of_all} --alter --add-config log.retention.ms=666666"), 0, &[]);
+    let default = "DYNAMIC_DEFAULT_BROKER_CONFIG:log.retention.ms=666666";
+    let described = ["log.retention.ms=666666", default, "!777777"];
+    calls.call(&format!("{of_all} --describe"), 0, &described);
+    let both = ["DYNAMIC_BROKER_CONFIG:log.retention.ms=777777", default];
+    calls.call(&format!("{of_broker} --describe"), 0, &both);
     calls.call(&format!("{of_broker} --alter --delete-config log.retention.ms"), 0, &[]);
+    calls.call(&format!("{of_broker} --describe"), 0, &[default, "!777777"]);
+    calls.call(&format!("{of_all} --alter --delete-config log.retention.ms"), 0, &[]);
+    calls.call(&format!("{of_all} --describe"), 0, &["!666666"]);
     let of_group = format!("{config} --entity-type groups --entity-name {topic}");
     let set = "--alter --add-config consumer.session.timeout.ms";
     calls.call(&format!("{of_group} {set}=50000"), 0, &["Completed updating config for group"]);

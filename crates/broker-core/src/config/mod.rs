@@ -16,7 +16,7 @@ pub use group::{
     check_group_config_name, check_group_configs, resolve_group_configs,
 };
 pub use resolve::{
-    BrokerConfigs, ConfigEntry, ConfigSource, ConfigSynonym, resolve_log_config,
+    BrokerConfigs, BrokerScope, ConfigEntry, ConfigSource, ConfigSynonym, resolve_log_config,
     resolve_min_insync_replicas, resolve_topic_config, resolve_topic_configs,
 };
 pub use security::{

@@ -1,4 +1,5 @@
-//! Who overrides whom: topic, then broker while running, then broker at start, then default.
+//! Who overrides whom: topic, then broker while running, then all brokers while running, then broker
+//! at start, then default.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,8 @@ pub enum ConfigSource {
     DynamicGroup,
     /// Set on this broker while it ran.
     DynamicBroker,
+    /// Set on all brokers while they ran.
+    DynamicDefaultBroker,
     /// Given to the broker at start.
     StaticBroker,
     /// Given by nobody.
@@ -34,19 +37,31 @@ impl ConfigSource {
             Self::DynamicTopic => 1,
             Self::DynamicGroup => 8,
             Self::DynamicBroker => 2,
+            Self::DynamicDefaultBroker => 3,
             Self::StaticBroker => 4,
             Self::Default => 5,
         }
     }
 }
 
-/// The broker's own settings: those given at start and those changed since.
+/// Whose settings are meant where they change while brokers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokerScope {
+    /// One broker's: they go before those of all.
+    One,
+    /// Those of all brokers of the cluster (`--entity-default` of Kafka's tools).
+    All,
+}
+
+/// The broker's settings: those given at start and those changed since.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerConfigs {
     /// Given at start, checked.
     pub at_start: BTreeMap<String, String>,
-    /// Changed since, through `IncrementalAlterConfigs`; kept in the metadata log.
+    /// Changed since for this broker, through `IncrementalAlterConfigs`; kept in the metadata log.
     pub dynamic: BTreeMap<String, String>,
+    /// The same for all brokers.
+    pub dynamic_default: BTreeMap<String, String>,
 }
 
 /// One value a setting could have, and whose it is.
@@ -83,10 +98,30 @@ impl BrokerConfigs {
     /// The value in force of a broker setting, or its default.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
-        let given = self.dynamic.get(name).or_else(|| self.at_start.get(name));
+        let own = self.dynamic.get(name).map(|value| value.trim());
+        own.or_else(|| self.value_for(BrokerScope::All, name))
+    }
+
+    /// The value in force of a broker setting; for all brokers, without what this one has of its
+    /// own.
+    #[must_use]
+    pub fn value_for(&self, scope: BrokerScope, name: &str) -> Option<&str> {
+        if scope == BrokerScope::One {
+            return self.value(name);
+        }
+        let given = self.dynamic_default.get(name).or_else(|| self.at_start.get(name));
         match given {
             Some(value) => Some(value.trim()),
             None => super::broker_config(name).and_then(|spec| spec.default),
+        }
+    }
+
+    /// What was changed while running, of this broker or of all.
+    #[must_use]
+    pub fn changed(&self, scope: BrokerScope) -> &BTreeMap<String, String> {
+        match scope {
+            BrokerScope::One => &self.dynamic,
+            BrokerScope::All => &self.dynamic_default,
         }
     }
 
@@ -134,11 +169,27 @@ impl BrokerConfigs {
             .collect()
     }
 
+    /// The settings that were changed for all brokers, in order of name: only that, as Kafka shows
+    /// them (`ConfigHelper`).
+    #[must_use]
+    pub fn entries_of_all(&self) -> Vec<ConfigEntry> {
+        let of_all = |synonym: &ConfigSynonym| synonym.source == ConfigSource::DynamicDefaultBroker;
+        let mut entries = self.entries();
+        entries.retain_mut(|entry| {
+            entry.synonyms.retain(of_all);
+            let Some(own) = entry.synonyms.first() else { return false };
+            (entry.value, entry.source) = (Some(own.value.clone()), own.source);
+            true
+        });
+        entries
+    }
+
     /// What was given for a broker setting, the strongest first, its default last.
     pub(super) fn given(&self, name: &str) -> Vec<ConfigSynonym> {
         let Some(spec) = super::broker_config(name) else { return Vec::new() };
         let layers = [
             (self.dynamic.get(name).cloned(), ConfigSource::DynamicBroker),
+            (self.dynamic_default.get(name).cloned(), ConfigSource::DynamicDefaultBroker),
             (self.at_start.get(name).cloned(), ConfigSource::StaticBroker),
             (spec.default.map(str::to_owned), ConfigSource::Default),
         ];
@@ -270,16 +321,12 @@ fn compression(name: &str, level: &impl Fn(&str) -> i64) -> Option<Compression> 
     })
 }
 
-/// min.insync.replicas in force for a topic with these overrides.
+/// min.insync.replicas in force for a topic, of all that may say it, the strongest first: the topic,
+/// the broker, all brokers, and the broker at start.
 ///
 /// Asked at every `acks=all`, so it looks up and parses, and allocates nothing.
 #[must_use]
-pub fn resolve_min_insync_replicas(
-    overrides: &BTreeMap<String, String>,
-    dynamic: &BTreeMap<String, String>,
-    at_start: &BTreeMap<String, String>,
-) -> usize {
-    let given = [overrides, dynamic, at_start];
+pub fn resolve_min_insync_replicas(given: [&BTreeMap<String, String>; 4]) -> usize {
     let mut values = given.into_iter().filter_map(|layer| layer.get("min.insync.replicas"));
     values.next().and_then(|value| value.trim().parse().ok()).unwrap_or(1)
 }
@@ -323,7 +370,11 @@ mod tests {
         at_start: &[(&str, &str)],
         dynamic: &[(&str, &str)],
     ) -> ConfigEntry {
-        let broker = BrokerConfigs { at_start: map(at_start), dynamic: map(dynamic) };
+        let broker = BrokerConfigs {
+            at_start: map(at_start),
+            dynamic: map(dynamic),
+            ..BrokerConfigs::default()
+        };
         let row = super::super::topic_config(name).unwrap();
         resolve_topic_config(row, &map(overrides), &broker)
     }
@@ -361,7 +412,7 @@ mod tests {
     fn no_limit_is_no_limit_in_every_unit() {
         let hours = [("log.retention.hours", "-1")];
         assert_eq!(entry("retention.ms", &[], &hours, &[]).value.as_deref(), Some("-1"));
-        let broker = BrokerConfigs { at_start: map(&hours), dynamic: BTreeMap::new() };
+        let broker = BrokerConfigs { at_start: map(&hours), ..BrokerConfigs::default() };
         let config = resolve_log_config(&BTreeMap::new(), &broker, HighWatermarkRule::Flushed);
         assert_eq!(config.retention_ms, None);
     }
@@ -371,7 +422,7 @@ mod tests {
         let (none, broker) = (BTreeMap::new(), BrokerConfigs::default());
         let config = resolve_log_config(&none, &broker, HighWatermarkRule::Flushed);
         assert_eq!(config, LogConfig::default());
-        assert_eq!(resolve_min_insync_replicas(&none, &none, &none), 1);
+        assert_eq!(resolve_min_insync_replicas([&none; 4]), 1);
     }
 
     #[test]
@@ -389,8 +440,10 @@ mod tests {
         assert_eq!(config.segment_bytes, 1 << 20);
         assert_eq!(config.watermark, HighWatermarkRule::Written);
         let weaker = map(&[("min.insync.replicas", "3")]);
-        assert_eq!(resolve_min_insync_replicas(&own, &weaker, &weaker), 2);
-        assert_eq!(resolve_min_insync_replicas(&BTreeMap::new(), &weaker, &own), 3);
+        let none = BTreeMap::new();
+        assert_eq!(resolve_min_insync_replicas([&own, &weaker, &weaker, &weaker]), 2);
+        assert_eq!(resolve_min_insync_replicas([&none, &weaker, &own, &own]), 3);
+        assert_eq!(resolve_min_insync_replicas([&none, &none, &weaker, &own]), 3);
     }
 
     #[test]
@@ -398,6 +451,7 @@ mod tests {
         let broker = BrokerConfigs {
             at_start: map(&[("num.partitions", "6")]),
             dynamic: map(&[("message.max.bytes", "1000")]),
+            ..BrokerConfigs::default()
         };
         let entries = broker.entries();
         let find = |name| entries.iter().find(|entry| entry.name == name).unwrap();
@@ -408,5 +462,35 @@ mod tests {
         assert_eq!(find("listeners").value, None);
         assert_eq!(broker.number("num.partitions"), 6);
         assert!(broker.is_true("auto.create.topics.enable"));
+    }
+    #[test]
+    fn what_is_set_for_all_brokers_stands_under_what_is_set_for_one() {
+        let broker = BrokerConfigs {
+            at_start: map(&[("log.retention.ms", "1"), ("message.max.bytes", "1")]),
+            dynamic: map(&[("log.retention.ms", "3")]),
+            dynamic_default: map(&[("log.retention.ms", "2"), ("message.max.bytes", "2")]),
+        };
+        let sources = |entry: &ConfigEntry| {
+            let own = entry.synonyms.iter().map(|synonym| synonym.source.wire_code());
+            own.collect::<Vec<_>>()
+        };
+        let entries = broker.entries();
+        let find = |name| entries.iter().find(|entry| entry.name == name).unwrap();
+        let (retention, size) = (find("log.retention.ms"), find("message.max.bytes"));
+        assert_eq!((retention.value.as_deref(), sources(retention)), (Some("3"), vec![2, 3, 4]));
+        assert_eq!((size.value.as_deref(), sources(size)), (Some("2"), vec![3, 4, 5]));
+        let row = super::super::topic_config("retention.ms").unwrap();
+        let topic = resolve_topic_config(row, &map(&[]), &broker);
+        assert_eq!(
+            (topic.value.as_deref(), topic.source),
+            (Some("3"), ConfigSource::DynamicBroker)
+        );
+        let of_all = broker.entries_of_all();
+        let shown: Vec<_> =
+            of_all.iter().map(|own| (own.name, own.value.as_deref(), sources(own))).collect();
+        assert_eq!(
+            shown,
+            [("log.retention.ms", Some("2"), vec![3]), ("message.max.bytes", Some("2"), vec![3]),]
+        );
     }
 }

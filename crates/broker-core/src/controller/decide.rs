@@ -7,7 +7,7 @@ use streamledger_protocol::{BrokerId, ErrorCode, GroupId, PartitionIndex, TopicI
 use super::record::{MetadataRecord, TEXT_BYTES_MAX};
 use super::state::{ClusterState, Topic};
 use crate::config::{
-    BrokerConfigs, ConfigError, ConfigKind, broker_config, check_broker_config,
+    BrokerConfigs, BrokerScope, ConfigError, ConfigKind, broker_config, check_broker_config,
     check_group_config_name, check_group_configs, check_topic_config, is_dynamic, topic_config,
 };
 
@@ -428,18 +428,19 @@ pub fn decide_alter_topic_configs(
     Ok(Decision { records, reply: () })
 }
 
-/// Changes broker settings while running; all of the changes, or none.
+/// Changes settings of one broker or of all while running; all of the changes, or none.
 ///
 /// # Errors
 /// A [`Refusal`]; settings that only act at start are refused.
 pub fn decide_alter_broker_configs(
     broker: &BrokerConfigs,
+    scope: BrokerScope,
     changes: &[ConfigAlteration],
 ) -> Result<Decision<()>, Refusal> {
     let mut records = Vec::new();
     for change in changes {
         let spec = broker_config(&change.name);
-        let present = || broker.value(&change.name).map(str::to_owned);
+        let present = || broker.value_for(scope, &change.name).map(str::to_owned);
         let value = altered(change, spec.map(|spec| spec.kind), present)?;
         check_broker_config(&change.name, value.as_deref().or(present().as_deref()).unwrap_or(""))?;
         if !is_dynamic(&change.name) {
@@ -449,7 +450,11 @@ pub fn decide_alter_broker_configs(
         if let Some(value) = &value {
             check_value_bytes(&change.name, value)?;
         }
-        records.push(MetadataRecord::BrokerConfigChanged { name: change.name.clone(), value });
+        let name = change.name.clone();
+        records.push(match scope {
+            BrokerScope::One => MetadataRecord::BrokerConfigChanged { name, value },
+            BrokerScope::All => MetadataRecord::ClusterConfigChanged { name, value },
+        });
     }
     Ok(Decision { records, reply: () })
 }

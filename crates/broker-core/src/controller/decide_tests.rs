@@ -240,13 +240,43 @@ fn settings_are_set_deleted_and_their_lists_edited() {
 #[test]
 fn broker_settings_change_while_running_only_where_they_can() {
     let broker = BrokerConfigs::default();
-    let alter = |change| decide_alter_broker_configs(&broker, &[change]);
+    let alter = |change| decide_alter_broker_configs(&broker, BrokerScope::One, &[change]);
     let set = |name, value| alteration(name, AlterOperation::Set, Some(value));
     assert_eq!(alter(set("message.max.bytes", "2000000")).unwrap().records.len(), 1);
     assert_eq!(alter(set("num.partitions", "4")).unwrap_err().error, ErrorCode::InvalidRequest);
     assert_eq!(alter(set("nonsense", "4")).unwrap_err().error, ErrorCode::InvalidConfig);
     assert_eq!(alter(set("message.max.bytes", "-4")).unwrap_err().error, ErrorCode::InvalidConfig);
     assert!(alter(alteration("message.max.bytes", AlterOperation::Delete, None)).is_ok());
+}
+
+#[test]
+fn settings_of_all_brokers_and_of_one_are_set_and_deleted_apart_and_outlive_a_snapshot() {
+    let mut state = ClusterState::default();
+    let mut alter = |scope, operation, value| {
+        let change = alteration("log.cleanup.policy", operation, value);
+        let broker = BrokerConfigs {
+            dynamic: state.broker_configs().clone(),
+            dynamic_default: state.cluster_configs().clone(),
+            ..BrokerConfigs::default()
+        };
+        apply(&mut state, decide_alter_broker_configs(&broker, scope, &[change]).unwrap());
+        let mut compacted = ClusterState::default();
+        for record in state.snapshot() {
+            compacted.replay(&record).unwrap();
+        }
+        let one =
+            |configs: &BTreeMap<String, String>| configs.values().cloned().collect::<String>();
+        (one(compacted.broker_configs()), one(compacted.cluster_configs()))
+    };
+    let is = |one: &str, all: &str| (one.to_owned(), all.to_owned());
+    let (one, all) = (BrokerScope::One, BrokerScope::All);
+    use AlterOperation::{Append, Delete, Set};
+    assert_eq!(alter(one, Set, Some("compact")), is("compact", ""));
+    assert_eq!(alter(all, Delete, None), is("compact", ""));
+    assert_eq!(alter(all, Append, Some("compact")), is("compact", "delete,compact"));
+    assert_eq!(alter(one, Delete, None), is("", "delete,compact"));
+    assert_eq!(alter(one, Append, Some("delete")), is("delete,compact", "delete,compact"));
+    assert_eq!(alter(all, Delete, None), is("delete,compact", ""));
 }
 
 /// One step of a run: a number picks the topic, another what is done to it.

@@ -76,6 +76,13 @@ pub enum MetadataRecord {
         /// Its value; `None` goes back to the broker's.
         value: Option<String>,
     },
+    /// A setting of all brokers was changed while running, or removed (no value).
+    ClusterConfigChanged {
+        /// The setting.
+        name: String,
+        /// Its value; `None` goes back to what each has.
+        value: Option<String>,
+    },
     /// Producer ids below `next` are, or may be, in use.
     ProducerIdsReserved {
         /// The first producer id that is surely free.
@@ -138,6 +145,7 @@ impl MetadataRecord {
             Self::ProducerIdsReserved { .. } => 8,
             Self::ClientQuotaChanged { .. } => 9,
             Self::ScramCredentialChanged { .. } => 10,
+            Self::ClusterConfigChanged { .. } => 11,
             Self::AclCreated { .. } => 22,
             Self::AclDeleted { .. } => 23,
             Self::GroupConfigChanged { .. } => 24,
@@ -176,7 +184,8 @@ impl MetadataRecord {
                 put_text(out, name)?;
                 put_optional_text(out, value.as_deref())?;
             }
-            Self::BrokerConfigChanged { name, value } => {
+            Self::BrokerConfigChanged { name, value }
+            | Self::ClusterConfigChanged { name, value } => {
                 put_text(out, name)?;
                 put_optional_text(out, value.as_deref())?;
             }
@@ -267,6 +276,10 @@ impl MetadataRecord {
                         server_key: take_bytes(bytes)?,
                     })
                 })?,
+            },
+            11 => Self::ClusterConfigChanged {
+                name: take_text(bytes)?,
+                value: take_optional_text(bytes)?,
             },
             22 => Self::AclCreated { acl: take_acl(bytes)? },
             23 => Self::AclDeleted { acl: take_acl(bytes)? },
@@ -456,6 +469,8 @@ pub(crate) mod tests {
                 let group = GroupId::from(group.as_str());
                 MetadataRecord::GroupConfigChanged { group, name, value }
             }),
+            (text, proptest::option::of(text))
+                .prop_map(|(name, value)| MetadataRecord::ClusterConfigChanged { name, value }),
             any::<i64>().prop_map(|next| MetadataRecord::ProducerIdsReserved { next }),
             (
                 proptest::collection::btree_map(text, proptest::option::of(text), 0..3),

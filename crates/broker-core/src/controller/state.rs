@@ -83,6 +83,7 @@ pub struct ClusterState {
     partition_count: usize,
     broker_configs: BTreeMap<String, String>,
     group_configs: BTreeMap<GroupId, BTreeMap<String, String>>,
+    cluster_configs: BTreeMap<String, String>,
     next_producer_id: i64,
     quotas: BTreeMap<QuotaEntity, BTreeMap<String, QuotaValue>>,
     scram: BTreeMap<(String, ScramMechanism), ScramCredential>,
@@ -124,7 +125,14 @@ impl ClusterState {
         self.partition_count
     }
 
-    /// Broker settings changed while running.
+    /// Settings of all brokers, changed while running.
+    #[must_use]
+    pub fn cluster_configs(&self) -> &BTreeMap<String, String> {
+        &self.cluster_configs
+    }
+
+    /// The broker's own settings, changed while running. Former versions kept those of all brokers
+    /// here too.
     #[must_use]
     pub fn broker_configs(&self) -> &BTreeMap<String, String> {
         &self.broker_configs
@@ -211,6 +219,9 @@ impl ClusterState {
             MetadataRecord::GroupConfigChanged { group, name, value } => {
                 self.change_group_config(group, name, value.as_ref());
             }
+            MetadataRecord::ClusterConfigChanged { name, value } => {
+                change(&mut self.cluster_configs, name, value.as_ref());
+            }
             MetadataRecord::ProducerIdsReserved { next } => {
                 if *next < self.next_producer_id {
                     return Err(ReplayError("producer ids go back".to_owned()));
@@ -281,6 +292,10 @@ impl ClusterState {
                 name: name.clone(),
                 value: Some(value.clone()),
             }));
+        }
+        for (name, value) in &self.cluster_configs {
+            let (name, value) = (name.clone(), Some(value.clone()));
+            records.push(MetadataRecord::ClusterConfigChanged { name, value });
         }
         records.push(MetadataRecord::ProducerIdsReserved { next: self.next_producer_id });
         for (entity, quotas) in &self.quotas {

@@ -59,10 +59,10 @@ fn alter(
     }
     let (node, kind): (&Node, _) = (&call.node, resource.resource_type);
     match Resource::parse(kind, &resource.resource_name, call, Operation::AlterConfigs)? {
-        Resource::Broker => {
-            let present = node.controller.broker_configs().dynamic;
-            forget_others(&mut changes, present.keys());
-            node.alter_broker(&changes, only_validates)
+        Resource::Broker(scope) => {
+            let configs = node.controller.broker_configs();
+            forget_others(&mut changes, configs.changed(scope).keys());
+            node.alter_broker(scope, &changes, only_validates)
         }
         Resource::Group(group) => {
             let present = node.controller.read(|state| state.group_configs().get(&group).cloned());

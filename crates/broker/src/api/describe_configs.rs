@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use streamledger_broker_core::authorizer::{Operation, ResourceType};
 use streamledger_broker_core::config::{
-    ConfigEntry, ConfigKind, resolve_group_configs, resolve_topic_configs,
+    BrokerScope, ConfigEntry, ConfigKind, resolve_group_configs, resolve_topic_configs,
 };
 use streamledger_broker_core::controller::Refusal;
 use streamledger_protocol::ErrorCode;
@@ -52,7 +52,8 @@ fn entries(call: &Call, resource: &DescribeConfigsResource) -> Result<Vec<Config
     let configs = node.controller.broker_configs();
     let (kind, name) = (resource.resource_type, &resource.resource_name);
     match Resource::parse(kind, name, call, Operation::DescribeConfigs)? {
-        Resource::Broker => Ok(configs.entries()),
+        Resource::Broker(BrokerScope::One) => Ok(configs.entries()),
+        Resource::Broker(BrokerScope::All) => Ok(configs.entries_of_all()),
         Resource::Group(group) => {
             let own = node.controller.read(|state| state.group_configs().get(&group).cloned());
             Ok(resolve_group_configs(&own.unwrap_or_default(), &configs))

@@ -65,7 +65,7 @@ fn alter(
     }
     let (node, kind): (&Node, _) = (&call.node, resource.resource_type);
     match Resource::parse(kind, &resource.resource_name, call, Operation::AlterConfigs)? {
-        Resource::Broker => node.alter_broker(&changes, only_validates),
+        Resource::Broker(scope) => node.alter_broker(scope, &changes, only_validates),
         Resource::Group(group) => node.alter_group(&group, &changes, only_validates),
         Resource::Topic(name) => node.alter_topic(&name, &changes, only_validates),
     }

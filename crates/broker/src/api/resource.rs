@@ -1,6 +1,7 @@
 //! What settings can belong to (Kafka's `ConfigResource.Type`): here topics, groups and the broker.
 
 use streamledger_broker_core::authorizer::Operation;
+use streamledger_broker_core::config::BrokerScope;
 use streamledger_broker_core::controller::Refusal;
 use streamledger_protocol::{ErrorCode, GroupId, TopicName};
 
@@ -24,8 +25,8 @@ pub(super) enum Resource {
     Topic(TopicName),
     /// A group, which needn't be there.
     Group(GroupId),
-    /// This broker, or (with an empty name) all brokers of the cluster, which is the same.
-    Broker,
+    /// This broker, or (with an empty name) all brokers of the cluster.
+    Broker(BrokerScope),
 }
 
 impl Resource {
@@ -62,7 +63,8 @@ impl Resource {
             }
             // All other settings are the cluster's.
             _ if !call.allows_cluster(operation) => denied(ErrorCode::ClusterAuthorizationFailed),
-            BROKER if name.is_empty() || name.parse() == Ok(own.0) => Ok(Self::Broker),
+            BROKER if name.is_empty() => Ok(Self::Broker(BrokerScope::All)),
+            BROKER if name.parse() == Ok(own.0) => Ok(Self::Broker(BrokerScope::One)),
             BROKER => {
                 let message = format!("There is no broker {name:.20}; this is broker {own}.");
                 Err(Refusal::new(ErrorCode::InvalidRequest, message))

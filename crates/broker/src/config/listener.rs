@@ -165,15 +165,13 @@ impl fmt::Display for ListenAddress {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use streamledger_broker_core::config::UNSIGNED_TOKENS;
 
     use super::*;
 
     fn parse(settings: &[(&str, &str)]) -> Result<Vec<ListenerSettings>, ConfigError> {
         let pairs = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let configs = BrokerConfigs { at_start: pairs.collect(), dynamic: BTreeMap::new() };
+        let configs = BrokerConfigs { at_start: pairs.collect(), ..BrokerConfigs::default() };
         ListenerSettings::parse_all(&configs)
     }
 

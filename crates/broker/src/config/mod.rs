@@ -161,7 +161,7 @@ impl BrokerConfigBuilder {
         for (name, value) in &self.properties {
             check_broker_config(name, value)?;
         }
-        let mut configs = BrokerConfigs { at_start: self.properties, dynamic: BTreeMap::new() };
+        let mut configs = BrokerConfigs { at_start: self.properties, ..BrokerConfigs::default() };
         let mut settings = Settings::parse(&configs)?;
         configs.hide_secrets();
         if let Some(directory) = self.data_dir {

@@ -88,8 +88,12 @@ impl Controller {
 
     /// The broker's settings, those changed while running included.
     pub(crate) fn broker_configs(&self) -> BrokerConfigs {
-        let dynamic = self.read(|state| state.broker_configs().clone());
-        BrokerConfigs { dynamic, ..self.configs_at_start.clone() }
+        let at_start = self.configs_at_start.at_start.clone();
+        self.read(|state| BrokerConfigs {
+            at_start,
+            dynamic: state.broker_configs().clone(),
+            dynamic_default: state.cluster_configs().clone(),
+        })
     }
 
     /// The broker's settings as they were given at start.
