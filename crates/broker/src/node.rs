@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use streamledger_broker_core::config::{
-    BrokerConfigs, BrokerScope, GROUP_HEARTBEAT_INTERVAL, resolve_log_config, resolve_min_insync_replicas,
+    BrokerConfigs, BrokerScope, GROUP_HEARTBEAT_INTERVAL, check_topic_configs_together, resolve_log_config, resolve_min_insync_replicas,
 };
 use streamledger_broker_core::controller::{
     ClusterState, ConfigAlteration, CreatedTopic, NewPartitions, NewTopic, Placement, Refusal,
@@ -137,8 +137,10 @@ impl Node {
         quota: &mut MutationQuota,
     ) -> Result<CreatedTopic, Refusal> {
         let placement = self.placement();
+        let broker_configs = self.controller.broker_configs();
         let decide = |state: &ClusterState| {
             let decision = decide_create_topic(state, topic, &placement)?;
+            check_topic_configs_together(&decision.reply.configs, &broker_configs)?;
             quota.take(self, decision.reply.assignments.len())?;
             Ok(decision)
         };
@@ -149,8 +151,7 @@ impl Node {
         let created = self.controller.change(
             decide,
             |created| {
-                let configs = self.controller.broker_configs();
-                let config = self.log_config(&created.configs, &configs);
+                let config = self.log_config(&created.configs, &broker_configs);
                 self.create_logs(&topic.name, created.id, range(created), &config)
             },
             |created| self.delete_logs(&topic.name, range(created)),

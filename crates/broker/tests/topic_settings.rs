@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 
 use common::{RawClient, broker_with};
 use streamledger_protocol::compression::{Compression, CompressionScratch};
+use streamledger_protocol::messages::IncrementalAlterConfigsRequest;
+use streamledger_protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig,
+};
 use streamledger_protocol::record_batch::{BatchSeal, RecordBatchBuilder, batches};
 use streamledger_protocol::{Codec, ErrorCode, TimestampMs};
 
@@ -66,4 +70,35 @@ fn a_compacted_topic_keeps_the_latest_of_each_key() {
         assert!(Instant::now() < until, "not compacted: {first:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn lags_that_contradict_each_other_are_refused_when_a_topic_is_created_and_when_it_is_changed() {
+    let broker = broker_with(&[]);
+    let mut client = RawClient::connect(&broker);
+    let lags =
+        |min: &'static str| [("min.compaction.lag.ms", min), ("max.compaction.lag.ms", "50")];
+    let refused = client.call(7, &common::create_topics("t", 1, &lags("51")));
+    assert_eq!(refused.topics[0].error_code, ErrorCode::InvalidConfig);
+    let refused =
+        client.call(7, &common::create_topics("t", 1, &[("compression.gzip.level", "0")]));
+    assert_eq!(refused.topics[0].error_code, ErrorCode::InvalidConfig);
+    client.create_topic("t", 1, &lags("50"));
+    let mut alter = |value: &str| {
+        let config = AlterableConfig {
+            name: "max.compaction.lag.ms".to_owned(),
+            config_operation: 0,
+            value: Some(value.to_owned()),
+        };
+        let resource = AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".to_owned(),
+            configs: vec![config],
+        };
+        let request =
+            IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+        client.call(1, &request).responses[0].error_code
+    };
+    assert_eq!(alter("49"), ErrorCode::InvalidConfig);
+    assert_eq!(alter("60"), ErrorCode::None);
 }

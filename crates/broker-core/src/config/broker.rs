@@ -71,7 +71,7 @@ const GENERAL: &[ConfigSpec] = &[
     ),
     row!(
         "compression.gzip.level",
-        ConfigKind::Int { min: -1, max: 9 },
+        ConfigKind::IntOrDefault { min: 1, max: 9 },
         Some("-1"),
         "The default of compression.gzip.level.",
         "The codec's own."

@@ -25,5 +25,6 @@ pub use security::{
 };
 pub use spec::{ConfigError, ConfigKind, ConfigSpec, nearest_name};
 pub use topic::{
-    Support, Synonym, TOPIC_CONFIGS, TopicConfigSpec, check_topic_config, topic_config,
+    Support, Synonym, TOPIC_CONFIGS, TopicConfigSpec, check_topic_config,
+    check_topic_configs_together, topic_config,
 };

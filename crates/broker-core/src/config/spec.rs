@@ -16,6 +16,13 @@ pub enum ConfigKind {
         /// The greatest value accepted.
         max: i32,
     },
+    /// A 32-bit integer within the bounds, both included, or -1 for a default of its own.
+    IntOrDefault {
+        /// The least value accepted beside -1.
+        min: i32,
+        /// The greatest value accepted.
+        max: i32,
+    },
     /// A 64-bit integer within the bounds, both included.
     Long {
         /// The least value accepted.
@@ -59,7 +66,7 @@ impl ConfigKind {
         match self {
             Self::Boolean => 1,
             Self::Text | Self::Choice(_) => 2,
-            Self::Int { .. } => 3,
+            Self::Int { .. } | Self::IntOrDefault { .. } => 3,
             Self::Long { .. } => 5,
             Self::Double { .. } => 6,
             Self::List(_) => 7,
@@ -73,6 +80,9 @@ impl ConfigKind {
             Self::Int { min, max } => {
                 value.parse::<i32>().is_ok_and(|number| (min..=max).contains(&number))
             }
+            Self::IntOrDefault { min, max } => value
+                .parse::<i32>()
+                .is_ok_and(|number| number == -1 || (min..=max).contains(&number)),
             Self::Long { min, max } => {
                 value.parse::<i64>().is_ok_and(|number| (min..=max).contains(&number))
             }
@@ -92,6 +102,7 @@ impl fmt::Display for ConfigKind {
             Self::Boolean => f.write_str("true or false"),
             Self::Int { min, max: i32::MAX } => write!(f, "an integer of at least {min}"),
             Self::Int { min, max } => write!(f, "an integer from {min} to {max}"),
+            Self::IntOrDefault { min, max } => write!(f, "an integer from {min} to {max}, or -1"),
             Self::Long { min: i64::MIN, max: i64::MAX } => f.write_str("an integer"),
             Self::Long { min, max: i64::MAX } => write!(f, "an integer of at least {min}"),
             Self::Long { min, max } => write!(f, "an integer from {min} to {max}"),

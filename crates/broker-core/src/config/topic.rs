@@ -1,5 +1,8 @@
 //! The table of topic settings: Kafka's names and defaults, and which of them act here.
 
+use std::collections::BTreeMap;
+
+use super::resolve::{BrokerConfigs, resolve_topic_config};
 use super::spec::{ConfigError, ConfigKind, ConfigSpec, nearest_name, shortened, words};
 
 /// What this broker does with a topic setting.
@@ -63,7 +66,7 @@ pub const TOPIC_CONFIGS: &[TopicConfigSpec] = &[
     ),
     topic_config!(
         "compression.gzip.level",
-        ConfigKind::Int { min: -1, max: 9 },
+        ConfigKind::IntOrDefault { min: 1, max: 9 },
         "-1",
         Support::Honoured,
         ["compression.gzip.level"],
@@ -389,9 +392,60 @@ pub fn check_topic_config(
     Ok(row)
 }
 
+/// Checks a topic's settings as they would be in force together, those of the broker included.
+///
+/// # Errors
+/// [`ConfigError::Contradiction`], with the two that can't both hold (Kafka's
+/// `LogConfig.validateValues`).
+pub fn check_topic_configs_together(
+    overrides: &BTreeMap<String, String>,
+    broker: &BrokerConfigs,
+) -> Result<(), ConfigError> {
+    let lag = |name: &str| {
+        let value = topic_config(name).and_then(|row| {
+            let entry = resolve_topic_config(row, overrides, broker);
+            entry.value?.parse::<i64>().ok()
+        });
+        value.unwrap_or(0)
+    };
+    let (min, max) = (lag("min.compaction.lag.ms"), lag("max.compaction.lag.ms"));
+    if min <= max {
+        return Ok(());
+    }
+    Err(ConfigError::Contradiction(format!(
+        "min.compaction.lag.ms ({min}) is more than max.compaction.lag.ms ({max})"
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shortest_lag_of_compaction_is_not_longer_than_the_longest() {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+        };
+        let broker = BrokerConfigs {
+            at_start: map(&[("log.cleaner.max.compaction.lag.ms", "50")]),
+            ..BrokerConfigs::default()
+        };
+        let check = |own: &[(&str, &str)]| check_topic_configs_together(&map(own), &broker);
+        assert_eq!(check(&[]), Ok(()));
+        assert_eq!(check(&[("min.compaction.lag.ms", "50")]), Ok(()));
+        let refused = check(&[("min.compaction.lag.ms", "51")]).unwrap_err().to_string();
+        assert!(refused.contains("(51) is more than max.compaction.lag.ms (50)"), "{refused}");
+        let wider = [("min.compaction.lag.ms", "51"), ("max.compaction.lag.ms", "51")];
+        assert_eq!(check(&wider), Ok(()));
+    }
+
+    #[test]
+    fn gzip_has_levels_from_1_to_9_and_a_default_of_its_own() {
+        for (level, is_one) in [("-1", true), ("0", false), ("1", true), ("9", true), ("10", false)]
+        {
+            assert_eq!(check_topic_config("compression.gzip.level", level).is_ok(), is_one);
+        }
+    }
 
     #[test]
     fn rows_are_in_order_of_name_and_every_default_passes_its_own_check() {

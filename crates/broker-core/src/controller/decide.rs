@@ -8,7 +8,7 @@ use super::record::{MetadataRecord, TEXT_BYTES_MAX};
 use super::state::{ClusterState, Topic};
 use crate::config::{
     BrokerConfigs, BrokerScope, ConfigError, ConfigKind, broker_config, check_broker_config,
-    check_group_config_name, check_group_configs, check_topic_config, is_dynamic, topic_config,
+    check_group_config_name, check_group_configs, check_topic_config, check_topic_configs_together, is_dynamic, topic_config,
 };
 
 /// How many producer ids are reserved at first; a crash loses the rest of a block, no more.
@@ -404,6 +404,7 @@ pub fn decide_alter_topic_configs(
     changes: &[ConfigAlteration],
 ) -> Result<Decision<()>, Refusal> {
     let mut records = Vec::new();
+    let mut configs = topic.configs.clone();
     for change in changes {
         let row = topic_config(&change.name);
         let present = || {
@@ -423,8 +424,13 @@ pub fn decide_alter_topic_configs(
             None => {}
         }
         let (topic_id, name) = (topic.id, change.name.clone());
+        match &value {
+            Some(value) => configs.insert(name.clone(), value.clone()),
+            None => configs.remove(&name),
+        };
         records.push(MetadataRecord::TopicConfigChanged { topic_id, name, value });
     }
+    check_topic_configs_together(&configs, broker)?;
     Ok(Decision { records, reply: () })
 }
 
