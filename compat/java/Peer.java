@@ -3,7 +3,7 @@
 //   Peer produce BROKERS FILE [name=value ...] [-- FILE [name=value ...]] ...
 //   Peer produce-by TOPIC FILE [TOPIC FILE] ...   a record each, by a properties file as it is
 //   Peer consume BROKERS [name=value ...] TOPIC...
-//   Peer settings all                     what ConfigDef says of each setting, as a table
+//   Peer settings all|broker              what ConfigDef says of each setting, as a table
 //   Peer endure  BROKERS TOPIC PARTITIONS RATE ACK_LOG [name=value ...]   until stdin closes
 //   Peer transact BROKERS IN OUT GROUP [name=value ...]   commits, aborts, stores offsets, fences
 //   Peer endure-transactions BROKERS TOPIC PARTITIONS LOG [name=value ...] until stdin closes
@@ -57,7 +57,7 @@ public final class Peer {
             case "produce" -> produceAll(args[1], rest);
             case "produce-by" -> produceBy(Arrays.asList(args).subList(1, args.length));
             case "consume" -> consume(args[1], rest);
-            case "settings" -> settings();
+            case "settings" -> settings(args[1]);
             case "endure" -> endure(args[1], rest);
             case "transact" -> transact(args[1], rest);
             case "endure-transactions" -> endureTransactions(args[1], rest);
@@ -181,8 +181,14 @@ public final class Peer {
 
     // --- settings: client, name, type, default, importance ---
 
-    private static void settings() {
+    private static void settings(String whose) throws Exception {
         PrintStream out = standardOutput();
+        if (whose.equals("broker")) {
+            Class<?> broker = Class.forName("kafka.server.KafkaConfig");
+            settings(out, "B", (ConfigDef) broker.getMethod("configDef").invoke(null));
+            out.flush();
+            return;
+        }
         settings(out, "P", ProducerConfig.configDef());
         settings(out, "C", ConsumerConfig.configDef());
         settings(out, "A", AdminClientConfig.configDef());

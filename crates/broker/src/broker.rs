@@ -143,6 +143,9 @@ impl Broker {
     /// # Errors
     /// [`StartError`], naming the path or address and what to do.
     pub fn start(config: BrokerConfig) -> Result<RunningBroker, StartError> {
+        for (name, reason) in config.without_effect() {
+            warn!("{name} has no effect: {reason}");
+        }
         let BrokerConfig { settings, configs, scram_users } = config;
         check_listeners(&settings)?;
         let temporary = match &settings.data_dir {

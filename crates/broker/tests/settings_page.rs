@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use streamledger_broker_core::config::{
-    BROKER_CONFIGS, ConfigSpec, GROUP_CONFIGS, GroupConfigSpec, SECURITY_CONFIGS, Support,
+    BROKER_CONFIGS, ConfigSpec, GROUP_CONFIGS, GroupConfigSpec, NO_EFFECT, SECURITY_CONFIGS, Support,
     TOPIC_CONFIGS, is_dynamic,
 };
 
@@ -45,6 +45,24 @@ fn page() -> String {
     );
     for spec in SECURITY_CONFIGS {
         row(&mut page, spec, "", spec.why);
+    }
+    page.push_str(
+        "\n## Without effect\n\n\
+         Kafka's settings that are taken, so that its files work as they are, and change nothing; \
+         a start names those that are given. The\nrest of Kafka's settings is refused with the \
+         reason: another name, a class of Java's, or something that isn't here and would be \
+         missed.\n\n\
+         | why | taken | settings |\n\
+         | --- | --- | --- |\n",
+    );
+    for group in NO_EFFECT {
+        let taken = match group.only {
+            None => "any".to_owned(),
+            Some("") => "only empty".to_owned(),
+            Some(value) => format!("only `{value}`"),
+        };
+        let names: Vec<_> = group.settings.iter().map(|(name, _)| format!("`{name}`")).collect();
+        writeln!(page, "| {} | {taken} | {} |", group.reason, names.join(", ")).unwrap();
     }
     page.push_str(
         "\n## Topics\n\n\

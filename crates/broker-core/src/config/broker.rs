@@ -1,10 +1,12 @@
 //! The table of broker settings: Kafka's names, and a few of our own under `streamledger.`.
 
 use super::coordinators::COORDINATORS;
+use super::no_effect::no_effect;
 use super::not_here::NOT_HERE;
 use super::security::{SECURITY_CONFIGS, security_config};
 use super::spec::{ConfigError, ConfigKind, ConfigSpec, nearest_name, shortened};
 use super::topic::TOPIC_CONFIGS;
+use super::topic_defaults::TOPIC_DEFAULTS;
 
 macro_rules! row {
     ($name:literal, $kind:expr, $default:expr, $doc:literal, $why:literal) => {
@@ -17,8 +19,12 @@ const HOURS: ConfigKind = ConfigKind::Int { min: 1, max: 2_000_000 };
 const MILLISECONDS: ConfigKind = ConfigKind::Int { min: 1, max: i32::MAX };
 
 /// Every broker setting, in order of name.
-pub const BROKER_CONFIGS: &[ConfigSpec] =
-    &in_order::<{ GENERAL.len() + COORDINATORS.len() }>(GENERAL, COORDINATORS);
+pub const BROKER_CONFIGS: &[ConfigSpec] = &in_order::<{ GENERAL_COUNT + TOPIC_DEFAULTS.len() }>(
+    &in_order::<GENERAL_COUNT>(GENERAL, COORDINATORS),
+    TOPIC_DEFAULTS,
+);
+
+const GENERAL_COUNT: usize = GENERAL.len() + COORDINATORS.len();
 
 /// Two tables as one, in order of name.
 const fn in_order<const N: usize>(one: &[ConfigSpec], two: &[ConfigSpec]) -> [ConfigSpec; N] {
@@ -103,6 +109,13 @@ const GENERAL: &[ConfigSpec] = &[
         Some("600000"),
         "A connection on which nothing is asked for this long is closed, in ms.",
         "Kafka's ten minutes: clients close theirs after nine."
+    ),
+    row!(
+        "controller.listener.names",
+        ConfigKind::List(&[]),
+        None,
+        "Listeners of listeners that are Kafka's controllers': nothing listens there.",
+        "Unset: there is one node, and nobody asks its controller."
     ),
     row!(
         "controller.quota.window.num",
@@ -260,13 +273,6 @@ const GENERAL: &[ConfigSpec] = &[
         None,
         "The default of flush.ms.",
         "Unset in Kafka; streamledger.flush says what goes for all."
-    ),
-    row!(
-        "log.index.interval.bytes",
-        ConfigKind::int_from(0),
-        Some("4096"),
-        "The default of index.interval.bytes.",
-        "Kafka's."
     ),
     row!(
         "log.message.timestamp.after.max.ms",
@@ -543,7 +549,9 @@ pub fn broker_config(name: &str) -> Option<&'static ConfigSpec> {
 /// Whether a setting's value must not be seen.
 #[must_use]
 pub fn is_secret(name: &str) -> bool {
-    broker_config(name).is_some_and(|spec| spec.kind == ConfigKind::Password)
+    let of_others = || no_effect(name)?.settings.iter().find(|(own, _)| *own == name);
+    let kind = broker_config(name).map(|spec| spec.kind);
+    kind.or_else(|| of_others().map(|(_, kind)| *kind)) == Some(ConfigKind::Password)
 }
 
 /// Those that only ever change while the broker runs: what tools set and take back.
@@ -561,14 +569,17 @@ pub fn is_dynamic(name: &str) -> bool {
     ONLY_WHILE_RUNNING.contains(&name) || of_topics.any(|synonym| synonym.name == name)
 }
 
-/// Checks one broker setting: known here, and well formed.
+/// Checks one broker setting: known here, if only as one of Kafka's that has no effect, and well
+/// formed.
 ///
 /// # Errors
 /// [`ConfigError`], with what to write instead.
-pub fn check_broker_config(name: &str, value: &str) -> Result<&'static ConfigSpec, ConfigError> {
+pub fn check_broker_config(name: &str, value: &str) -> Result<(), ConfigError> {
     if let Some(spec) = broker_config(name) {
-        spec.check(value)?;
-        return Ok(spec);
+        return spec.check(value);
+    }
+    if let Some(group) = no_effect(name) {
+        return group.check(name, value);
     }
     let is_named = |pattern: &str| match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),

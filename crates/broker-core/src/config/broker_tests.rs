@@ -25,7 +25,7 @@ fn an_unknown_setting_is_answered_with_the_nearest_or_with_the_reason() {
         "unknown setting retention.ms; did you mean log.retention.ms?"
     );
     assert!(refusal("zookeeper.connect", "h:2181").contains("there is no ZooKeeper"));
-    assert!(refusal("log.flush.scheduler.interval.ms", "1").contains("streamledger.flush"));
+    assert!(refusal("log.flush.often", "1").contains("streamledger.flush"));
     assert!(refusal("node.id", "-4").contains("at least 0"));
 }
 

@@ -4,17 +4,20 @@
 mod broker;
 mod coordinators;
 mod group;
+mod no_effect;
 mod not_here;
 mod resolve;
 mod security;
 mod spec;
 mod topic;
+mod topic_defaults;
 
 pub use broker::{BROKER_CONFIGS, broker_config, check_broker_config, is_dynamic, is_secret};
 pub use group::{
     GROUP_CONFIGS, GROUP_HEARTBEAT_INTERVAL, GROUP_SESSION_TIMEOUT, GroupConfigSpec,
     check_group_config_name, check_group_configs, resolve_group_configs,
 };
+pub use no_effect::{NO_EFFECT, NoEffect, no_effect};
 pub use resolve::{
     BrokerConfigs, BrokerScope, ConfigEntry, ConfigSource, ConfigSynonym, resolve_log_config,
     resolve_min_insync_replicas, resolve_topic_config, resolve_topic_configs,

@@ -90,7 +90,9 @@ impl ConfigKind {
                 value.parse::<f64>().is_ok_and(|number| (min..=max).contains(&number))
             }
             Self::Text | Self::Password => true,
-            Self::List(allowed) => words(value).all(|word| allowed.contains(&word)),
+            Self::List(allowed) => {
+                allowed.is_empty() || words(value).all(|word| allowed.contains(&word))
+            }
             Self::Choice(allowed) => allowed.contains(&value),
         }
     }
@@ -100,6 +102,7 @@ impl fmt::Display for ConfigKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Boolean => f.write_str("true or false"),
+            Self::Int { min: i32::MIN, max: i32::MAX } => f.write_str("an integer"),
             Self::Int { min, max: i32::MAX } => write!(f, "an integer of at least {min}"),
             Self::Int { min, max } => write!(f, "an integer from {min} to {max}"),
             Self::IntOrDefault { min, max } => write!(f, "an integer from {min} to {max}, or -1"),
@@ -205,6 +208,31 @@ pub enum ConfigError {
     /// Two settings that cannot both hold.
     #[error("{0}")]
     Contradiction(String),
+    /// More than one of these, each with a line of its own.
+    #[error("{}", lines(.0))]
+    Several(Vec<ConfigError>),
+}
+
+impl ConfigError {
+    /// All that is wrong as one error; none if nothing is.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn all(mut wrong: Vec<Self>) -> Result<(), Self> {
+        match (wrong.len(), wrong.pop()) {
+            (_, None) => Ok(()),
+            (1, Some(only)) => Err(only),
+            (_, Some(last)) => {
+                wrong.push(last);
+                Err(Self::Several(wrong))
+            }
+        }
+    }
+}
+
+fn lines(errors: &[ConfigError]) -> String {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    texts.join("\n")
 }
 
 fn suggestion(nearest: Option<&&'static str>) -> String {
@@ -322,6 +350,7 @@ mod tests {
         assert!(list.accepts("compact, delete"));
         assert!(list.accepts(""));
         assert!(!list.accepts("compact,shred"));
+        assert!(ConfigKind::List(&[]).accepts("any,word"));
         assert_eq!(list.to_string(), "a comma-separated list of compact, delete");
         assert!(ConfigKind::Choice(&["gzip"]).accepts("gzip"));
         assert!(!ConfigKind::Choice(&["gzip"]).accepts("GZIP"));

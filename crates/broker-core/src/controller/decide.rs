@@ -8,7 +8,7 @@ use super::record::{MetadataRecord, TEXT_BYTES_MAX};
 use super::state::{ClusterState, Topic};
 use crate::config::{
     BrokerConfigs, BrokerScope, ConfigError, ConfigKind, broker_config, check_broker_config,
-    check_group_config_name, check_group_configs, check_topic_config, check_topic_configs_together, is_dynamic, topic_config,
+    check_group_config_name, check_group_configs, check_topic_config, check_topic_configs_together, is_dynamic, no_effect, topic_config,
 };
 
 /// How many producer ids are reserved at first; a crash loses the rest of a block, no more.
@@ -450,7 +450,10 @@ pub fn decide_alter_broker_configs(
         let value = altered(change, spec.map(|spec| spec.kind), present)?;
         check_broker_config(&change.name, value.as_deref().or(present().as_deref()).unwrap_or(""))?;
         if !is_dynamic(&change.name) {
-            let message = format!("{} can only be given when the broker starts.", change.name);
+            let message = match no_effect(&change.name) {
+                Some(none) => format!("{} has no effect here: {}.", change.name, none.reason),
+                None => format!("{} can only be given when the broker starts.", change.name),
+            };
             return Err(Refusal::new(ErrorCode::InvalidRequest, message));
         }
         if let Some(value) = &value {

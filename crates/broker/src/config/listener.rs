@@ -39,12 +39,16 @@ impl Default for ListenerSettings {
 impl ListenerSettings {
     /// Reads `listeners`, and all that belongs to them.
     pub(crate) fn parse_all(configs: &BrokerConfigs) -> Result<Vec<Self>, ConfigError> {
+        let controllers = controllers(configs);
         let mut listeners = vec![Self::default()];
         if let Some(list) = configs.value("listeners") {
             let protocols = protocol_map(configs)?;
             listeners = Vec::new();
             for (name, address) in parse_list("listeners", list)? {
                 let name = name.unwrap_or_else(|| UNNAMED.to_owned());
+                if controllers.contains(&name) {
+                    continue;
+                }
                 let protocol = protocols.get(&name).ok_or_else(|| {
                     ConfigError::Contradiction(format!(
                         "listener {name}: listener.security.protocol.map doesn't say what it \
@@ -55,13 +59,29 @@ impl ListenerSettings {
                 listeners.push(Self { name, address, advertised: None, security });
             }
         }
-        let names: BTreeSet<String> = listeners.iter().map(|own| own.name.clone()).collect();
+        if listeners.is_empty() {
+            return Err(ConfigError::Contradiction(
+                "listeners has only those of controller.listener.names: nobody could connect"
+                    .to_owned(),
+            ));
+        }
+        let own = listeners.iter().map(|own| own.name.clone());
+        let names: BTreeSet<String> = own.chain(controllers.iter().cloned()).collect();
         check_listener_names(configs, &names)?;
         if let Some(list) = configs.value("advertised.listeners") {
-            advertise(&mut listeners, parse_list("advertised.listeners", list)?)?;
+            let mut advertised = parse_list("advertised.listeners", list)?;
+            advertised.retain(|(name, _)| !name.as_ref().is_some_and(|n| controllers.contains(n)));
+            advertise(&mut listeners, advertised)?;
         }
         Ok(listeners)
     }
+}
+
+/// The names of listeners on which Kafka's controllers talk to each other; here they listen to
+/// nobody.
+fn controllers(configs: &BrokerConfigs) -> BTreeSet<String> {
+    let names = configs.value("controller.listener.names").unwrap_or_default().split(',');
+    names.map(|name| name.trim().to_ascii_uppercase()).filter(|name| !name.is_empty()).collect()
 }
 
 /// By name; or, where no name is said, in the order of the listeners.

@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use streamledger_broker_core::config::{
-    BrokerConfigs, ConfigError, check_broker_config, is_secret,
+    BrokerConfigs, ConfigError, check_broker_config, is_secret, no_effect,
 };
 
 use streamledger_protocol::Password;
@@ -53,6 +53,13 @@ impl BrokerConfig {
     #[must_use]
     pub fn data_dir(&self) -> Option<&Path> {
         self.settings.data_dir.as_deref()
+    }
+
+    /// The settings that were given and have no effect, each with the reason.
+    #[must_use]
+    pub fn without_effect(&self) -> Vec<(&str, &'static str)> {
+        let given = self.configs.at_start.keys();
+        given.filter_map(|name| Some((name.as_str(), no_effect(name)?.reason))).collect()
     }
 
     /// Every setting in force that has a value: name, value, and whether it was given.
@@ -152,15 +159,15 @@ impl BrokerConfigBuilder {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`ConfigError`], naming the setting, and the nearest known name of an unknown one.
+    /// [`ConfigError`], naming the setting, and the nearest known name of an unknown one; of all that
+    /// is wrong, not the first.
     pub fn build(mut self) -> Result<BrokerConfig, ConfigError> {
         if let Some(directory) = &self.data_dir {
             let text = directory.to_string_lossy().into_owned();
             self.properties.insert("log.dirs".to_owned(), text);
         }
-        for (name, value) in &self.properties {
-            check_broker_config(name, value)?;
-        }
+        let checked = self.properties.iter().map(|(name, value)| check_broker_config(name, value));
+        ConfigError::all(checked.filter_map(Result::err).collect())?;
         let mut configs = BrokerConfigs { at_start: self.properties, ..BrokerConfigs::default() };
         let mut settings = Settings::parse(&configs)?;
         configs.hide_secrets();
@@ -193,6 +200,63 @@ mod tests {
     fn an_unknown_setting_is_named_with_its_nearest() {
         let error = BrokerConfig::builder().property("num.partition", "3").build().unwrap_err();
         assert!(error.to_string().contains("did you mean num.partitions?"), "{error}");
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let wrong = [("num.partition", "3"), ("node.id", "x"), ("broker.id", "4")];
+        let error = BrokerConfig::builder().properties(wrong).build().unwrap_err().to_string();
+        for part in ["num.partitions?", "node.id must be", "broker.id=4", "called node.id"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!(error.lines().count(), 3);
+        let both = [("streamledger.flush", "sometimes"), ("log.dirs", "/a,/b")];
+        let error = BrokerConfig::builder().properties(both).build().unwrap_err().to_string();
+        assert!(error.contains("interval:MS") && error.contains("one directory"), "{error}");
+    }
+
+    /// What Kafka 4.3 ships as config/server.properties says no more and no less.
+    const SHIPPED: &[(&str, &str)] = &[
+        ("process.roles", "broker,controller"),
+        ("node.id", "1"),
+        ("controller.quorum.bootstrap.servers", "localhost:9093"),
+        ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"),
+        ("inter.broker.listener.name", "PLAINTEXT"),
+        ("advertised.listeners", "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093"),
+        ("controller.listener.names", "CONTROLLER"),
+        (
+            "listener.security.protocol.map",
+            "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,\
+             SASL_SSL:SASL_SSL",
+        ),
+        ("num.network.threads", "3"),
+        ("num.io.threads", "8"),
+        ("socket.send.buffer.bytes", "102400"),
+        ("socket.receive.buffer.bytes", "102400"),
+        ("socket.request.max.bytes", "104857600"),
+        ("log.dirs", "/tmp/kraft-combined-logs"),
+        ("num.partitions", "1"),
+        ("num.recovery.threads.per.data.dir", "2"),
+        ("offsets.topic.replication.factor", "1"),
+        ("share.coordinator.state.topic.replication.factor", "1"),
+        ("share.coordinator.state.topic.min.isr", "1"),
+        ("transaction.state.log.replication.factor", "1"),
+        ("transaction.state.log.min.isr", "1"),
+        ("log.retention.hours", "168"),
+        ("log.segment.bytes", "1073741824"),
+        ("log.retention.check.interval.ms", "300000"),
+    ];
+
+    #[test]
+    fn kafkas_own_file_is_taken_and_what_has_no_effect_is_named() {
+        let config = BrokerConfig::builder().properties(SHIPPED.iter().copied()).build().unwrap();
+        let names: Vec<&str> =
+            config.settings.listeners.iter().map(|own| own.name.as_str()).collect();
+        assert_eq!(names, ["PLAINTEXT"], "nothing listens for controllers");
+        let without_effect = config.without_effect();
+        assert_eq!(without_effect.len(), 10, "{without_effect:?}");
+        let reason = |wanted| without_effect.iter().find(|(name, _)| *name == wanted).unwrap().1;
+        assert!(reason("num.io.threads").contains("streamledger.worker.threads"));
     }
 
     #[test]

@@ -128,16 +128,21 @@ impl Settings {
     /// Parses settings that were each checked before.
     pub(crate) fn parse(configs: &BrokerConfigs) -> Result<Self, ConfigError> {
         let mut settings = Self::from_checked(configs);
-        if let Some(policy) = configs.value("streamledger.flush") {
-            settings.flush = policy.parse().map_err(|UnknownFlushPolicy(value)| {
-                let (name, expected) =
-                    ("streamledger.flush", "commit, interval:MS or os".to_owned());
-                ConfigError::Malformed { name, value, expected }
-            })?;
+        let mut wrong = Vec::new();
+        match flush_policy(configs) {
+            Ok(policy) => settings.flush = policy,
+            Err(error) => wrong.push(error),
         }
-        settings.listeners = ListenerSettings::parse_all(configs)?;
-        settings.authorizer = authorizer(configs)?;
-        settings.check(configs)?;
+        match ListenerSettings::parse_all(configs) {
+            Ok(listeners) => settings.listeners = listeners,
+            Err(error) => wrong.push(error),
+        }
+        match authorizer(configs) {
+            Ok(authorizer) => settings.authorizer = authorizer,
+            Err(error) => wrong.push(error),
+        }
+        wrong.extend(settings.check(configs).err());
+        ConfigError::all(wrong)?;
         Ok(settings)
     }
 
@@ -244,6 +249,14 @@ fn on_damage(configs: &BrokerConfigs) -> OnDamage {
         Some("cut") => OnDamage::Cut,
         _ => OnDamage::Refuse,
     }
+}
+
+fn flush_policy(configs: &BrokerConfigs) -> Result<FlushPolicy, ConfigError> {
+    let Some(policy) = configs.value("streamledger.flush") else { return Ok(FlushPolicy::Commit) };
+    policy.parse().map_err(|UnknownFlushPolicy(value)| {
+        let (name, expected) = ("streamledger.flush", "commit, interval:MS or os".to_owned());
+        ConfigError::Malformed { name, value, expected }
+    })
 }
 
 /// What is set about ACLs; a setting that would be without effect is refused.
