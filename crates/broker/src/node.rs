@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use streamledger_broker_core::config::{
     BrokerConfigs, BrokerScope, GROUP_HEARTBEAT_INTERVAL, check_topic_configs_together, resolve_log_config, resolve_min_insync_replicas,
@@ -267,6 +268,7 @@ impl Node {
         let decide = || decide_alter_broker_configs(&configs, scope, changes);
         self.controller.change(|_| decide(), |()| Ok(()), |()| ())?;
         let changed = self.controller.broker_configs();
+        self.reconfigure_store(&changed);
         let topics: Vec<_> = self.controller.read(|state| state.topics().cloned().collect());
         for topic in topics {
             self.reconfigure(&topic, &changed);
@@ -301,6 +303,11 @@ impl Node {
         own.unwrap_or(self.settings.coordinators.consumer_heartbeat_ms)
     }
 
+    fn reconfigure_store(&self, configs: &BrokerConfigs) {
+        let backoff_ms = configs.number("log.cleaner.backoff.ms").unsigned_abs();
+        self.store.rest_between_compactions(Duration::from_millis(backoff_ms));
+    }
+
     fn reconfigure(&self, topic: &Topic, configs: &BrokerConfigs) {
         let config = self.log_config(&topic.configs, configs);
         for index in 0..topic.partition_count() {
@@ -328,6 +335,7 @@ impl Node {
             }
         }
         let configs = self.controller.broker_configs();
+        self.reconfigure_store(&configs);
         for topic in topics {
             let config = self.log_config(&topic.configs, &configs);
             for (index, state) in (0..).zip(&topic.partitions) {

@@ -363,3 +363,15 @@ fn settings_of_one_broker_and_of_all_are_two_and_outlive_a_restart() {
     assert_eq!(retention_of(&mut client, "1"), seen("4000", &[(2, "4000"), (4, "1000")]));
     assert_eq!(retention_of(&mut client, ""), None);
 }
+
+#[test]
+fn the_cap_of_connections_of_an_address_changes_while_the_broker_runs() {
+    let broker = broker_with(&[]);
+    let mut client = RawClient::connect(&broker);
+    alter_broker(&mut client, "1", Some(("max.connections.per.ip", "1")));
+    assert!(RawClient::connect(&broker).is_closed_by_broker());
+    alter_broker(&mut client, "", Some(("max.connections.per.ip", "3")));
+    assert!(RawClient::connect(&broker).is_closed_by_broker(), "one's own goes before");
+    alter_broker(&mut client, "1", None);
+    assert_eq!(retention_of(&mut RawClient::connect(&broker), ""), None);
+}

@@ -25,7 +25,9 @@ fn page() -> String {
          with * can also change while the broker runs (`kafka-configs --entity-type brokers \
          --alter`), for this broker (`--entity-name 1`) or for\n\
          all (`--entity-default`). What is set for this one goes before what is set for all, \
-         before the file, before the default; both are kept.\n\n\
+         before the file, before the default; both are kept.\n\
+         Kafka's num.io.threads, num.network.threads, background.threads, max.connections and the \
+         settings of listeners may change there too;\nhere a start is needed for them.\n\n\
          | name | value | default | what it does | why this default |\n\
          | --- | --- | --- | --- | --- |\n",
     );

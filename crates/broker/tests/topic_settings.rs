@@ -7,6 +7,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{RawClient, broker_with};
+use rstest::rstest;
 use streamledger_protocol::compression::{Compression, CompressionScratch};
 use streamledger_protocol::messages::IncrementalAlterConfigsRequest;
 use streamledger_protocol::messages::incremental_alter_configs::{
@@ -14,6 +15,23 @@ use streamledger_protocol::messages::incremental_alter_configs::{
 };
 use streamledger_protocol::record_batch::{BatchSeal, RecordBatchBuilder, batches};
 use streamledger_protocol::{Codec, ErrorCode, TimestampMs};
+
+/// Sets something of a resource: its type and name; name and value.
+fn alter(client: &mut RawClient, of: (i8, &str), (name, value): (&str, &str)) -> ErrorCode {
+    let config = AlterableConfig {
+        name: name.to_owned(),
+        config_operation: 0,
+        value: Some(value.to_owned()),
+    };
+    let resource = AlterConfigsResource {
+        resource_type: of.0,
+        resource_name: of.1.to_owned(),
+        configs: vec![config],
+    };
+    let request =
+        IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    client.call(1, &request).responses[0].error_code
+}
 
 #[test]
 fn a_topic_stores_batches_in_the_codec_it_is_told_to() {
@@ -35,9 +53,11 @@ fn a_topic_stores_batches_in_the_codec_it_is_told_to() {
     assert_eq!(stored("plain", &[("compression.type", "uncompressed")], Codec::Zstd), Codec::None);
 }
 
-#[test]
-fn a_compacted_topic_keeps_the_latest_of_each_key() {
-    let broker = broker_with(&[("log.cleaner.backoff.ms", "20")]);
+#[rstest]
+fn a_compacted_topic_keeps_the_latest_of_each_key(
+    #[values("20", "3600000")] backoff_at_start: &str,
+) {
+    let broker = broker_with(&[("log.cleaner.backoff.ms", backoff_at_start)]);
     let mut client = RawClient::connect(&broker);
     let configs = [
         ("cleanup.policy", "compact"),
@@ -53,6 +73,9 @@ fn a_compacted_topic_keeps_the_latest_of_each_key() {
         let sealed = builder.seal(&BatchSeal::default(), &mut CompressionScratch::default());
         assert_eq!(client.produce("state", 0, sealed.unwrap().bytes).error_code, ErrorCode::None);
     }
+    // Where compaction would rest for long, it rests for less from now on.
+    let changed = alter(&mut client, (4, "1"), ("log.cleaner.backoff.ms", "20"));
+    assert_eq!(changed, ErrorCode::None);
     let until = Instant::now() + Duration::from_secs(30);
     loop {
         // The first record that is left lies in the segment that is written to, or right before it.
@@ -84,21 +107,7 @@ fn lags_that_contradict_each_other_are_refused_when_a_topic_is_created_and_when_
         client.call(7, &common::create_topics("t", 1, &[("compression.gzip.level", "0")]));
     assert_eq!(refused.topics[0].error_code, ErrorCode::InvalidConfig);
     client.create_topic("t", 1, &lags("50"));
-    let mut alter = |value: &str| {
-        let config = AlterableConfig {
-            name: "max.compaction.lag.ms".to_owned(),
-            config_operation: 0,
-            value: Some(value.to_owned()),
-        };
-        let resource = AlterConfigsResource {
-            resource_type: 2,
-            resource_name: "t".to_owned(),
-            configs: vec![config],
-        };
-        let request =
-            IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
-        client.call(1, &request).responses[0].error_code
-    };
+    let mut alter = |value| alter(&mut client, (2, "t"), ("max.compaction.lag.ms", value));
     assert_eq!(alter("49"), ErrorCode::InvalidConfig);
     assert_eq!(alter("60"), ErrorCode::None);
 }

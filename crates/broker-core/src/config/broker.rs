@@ -554,19 +554,22 @@ pub fn is_secret(name: &str) -> bool {
     kind.or_else(|| of_others().map(|(_, kind)| *kind)) == Some(ConfigKind::Password)
 }
 
-/// Those that only ever change while the broker runs: what tools set and take back.
-const ONLY_WHILE_RUNNING: [&str; 3] = [
+/// Those that may change while the broker runs, beside topics' defaults.
+const DYNAMIC: [&str; 6] = [
     "follower.replication.throttled.rate",
     "leader.replication.throttled.rate",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.threads",
+    "max.connections.per.ip",
     "replica.alter.log.dirs.io.max.bytes.per.second",
 ];
 
-/// Whether a broker setting may change while the broker runs: those that are topics' defaults, and
-/// those of moving replicas.
+/// Whether a broker setting may change while the broker runs: those that are topics' defaults, and a
+/// few others. More may in Kafka; docs/broker-settings.md says which.
 #[must_use]
 pub fn is_dynamic(name: &str) -> bool {
     let mut of_topics = TOPIC_CONFIGS.iter().flat_map(|row| row.synonyms);
-    ONLY_WHILE_RUNNING.contains(&name) || of_topics.any(|synonym| synonym.name == name)
+    DYNAMIC.contains(&name) || of_topics.any(|synonym| synonym.name == name)
 }
 
 /// Checks one broker setting: known here, if only as one of Kafka's that has no effect, and well

@@ -96,6 +96,16 @@ impl Controller {
         })
     }
 
+    /// A broker setting's value in force as a number, without a copy of the others.
+    pub(crate) fn number(&self, name: &str) -> i64 {
+        let changed = self.read(|state| {
+            let given = state.broker_configs().get(name);
+            let given = given.or_else(|| state.cluster_configs().get(name));
+            given.and_then(|value| value.trim().parse().ok())
+        });
+        changed.unwrap_or_else(|| self.configs_at_start.number(name))
+    }
+
     /// The broker's settings as they were given at start.
     pub(crate) fn configs_at_start(&self) -> &BrokerConfigs {
         &self.configs_at_start

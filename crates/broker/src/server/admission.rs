@@ -25,24 +25,27 @@ struct Counts {
 #[derive(Debug)]
 pub(crate) struct Admission {
     connections_max: usize,
-    per_address_max: usize,
     counts: Mutex<Counts>,
 }
 
 impl Admission {
-    pub(crate) fn new(connections_max: usize, per_address_max: usize) -> Arc<Self> {
-        let per_address_max = per_address_max.min(connections_max);
-        Arc::new(Self { connections_max, per_address_max, counts: Mutex::default() })
+    pub(crate) fn new(connections_max: usize) -> Arc<Self> {
+        Arc::new(Self { connections_max, counts: Mutex::default() })
     }
 
-    /// Lets a connection in, for as long as the ticket lives.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Ticket, Refused> {
+    /// Lets a connection in, for as long as the ticket lives, if fewer than that are there from its
+    /// address.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        per_address_max: usize,
+    ) -> Result<Ticket, Refused> {
         let mut counts = self.counts.lock();
         if counts.in_all >= self.connections_max {
             return Err(Refused::TooMany);
         }
         let from_address = counts.by_address.entry(address).or_default();
-        if *from_address >= self.per_address_max {
+        if *from_address >= per_address_max {
             return Err(Refused::TooManyFromThatAddress);
         }
         *from_address += 1;
@@ -82,17 +85,19 @@ mod tests {
 
     #[test]
     fn caps_hold_in_all_and_by_address_and_places_come_back() {
-        let admission = Admission::new(3, 2);
+        let admission = Admission::new(3);
         let one = IpAddr::from([127, 0, 0, 1]);
         let other = IpAddr::from([127, 0, 0, 2]);
-        let first = admission.admit(one).unwrap();
-        let second = admission.admit(one).unwrap();
-        assert_eq!(admission.admit(one).unwrap_err(), Refused::TooManyFromThatAddress);
-        let third = admission.admit(other).unwrap();
-        assert_eq!(admission.admit(other).unwrap_err(), Refused::TooMany);
+        let first = admission.admit(one, 2).unwrap();
+        let second = admission.admit(one, 2).unwrap();
+        assert_eq!(admission.admit(one, 2).unwrap_err(), Refused::TooManyFromThatAddress);
+        let third = admission.admit(other, 2).unwrap();
+        assert_eq!(admission.admit(other, 2).unwrap_err(), Refused::TooMany);
         drop(first);
         assert_eq!(admission.connection_count(), 2);
-        assert!(admission.admit(one).is_ok());
+        assert!(admission.admit(one, 2).is_ok());
+        // A lower cap sends nobody away, and lets nobody in.
+        assert_eq!(admission.admit(other, 1).unwrap_err(), Refused::TooManyFromThatAddress);
         drop((second, third));
         assert_eq!(admission.connection_count(), 0);
         assert!(admission.counts.lock().by_address.is_empty());

@@ -130,7 +130,7 @@ impl Serving {
         let network = &settings.network;
         Self {
             node,
-            admission: Admission::new(network.connections_max, network.connections_per_address_max),
+            admission: Admission::new(network.connections_max),
             budgets: ReadBudgets::new(network.queued_request_bytes_max),
             stopping,
             warnings: Arc::default(),
@@ -162,7 +162,9 @@ impl Serving {
     }
 
     fn admit(&self, listener: &Arc<BoundListener>, stream: TcpStream, peer: SocketAddr) {
-        let ticket = match self.admission.admit(peer.ip().to_canonical()) {
+        let per_address_max = self.node.controller.number("max.connections.per.ip");
+        let per_address_max = usize::try_from(per_address_max).unwrap_or(usize::MAX);
+        let ticket = match self.admission.admit(peer.ip().to_canonical(), per_address_max) {
             Ok(ticket) => ticket,
             Err(refused) => {
                 self.node.requests.refuse();

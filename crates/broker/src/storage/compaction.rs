@@ -10,7 +10,7 @@
 use std::fs;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,7 @@ pub(super) struct CompactionLife {
 pub(super) struct Cleaner {
     stop: Mutex<bool>,
     asked: Condvar,
+    backoff_ms: AtomicU64,
 }
 
 /// Why a compaction ended before its end.
@@ -64,6 +65,7 @@ impl Cleaner {
         config: &CleanerConfig,
     ) -> Result<(Arc<Self>, JoinHandle<()>), StorageError> {
         let cleaner = Arc::new(Self::default());
+        cleaner.rest_for(config.backoff);
         let (shared, config) = (Arc::clone(shared), config.clone());
         let thread_cleaner = Arc::clone(&cleaner);
         let run = move || thread_cleaner.run(&shared, &config);
@@ -88,9 +90,32 @@ impl Cleaner {
         *stop
     }
 
+    /// Has it rest for that long after each round, the one that goes on included.
+    pub(super) fn rest_for(&self, backoff: Duration) {
+        let ms = backoff.as_millis().try_into().unwrap_or(u64::MAX);
+        self.backoff_ms.store(ms, Ordering::Relaxed);
+        // Whoever is about to wait has seen it, or waits already.
+        drop(self.stop.lock());
+        self.asked.notify_one();
+    }
+
+    /// Rests between two rounds; true if it is over.
+    fn rest(&self) -> bool {
+        let began = Instant::now();
+        let mut stop = self.stop.lock();
+        loop {
+            let backoff = Duration::from_millis(self.backoff_ms.load(Ordering::Relaxed));
+            let left = backoff.saturating_sub(began.elapsed());
+            if *stop || left.is_zero() {
+                return *stop;
+            }
+            let _ = self.asked.wait_for(&mut stop, left);
+        }
+    }
+
     fn run(&self, shared: &Shared, config: &CleanerConfig) {
         let mut clock = RetentionClock::new(shared.clock.now());
-        while !self.stops_within(config.backoff) {
+        while !self.rest() {
             if shared.failure().is_some() {
                 continue;
             }

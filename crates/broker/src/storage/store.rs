@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use streamledger_broker_core::log::{
@@ -92,6 +93,13 @@ impl LogStore {
     /// by those at once.
     pub fn reconfigured(&self) {
         self.inner.housekeeper.reconfigured();
+    }
+
+    /// How long compaction rests after it has looked at all logs, from now on.
+    pub fn rest_between_compactions(&self, backoff: Duration) {
+        if let Some(cleaner) = &self.inner.cleaner {
+            cleaner.rest_for(backoff);
+        }
     }
 
     /// Tells whoever wants the directory next where this broker listens.
