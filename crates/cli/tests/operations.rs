@@ -32,7 +32,11 @@ fn free_address() -> String {
 
 /// Ends a `serve` as soon as it has said where it listens; all it said on stderr.
 fn said_by_serve(sandbox: &Sandbox, more: &[&str], environment: &[(&str, &str)]) -> String {
-    let arguments = [&["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"], more].concat();
+    let listen = match more.contains(&"--config") {
+        true => &[][..],
+        false => &["--listen", "127.0.0.1:0"],
+    };
+    let arguments = [&["serve", "--data-dir", "data"], listen, more].concat();
     let mut serve = sandbox.command(&arguments);
     serve.env_remove("STREAMLEDGER_LOG").env_remove("STREAMLEDGER_LOG_FORMAT");
     let mut serve = serve.envs(environment.iter().copied()).spawn().unwrap();
@@ -88,6 +92,48 @@ fn serve_says_unasked_what_is_wrong_and_as_json_where_log_lines_are() {
         .unwrap();
     let event: serde_json::Value = serde_json::from_slice(&failed.stderr).unwrap();
     assert_eq!((&event["level"], &event["fields"]["exit"]), (&"ERROR".into(), &2.into()));
+}
+
+/// As Kafka ships it, but for its ports.
+const KAFKAS_OWN: &str = "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=localhost:0
+listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://:0
+inter.broker.listener.name=PLAINTEXT
+advertised.listeners=PLAINTEXT://localhost:0,CONTROLLER://localhost:0
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL
+num.network.threads=3
+num.io.threads=8
+socket.send.buffer.bytes=102400
+socket.receive.buffer.bytes=102400
+socket.request.max.bytes=104857600
+num.partitions=1
+num.recovery.threads.per.data.dir=2
+offsets.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+log.retention.hours=168
+log.segment.bytes=1073741824
+log.retention.check.interval.ms=300000
+";
+
+#[test]
+fn kafkas_own_server_properties_starts_a_broker_that_says_what_has_no_effect() {
+    let sandbox = Sandbox::new();
+    sandbox.write("server.properties", KAFKAS_OWN.as_bytes());
+    let said = said_by_serve(&sandbox, &["--config", "server.properties"], &[]);
+    assert!(said.contains("num.io.threads has no effect: "), "{said}");
+    assert!(said.contains("listening on 127.0.0.1:"), "{said}");
+    let wrong = format!("{KAFKAS_OWN}num.partition=3\nlog.retention.hour=1\n");
+    sandbox.write("server.properties", wrong.as_bytes());
+    let refused = sandbox.run(&["serve", "--config", "server.properties", "--data-dir", "data"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = stderr(&refused);
+    assert!(told.contains("num.partitions?") && told.contains("log.retention.hours?"), "{told}");
 }
 
 #[test]
