@@ -114,7 +114,7 @@ const GENERAL: &[ConfigSpec] = &[
         "controller.listener.names",
         ConfigKind::List(&[]),
         None,
-        "Listeners of listeners that are Kafka's controllers': nothing listens there.",
+        "Which of the listeners are Kafka's controllers': nothing listens there.",
         "Unset: there is one node, and nobody asks its controller."
     ),
     row!(
