@@ -54,8 +54,8 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Over when the broker has been stopping for that long.
-    async fn is_over(mut self) {
+    /// Returns when the broker has been stopping for that long.
+    async fn run_out(mut self) {
         // The handle that would say so may be gone: that stops a broker too.
         let _ = self.stopping.wait_for(|&stopping| stopping).await;
         sleep(self.after_stop).await;
@@ -73,7 +73,7 @@ pub(crate) async fn write_responses<S: AnswerStream>(
 ) -> Result<(), WriteFailure> {
     let mut gathered: Vec<Outgoing> = Vec::new();
     let mut unfinished = None;
-    let mut last_call = pin!(patience.clone().is_over());
+    let mut last_call = pin!(patience.clone().run_out());
     loop {
         let reply = match unfinished.take() {
             Some(reply) => reply,
