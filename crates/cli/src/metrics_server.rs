@@ -73,11 +73,12 @@ impl MetricsServer {
             .remedy("listen on 127.0.0.1, or allow it with --insecure-listen")
             .err();
         }
-        listen(address, pages).map_err(|error| {
+        let server = listen(address, pages).map_err(|error| {
             Failure::new(Exit::Failed, format!("can't serve metrics at {address}"))
                 .because(&error)
                 .remedy("choose another address with --metrics-listen; port 0 takes a free one")
-        })
+        })?;
+        Ok(server)
     }
 }
 
