@@ -387,20 +387,6 @@ const GENERAL: &[ConfigSpec] = &[
         "Kafka's."
     ),
     row!(
-        "message.max.bytes",
-        ConfigKind::int_from(0),
-        Some("1048588"),
-        "The default of max.message.bytes.",
-        "Kafka's."
-    ),
-    row!(
-        "min.insync.replicas",
-        ConfigKind::int_from(1),
-        Some("1"),
-        "The default of the topic setting of the same name.",
-        "There is one replica."
-    ),
-    row!(
         "node.id",
         ConfigKind::int_from(0),
         Some("1"),

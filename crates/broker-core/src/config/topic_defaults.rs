@@ -1,5 +1,5 @@
-//! Some rows of the broker's settings that give topics' settings a default: those of index files, and
-//! those that are kept and change nothing here.
+//! Some rows of the broker's settings that give topics' settings a default; the others are where their
+//! kind is, in `broker`.
 
 use super::broker::row;
 use super::spec::{ConfigKind, ConfigSpec};
@@ -33,6 +33,20 @@ pub(super) const TOPIC_DEFAULTS: &[ConfigSpec] = &[
         Some("60000"),
         "The default of file.delete.delay.ms, which is kept and has no effect.",
         "Kafka's minute."
+    ),
+    row!(
+        "message.max.bytes",
+        ConfigKind::int_from(0),
+        Some("1048588"),
+        "The default of max.message.bytes.",
+        "Kafka's."
+    ),
+    row!(
+        "min.insync.replicas",
+        ConfigKind::int_from(1),
+        Some("1"),
+        "The default of the topic setting of the same name.",
+        "There is one replica."
     ),
     row!(
         "unclean.leader.election.enable",
