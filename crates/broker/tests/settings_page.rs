@@ -48,6 +48,44 @@ fn page() -> String {
     for spec in SECURITY_CONFIGS {
         row(&mut page, spec, "", spec.why);
     }
+    without_effect(&mut page);
+    page.push_str(
+        "\n## Topics\n\n\
+         Given when a topic is created, or changed later; what a topic doesn't say it has from the \
+         broker. All of Kafka's\ntopic settings are known; the last column says what this broker \
+         does with each.\n\n\
+         | name | value | default | what it does | here |\n\
+         | --- | --- | --- | --- | --- |\n",
+    );
+    for topic in TOPIC_CONFIGS {
+        let here = match topic.support {
+            Support::Honoured => "acts".to_owned(),
+            Support::Kept(reason) => format!("kept: {reason}"),
+            Support::Only(values, reason) => format!("only {}: {reason}", values.join(", ")),
+        };
+        row(&mut page, &topic.spec, "", &here);
+    }
+    groups(&mut page);
+    page
+}
+
+fn groups(page: &mut String) {
+    page.push_str(
+        "\n## Groups\n\n\
+         Of single groups of the next generation, whether they are there or not: `kafka-configs \
+         --entity-type groups\n--entity-name GROUP --alter --add-config name=value`. What a group \
+         doesn't say it has from the broker. Kafka's others\n(`share.*`, `streams.*`, \
+         `consumer.assignment.interval.ms`, `consumer.assignor.offload.enable`) are refused with \
+         the reason.\n\n\
+         | name | in the place of | between |\n\
+         | --- | --- | --- |\n",
+    );
+    for GroupConfigSpec { name, synonym, bounds: (min, max) } in GROUP_CONFIGS {
+        writeln!(page, "| `{name}` | `{synonym}` | `{min}`, `{max}` |").unwrap();
+    }
+}
+
+fn without_effect(page: &mut String) {
     page.push_str(
         "\n## Without effect\n\n\
          Kafka's settings that are taken, so that its files work as they are, and change nothing; \
@@ -66,36 +104,6 @@ fn page() -> String {
         let names: Vec<_> = group.settings.iter().map(|(name, _)| format!("`{name}`")).collect();
         writeln!(page, "| {} | {taken} | {} |", group.reason, names.join(", ")).unwrap();
     }
-    page.push_str(
-        "\n## Topics\n\n\
-         Given when a topic is created, or changed later; what a topic doesn't say it has from the \
-         broker. All of Kafka's\ntopic settings are known; the last column says what this broker \
-         does with each.\n\n\
-         | name | value | default | what it does | here |\n\
-         | --- | --- | --- | --- | --- |\n",
-    );
-    for topic in TOPIC_CONFIGS {
-        let here = match topic.support {
-            Support::Honoured => "acts".to_owned(),
-            Support::Kept(reason) => format!("kept: {reason}"),
-            Support::Only(values, reason) => format!("only {}: {reason}", values.join(", ")),
-        };
-        row(&mut page, &topic.spec, "", &here);
-    }
-    page.push_str(
-        "\n## Groups\n\n\
-         Of single groups of the next generation, whether they are there or not: `kafka-configs \
-         --entity-type groups\n--entity-name GROUP --alter --add-config name=value`. What a group \
-         doesn't say it has from the broker. Kafka's others\n(`share.*`, `streams.*`, \
-         `consumer.assignment.interval.ms`, `consumer.assignor.offload.enable`) are refused with \
-         the reason.\n\n\
-         | name | in the place of | between |\n\
-         | --- | --- | --- |\n",
-    );
-    for GroupConfigSpec { name, synonym, bounds: (min, max) } in GROUP_CONFIGS {
-        writeln!(page, "| `{name}` | `{synonym}` | `{min}`, `{max}` |").unwrap();
-    }
-    page
 }
 
 fn row(page: &mut String, spec: &ConfigSpec, mark: &str, last: &str) {
