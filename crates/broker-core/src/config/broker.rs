@@ -513,8 +513,8 @@ const GENERAL: &[ConfigSpec] = &[
         "streamledger.shutdown.timeout.ms",
         MILLISECONDS,
         Some("8000"),
-        "How long a shutdown waits for requests that are worked on, in ms; a quarter of it for readers \
-         to take their answers.",
+        "How long a shutdown waits for requests that are worked on, in ms; a quarter of it for \
+         readers to take their answers.",
         "Under the ten seconds service supervisors give."
     ),
     row!(
@@ -550,8 +550,8 @@ const DYNAMIC: [&str; 6] = [
     "replica.alter.log.dirs.io.max.bytes.per.second",
 ];
 
-/// Whether a broker setting may change while the broker runs: those that are topics' defaults, and a
-/// few others. More may in Kafka; docs/broker-settings.md says which.
+/// Whether a broker setting may change while the broker runs: those that are topics' defaults, and
+/// a few others. More may in Kafka; docs/broker-settings.md says which.
 #[must_use]
 pub fn is_dynamic(name: &str) -> bool {
     let mut of_topics = TOPIC_CONFIGS.iter().flat_map(|row| row.synonyms);

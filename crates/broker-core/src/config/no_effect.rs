@@ -1,5 +1,5 @@
-//! Kafka's broker settings that are taken and have no effect here, so that its files start a broker;
-//! each with the reason. Some are taken only with the value that asks for nothing.
+//! Kafka's broker settings that are taken and have no effect here, so that its files start a
+//! broker; each with the reason. Some are taken only with the value that asks for nothing.
 
 use super::spec::{ConfigError, ConfigKind, ConfigSpec, shortened};
 
@@ -44,7 +44,12 @@ const SECRET: ConfigKind = ConfigKind::Password;
 const NUMBER: ConfigKind = ConfigKind::Double { min: 0.0, max: f64::MAX };
 /// An integer of any size that Kafka bounds by itself.
 const INT: ConfigKind = ConfigKind::int_from(i32::MIN);
+const PROTOCOLS: ConfigKind = ConfigKind::List(&["classic", "consumer", "share", "streams"]);
 const LONG: ConfigKind = ConfigKind::long_from(i64::MIN);
+
+const fn int(min: i32, max: i32) -> ConfigKind {
+    ConfigKind::Int { min, max }
+}
 
 macro_rules! group {
     ($reason:literal, $only:expr, [$($name:literal: $kind:expr),* $(,)?]) => {
@@ -220,7 +225,7 @@ pub const NO_EFFECT: &[NoEffect] = &[
         "classic and consumer are always spoken; share and streams groups are not here",
         None,
         [
-            "group.coordinator.rebalance.protocols": ConfigKind::List(&["classic", "consumer", "share", "streams"]),
+            "group.coordinator.rebalance.protocols": PROTOCOLS,
         ]
     ),
     group!(
@@ -247,8 +252,8 @@ pub const NO_EFFECT: &[NoEffect] = &[
             "group.share.max.assignment.interval.ms": ConfigKind::int_from(0),
             "group.share.max.delivery.count.limit": ConfigKind::Int { min: 5, max: 25 },
             "group.share.max.heartbeat.interval.ms": ConfigKind::int_from(1),
-            "group.share.max.partition.max.record.locks": ConfigKind::Int { min: 2000, max: 10_000 },
-            "group.share.max.record.lock.duration.ms": ConfigKind::Int { min: 30000, max: 3_600_000 },
+            "group.share.max.partition.max.record.locks": int(2000, 10_000),
+            "group.share.max.record.lock.duration.ms": int(30_000, 3_600_000),
             "group.share.max.session.timeout.ms": ConfigKind::int_from(1),
             "group.share.max.share.sessions": ConfigKind::int_from(1),
             "group.share.max.size": ConfigKind::Int { min: 1, max: 1_000 },
@@ -266,7 +271,7 @@ pub const NO_EFFECT: &[NoEffect] = &[
             "share.coordinator.cached.buffer.max.bytes": ConfigKind::int_from(524_288),
             "share.coordinator.cold.partition.snapshot.interval.ms": ConfigKind::int_from(1),
             "share.coordinator.load.buffer.size": ConfigKind::int_from(1),
-            "share.coordinator.snapshot.update.records.per.snapshot": ConfigKind::Int { min: 0, max: 500 },
+            "share.coordinator.snapshot.update.records.per.snapshot": int(0, 500),
             "share.coordinator.state.topic.compression.codec": INT,
             "share.coordinator.state.topic.min.isr": ConfigKind::int_from(1),
             "share.coordinator.state.topic.num.partitions": ConfigKind::int_from(1),

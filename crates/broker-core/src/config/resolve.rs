@@ -1,5 +1,5 @@
-//! Who overrides whom: topic, then broker while running, then all brokers while running, then broker
-//! at start, then default.
+//! Who overrides whom: topic, then broker while running, then all brokers while running, then
+//! broker at start, then default.
 
 use std::collections::BTreeMap;
 
@@ -321,8 +321,8 @@ fn compression(name: &str, level: &impl Fn(&str) -> i64) -> Option<Compression> 
     })
 }
 
-/// min.insync.replicas in force for a topic, of all that may say it, the strongest first: the topic,
-/// the broker, all brokers, and the broker at start.
+/// min.insync.replicas in force for a topic, of all that may say it, the strongest first: the
+/// topic, the broker, all brokers, and the broker at start.
 ///
 /// Asked at every `acks=all`, so it looks up and parses, and allocates nothing.
 #[must_use]

@@ -1,5 +1,5 @@
-//! Some rows of the broker's settings that give topics' settings a default; the others are where their
-//! kind is, in `broker`.
+//! Some rows of the broker's settings that give topics' settings a default; the others are in
+//! `broker`.
 
 use super::broker::row;
 use super::spec::{ConfigKind, ConfigSpec};

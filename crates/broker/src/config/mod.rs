@@ -159,8 +159,8 @@ impl BrokerConfigBuilder {
     /// Checks every setting.
     ///
     /// # Errors
-    /// [`ConfigError`], naming the setting, and the nearest known name of an unknown one; of all that
-    /// is wrong, not the first.
+    /// [`ConfigError`], naming the setting, and the nearest known name of an unknown one; of all
+    /// that is wrong, not the first.
     pub fn build(mut self) -> Result<BrokerConfig, ConfigError> {
         if let Some(directory) = &self.data_dir {
             let text = directory.to_string_lossy().into_owned();

@@ -3,8 +3,8 @@
 //! 1. A response is only asked for when all before it are written or ready: what a connection
 //!    holds of fetched records is one answer, however many it asked for ahead.
 //!    Most of such an answer is no memory, only a place in a file.
-//! 2. A reader that does not read is dropped at a deadline (FAILURES.md 59), and soon when the broker
-//!    stops: what it doesn't take must not keep the logs from being closed.
+//! 2. A reader that does not read is dropped at a deadline (FAILURES.md 59), and soon when the
+//!    broker stops: what it doesn't take must not keep the logs from being closed.
 
 use std::io::IoSlice;
 use std::pin::pin;

@@ -80,9 +80,9 @@ const ABOUT: &str = "Run the embedded broker until Ctrl-C or SIGTERM.
 It is one durable Kafka broker for one machine: stock clients and tools work with it. Commands \
 that name the same --data-dir use it while it runs.
 
-What is wrong is told on stderr, a line with its time each. STREAMLEDGER_LOG=info (or debug, error, \
-off, streamledger_broker=debug) tells more or less; with STREAMLEDGER_LOG_FORMAT=json each line, \
-those that say where it listens and that it ended too, is one JSON object.";
+What is wrong is told on stderr, a line with its time each. STREAMLEDGER_LOG=info (or debug, \
+error, off, streamledger_broker=debug) tells more or less; with STREAMLEDGER_LOG_FORMAT=json each \
+line, those that say where it listens and that it ended too, is one JSON object.";
 
 const EXAMPLES: &[(&str, &str)] = &[
     ("On Kafka's usual port", "streamledger serve"),
