@@ -101,8 +101,10 @@ fn keep_house(
 ) {
     let mut clock = RetentionClock::new(shared.clock.now());
     let mut retention_due = shared.clock.now().monotonic;
-    let mut round_due = retention_due;
     let tick = upkeep_every.min(retention_check);
+    let tick_ms = tick.as_millis().try_into().unwrap_or(u64::MAX);
+    // Whoever has it look for something else meanwhile doesn't bring a round on.
+    let mut round_due = retention_due.plus(tick_ms);
     loop {
         let (doomed, may_retain) = {
             let (requests, asked) = requests;
@@ -130,7 +132,7 @@ fn keep_house(
         if now.monotonic < round_due {
             continue;
         }
-        round_due = now.monotonic.plus(tick.as_millis().try_into().unwrap_or(u64::MAX));
+        round_due = now.monotonic.plus(tick_ms);
         if may_retain && now.monotonic >= retention_due {
             retention_due =
                 now.monotonic.plus(retention_check.as_millis().try_into().unwrap_or(u64::MAX));
