@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use streamledger_broker_core::config::{
-    BrokerConfigs, BrokerScope, GROUP_HEARTBEAT_INTERVAL, check_topic_configs_together, resolve_log_config, resolve_min_insync_replicas,
+    BrokerConfigs, BrokerScope, GROUP_HEARTBEAT_INTERVAL, check_topic_configs_together,
+    resolve_log_config, resolve_min_insync_replicas,
 };
 use streamledger_broker_core::controller::{
     ClusterState, ConfigAlteration, CreatedTopic, NewPartitions, NewTopic, Placement, Refusal,

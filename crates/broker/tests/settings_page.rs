@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use streamledger_broker_core::config::{
-    BROKER_CONFIGS, ConfigSpec, GROUP_CONFIGS, GroupConfigSpec, NO_EFFECT, SECURITY_CONFIGS, Support,
-    TOPIC_CONFIGS, is_dynamic,
+    BROKER_CONFIGS, ConfigSpec, GROUP_CONFIGS, GroupConfigSpec, NO_EFFECT, SECURITY_CONFIGS,
+    Support, TOPIC_CONFIGS, is_dynamic,
 };
 
 fn page() -> String {

@@ -8,7 +8,8 @@ use super::record::{MetadataRecord, TEXT_BYTES_MAX};
 use super::state::{ClusterState, Topic};
 use crate::config::{
     BrokerConfigs, BrokerScope, ConfigError, ConfigKind, broker_config, check_broker_config,
-    check_group_config_name, check_group_configs, check_topic_config, check_topic_configs_together, is_dynamic, no_effect, topic_config,
+    check_group_config_name, check_group_configs, check_topic_config, check_topic_configs_together,
+    is_dynamic, no_effect, topic_config,
 };
 
 /// How many producer ids are reserved at first; a crash loses the rest of a block, no more.
