@@ -366,7 +366,8 @@ fn settings_of_one_broker_and_of_all_are_two_and_outlive_a_restart() {
 
 #[test]
 fn the_cap_of_connections_of_an_address_changes_while_the_broker_runs() {
-    let broker = broker_with(&[]);
+    // A connection that says nothing is closed for that alone after a while.
+    let broker = broker_with(&[("streamledger.first.request.timeout.ms", "3600000")]);
     let mut client = RawClient::connect(&broker);
     alter_broker(&mut client, "1", Some(("max.connections.per.ip", "1")));
     assert!(RawClient::connect(&broker).is_closed_by_broker());
