@@ -94,6 +94,15 @@ impl FrameHeader {
         is_sound.then_some(Self { crc, turn, before, number, place, length })
     }
 
+    /// Whether a half that begins so is of a format that this program does not know.
+    #[must_use]
+    pub fn is_of_another_format(bytes: &[u8]) -> bool {
+        let (ours, begins) = (MAGIC.split_last(), bytes.first_chunk::<4>());
+        begins.is_some_and(|magic| {
+            *magic != MAGIC && ours.is_some_and(|(_, name)| magic.starts_with(name))
+        })
+    }
+
     /// Whether these are the bytes that it was made for, all of them.
     #[must_use]
     pub fn holds(&self, payload: &[u8]) -> bool {

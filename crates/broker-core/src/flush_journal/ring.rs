@@ -52,12 +52,16 @@ pub struct Checkpoint {
 }
 
 impl Ring {
-    /// An empty journal with room for `half_bytes` in each half.
+    /// An empty journal with room for `half_bytes` in each half, whose first turn is `first_turn`.
+    ///
+    /// That is to be a number that nobody can guess: behind the last frame of a half are bytes of
+    /// records, and a client must not be able to write frames there.
     #[must_use]
-    pub fn new(half_bytes: u64, planted: Planted) -> Self {
+    pub fn new(half_bytes: u64, first_turn: u64, planted: Planted) -> Self {
         Self {
             half_bytes,
-            turn: 1,
+            // Turns are counted up for as long as the broker runs.
+            turn: first_turn >> 2,
             before: 0,
             position: 0,
             number: 0,
@@ -131,6 +135,13 @@ impl Ring {
         if turn + 1 == self.turn {
             self.checkpoint_is_due = false;
         }
+    }
+
+    /// The halves in the order in which they may be removed: what is older would undo what the
+    /// newer one says.
+    #[must_use]
+    pub fn older_first(&self) -> [usize; HALVES] {
+        [half_of(self.turn + 1), half_of(self.turn)]
     }
 
     /// Whether frames of older segments of a log would still be written back: before those segments

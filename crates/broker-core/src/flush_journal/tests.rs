@@ -13,7 +13,7 @@ fn place(partition: i32, segment: i64, position: u32) -> Place {
 }
 
 fn ring() -> Ring {
-    Ring::new(HALF_BYTES, Planted::none())
+    Ring::new(HALF_BYTES, 4, Planted::none())
 }
 
 /// Places a frame, writes it into the half, and says so.
@@ -59,6 +59,14 @@ fn a_header_is_read_as_it_was_written_and_a_changed_bit_is_seen() {
 }
 
 #[test]
+fn a_format_of_another_program_is_told_from_what_is_none() {
+    assert!(FrameHeader::is_of_another_format(b"SLJ2..."));
+    for bytes in [&b"SLJ1..."[..], b"\0\0\0\0", b"SLJ", b""] {
+        assert!(!FrameHeader::is_of_another_format(bytes), "{bytes:?}");
+    }
+}
+
+#[test]
 fn a_turn_waits_for_the_checkpoint_of_the_turn_before_the_last() {
     let (mut ring, mut halves) = (ring(), [Vec::new(), Vec::new()]);
     let fill = |ring: &mut Ring, halves: &mut _, partition| {
@@ -86,6 +94,7 @@ fn a_turn_waits_for_the_checkpoint_of_the_turn_before_the_last() {
     // Turn 1 may be all that a power cut leaves there, until turn 3 is flushed.
     assert!(ring.needs_floor(place(0, 0, 0).partition, Offset(50)));
     ring.flushed(&turned.header);
+    assert_eq!(ring.older_first(), [1, 0]);
     assert!(!ring.needs_floor(place(0, 0, 0).partition, Offset(50)));
     // What is left of turn 1 behind it does not count.
     assert_eq!(scan(&halves[0]).1, [turned.header]);

@@ -332,7 +332,9 @@ impl Partition {
         for step in steps {
             let is_flush = matches!(step, FileStep::Sync(_) | FileStep::SyncDirectory);
             if let Err(error) = self.directory.perform(std::slice::from_ref(step)) {
-                if is_flush && !matches!(*self.state.lock(), LogState::Gone(_)) {
+                let is_deleted =
+                    matches!(*self.state.lock(), LogState::Gone(StorageOffline::Deleted(_)));
+                if is_flush && !is_deleted {
                     let path = self.directory.path.display();
                     self.shared.fail(&format!("fsync in {path}: {error}"));
                     self.shared.wake_everyone();

@@ -12,7 +12,7 @@ use streamledger_broker_core::log::{
     PARTITION_METADATA, SegmentIndexes, TEMPORARY_SUFFIX, decode_transaction_index,
     parse_directory_name,
 };
-use streamledger_protocol::{Offset, TimestampMs, TopicId};
+use streamledger_protocol::{Offset, PartitionIndex, TimestampMs, TopicId};
 
 use super::disk::{Disk, Durability, new_directory};
 
@@ -74,9 +74,18 @@ impl PartitionDirectory {
 
     /// Which partition it is; none if it does not say.
     pub(super) fn key(&self) -> io::Result<Option<PartitionKey>> {
+        Ok(self.read_topic_id()?.filter(|id| *id != TopicId::ZERO).zip(self.partition()))
+    }
+
+    /// Which partition of its topic it is, by its name.
+    pub(super) fn partition(&self) -> Option<PartitionIndex> {
         let name = self.path.file_name().and_then(OsStr::to_str);
-        let partition = name.and_then(parse_directory_name).map(|named| named.partition);
-        Ok(self.read_topic_id()?.filter(|id| *id != TopicId::ZERO).zip(partition))
+        name.and_then(parse_directory_name).map(|named| named.partition)
+    }
+
+    /// Returns once it is on disk whose log it is: without that no journal finds it.
+    pub(super) fn sync_topic_id(&self) -> io::Result<()> {
+        self.sync_if_there(&self.path.join(PARTITION_METADATA))
     }
 
     /// What is there. Files that a crash left half written are removed.
@@ -110,7 +119,18 @@ impl PartitionDirectory {
 
     /// The base offsets of its segments.
     pub(super) fn list_segments(&self) -> io::Result<Vec<Offset>> {
-        Ok(self.list()?.segments.into_iter().map(|found| found.base_offset).collect())
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            if let Some((FileKind::Log, base)) = name.to_str().and_then(FileKind::parse) {
+                found.push(base);
+            }
+        }
+        Ok(found)
     }
 
     pub(super) fn create_segment(&self, base_offset: Offset) -> io::Result<SegmentFile> {
@@ -164,7 +184,11 @@ impl PartitionDirectory {
     /// Returns once the names of a closed segment's aborted transactions are on disk. A lost file
     /// can't be told from that of a segment without any, and would show what was aborted.
     pub(super) fn sync_aborted(&self, base_offset: Offset) -> io::Result<()> {
-        match fs::File::open(self.file_path(FileKind::TransactionIndex, base_offset)) {
+        self.sync_if_there(&self.file_path(FileKind::TransactionIndex, base_offset))
+    }
+
+    fn sync_if_there(&self, path: &Path) -> io::Result<()> {
+        match fs::File::open(path) {
             Ok(file) => self.disk.sync_file(&file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),

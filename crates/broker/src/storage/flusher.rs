@@ -22,7 +22,7 @@ use streamledger_protocol::Offset;
 use super::config::FlushPolicy;
 use super::directory::SegmentFile;
 use super::disk::{Durability, is_disk_full};
-use super::errors::StorageError;
+use super::errors::{StorageError, StorageOffline};
 use super::journaled;
 use super::partition::{ClosedSegment, LogState, Partition, flush_state};
 use super::shared::{SegmentWork, Shared};
@@ -142,7 +142,7 @@ impl Partition {
     /// A flush has failed: takes the directory offline.
     fn fail(&self, error: &io::Error) {
         // One that was deleted meanwhile has nothing to flush: its directory is gone.
-        if matches!(*self.state.lock(), LogState::Gone(_)) {
+        if matches!(*self.state.lock(), LogState::Gone(StorageOffline::Deleted(_))) {
             return;
         }
         let path = self.directory.path.display();
@@ -220,6 +220,9 @@ impl Partition {
                 let durability = if is_last { Durability::Content } else { Durability::Atomic };
                 self.note_flushed(*offset, content, durability);
             }
+        }
+        if round.parent {
+            self.directory.sync_topic_id()?;
         }
         if round.directory {
             disk.sync_directory(&self.directory.path)?;

@@ -213,8 +213,11 @@ pub(super) fn settle_all(shared: &Shared) -> Result<(), StorageError> {
     shared.check_alive()?;
     shared.write_manifest(Durability::Flushed)?;
     if let (Ok(()), Some(journal)) = (&outcome, &shared.journal) {
-        let removed = journal.remove();
-        outcome = removed
+        // Of a log that is offline, what it acknowledged may be nowhere else.
+        let all = shared.all_partitions();
+        let flushed = all.iter().try_for_each(|partition| partition.sync_segments());
+        outcome = flushed
+            .and_then(|()| journal.remove())
             .map_err(|error| StorageError::io("removing the journal of", &shared.directory, error));
     }
     outcome

@@ -3,7 +3,7 @@
 //! What goes where, and what counts after a crash, is decided in `broker-core::flush_journal`.
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ use streamledger_broker_core::planted_bugs::Planted;
 use super::directory::PartitionDirectory;
 use super::disk::Disk;
 use super::errors::StorageError;
+use super::meta;
+use super::store::FLUSHED_ONE_BY_ONE_MAX;
 
 /// Bytes of a half: so much is appended between two checkpoints.
 const HALF_BYTES: u64 = 64 << 20;
@@ -41,11 +43,18 @@ pub(super) struct Journal {
     failed: Mutex<bool>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    ring: Ring,
     /// None before the first frame: a broker that is never written to leaves no files.
-    halves: Option<[Half; HALVES]>,
+    open: Option<Open>,
+    /// The names of the files could not be flushed: nobody tries that again.
+    given_up: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    ring: Ring,
+    halves: [Half; HALVES],
 }
 
 #[derive(Debug, Clone)]
@@ -71,8 +80,7 @@ pub(super) struct FlushOfHalf {
 impl Journal {
     /// An empty journal. What a crash left in the directory is written back before (`write_back`).
     pub(super) fn new(directory: &Path, disk: &Disk) -> Self {
-        let ring = Ring::new(HALF_BYTES, Planted::none());
-        let state = Mutex::new(State { ring, halves: None });
+        let state = Mutex::default();
         Self {
             directory: directory.to_owned(),
             disk: disk.clone(),
@@ -102,7 +110,8 @@ impl Journal {
     ) -> io::Result<bool> {
         let written = {
             let mut state = self.state.lock();
-            if !state.ring.needs_floor(place.partition, place.segment) {
+            let needs_floor = |open: &Open| open.ring.needs_floor(place.partition, place.segment);
+            if !state.open.as_ref().is_some_and(needs_floor) {
                 return Ok(true);
             }
             self.append_to(&mut state, place, &[])
@@ -121,14 +130,24 @@ impl Journal {
         place: Place,
         payload: &[u8],
     ) -> io::Result<Option<Written>> {
-        let Some(placement) = state.ring.place(place, payload) else { return Ok(None) };
-        let halves = match &mut state.halves {
-            Some(halves) => halves,
-            none => none.insert(self.create_halves()?),
+        if state.given_up {
+            return Ok(None);
+        }
+        let open = match &mut state.open {
+            Some(open) => open,
+            none => {
+                let halves = self.create_halves()?;
+                if let Err(error) = self.disk.sync_directory(&self.directory) {
+                    state.given_up = true;
+                    return Err(error);
+                }
+                none.insert(Open { ring: new_ring()?, halves })
+            }
         };
-        let Some(half) = halves.get_mut(placement.half) else { return Ok(None) };
+        let Some(placement) = open.ring.place(place, payload) else { return Ok(None) };
+        let Some(half) = open.halves.get_mut(placement.half) else { return Ok(None) };
         self.write(half, &placement, payload)?;
-        state.ring.placed(&placement);
+        open.ring.placed(&placement);
         let half = FlushOfHalf { file: Arc::clone(&half.file), header: placement.header };
         Ok(Some(Written { half, checkpoint: placement.checkpoint }))
     }
@@ -138,9 +157,7 @@ impl Journal {
             let file = self.disk.create(&self.directory.join(file_name(half)))?;
             Ok(Half { file: Arc::new(file), bytes: 0 })
         };
-        let halves = [create(0)?, create(1)?];
-        self.disk.sync_directory(&self.directory)?;
-        Ok(halves)
+        Ok([create(0)?, create(1)?])
     }
 
     fn write(&self, half: &mut Half, placement: &Placement, payload: &[u8]) -> io::Result<()> {
@@ -178,20 +195,31 @@ impl Journal {
             *failed = flushed.is_err();
             flushed?;
         }
-        self.state.lock().ring.flushed(&half.header);
+        if let Some(open) = &mut self.state.lock().open {
+            open.ring.flushed(&half.header);
+        }
         Ok(())
     }
 
     /// The segments of a turn are on disk.
     pub(super) fn checkpointed(&self, turn: u64) {
-        self.state.lock().ring.checkpointed(turn);
+        if let Some(open) = &mut self.state.lock().open {
+            open.ring.checkpointed(turn);
+        }
     }
 
     /// Removes the files, once all segments are on disk.
     pub(super) fn remove(&self) -> io::Result<()> {
-        let had_files = self.state.lock().halves.take().is_some();
-        if had_files { remove_files(&self.disk, &self.directory, &[0, 1]) } else { Ok(()) }
+        let Some(open) = self.state.lock().open.take() else { return Ok(()) };
+        remove_files(&self.disk, &self.directory, &open.ring.older_first())
     }
+}
+
+/// An empty ring, whose turns nobody can guess.
+fn new_ring() -> io::Result<Ring> {
+    let mut first_turn = [0; 8];
+    File::open(meta::RANDOM)?.read_exact(&mut first_turn)?;
+    Ok(Ring::new(HALF_BYTES, u64::from_be_bytes(first_turn), Planted::none()))
 }
 
 /// Removes the files in that order, each for good before the next.
@@ -233,16 +261,16 @@ pub(super) fn write_back(
         };
         crashed.walk(*half, &mut HalfScan::default(), note).map_err(failed)?;
     }
-    let segments = open_segments(disk, partitions, &latest).map_err(failed)?;
+    let mut segments = Segments::find(disk, partitions, &latest).map_err(failed)?;
     let mut written_bytes = 0;
     let mut there = Vec::new();
     for half in &halves {
         let write = |header: &FrameHeader, payload: &[u8]| {
-            let Some(file) = segments.get(&header.place.partition) else { return Ok(()) };
-            let position = u64::from(header.place.position);
             if !latest.counts(header) {
                 return Ok(());
             }
+            let Some(file) = segments.open(disk, header.place.partition)? else { return Ok(()) };
+            let position = u64::from(header.place.position);
             disk.read_at(file, position, payload.len(), &mut there)?;
             if there != payload {
                 written_bytes += payload.len();
@@ -253,9 +281,9 @@ pub(super) fn write_back(
         crashed.walk(*half, &mut HalfScan::default(), write).map_err(failed)?;
     }
     // They may be in the page cache only, whether anything was missing or not.
-    segments.values().try_for_each(|file| disk.sync_file(file)).map_err(failed)?;
-    if !segments.is_empty() {
-        let logs = segments.len();
+    segments.sync(disk, directory).map_err(failed)?;
+    if !segments.paths.is_empty() {
+        let logs = segments.paths.len();
         tracing::info!(logs, written_bytes, "the journal was written back");
     }
     let torn = (0..HALVES).filter(|half| !halves.contains(half));
@@ -263,28 +291,69 @@ pub(super) fn write_back(
     remove_files(disk, directory, &order).map_err(failed)
 }
 
-/// The segments that frames count for. One that is not there any more was removed with its records.
-fn open_segments(
-    disk: &Disk,
-    partitions: &[PathBuf],
-    latest: &LatestSegments,
-) -> io::Result<Map<PartitionKey, File>> {
-    let wanted: Map<PartitionKey, _> = latest.segments().into_iter().collect();
-    let mut files = Map::default();
-    if wanted.is_empty() {
-        return Ok(files);
-    }
-    for path in partitions {
-        let directory = PartitionDirectory { path: path.clone(), disk: disk.clone() };
-        let Some(key) = directory.key()? else { continue };
-        let Some(segment) = wanted.get(&key) else { continue };
-        match disk.open(&directory.file_path(FileKind::Log, *segment)) {
-            Ok(file) => drop(files.insert(key, file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+/// How many segments are open at a time while they are written back.
+const OPEN_SEGMENTS_MAX: usize = 128;
+
+/// The segments that frames count for.
+struct Segments {
+    paths: Map<PartitionKey, PathBuf>,
+    open: Map<PartitionKey, File>,
+}
+
+impl Segments {
+    /// Finds them. One that is not there any more was removed with its records.
+    ///
+    /// # Errors
+    /// What can't be told from the lost log of a frame: a log that doesn't say whose it is.
+    fn find(disk: &Disk, partitions: &[PathBuf], latest: &LatestSegments) -> io::Result<Self> {
+        let wanted: Map<PartitionKey, _> = latest.segments().into_iter().collect();
+        let mut found = Self { paths: Map::default(), open: Map::default() };
+        let mut nameless = Vec::new();
+        for path in partitions.iter().filter(|_| !wanted.is_empty()) {
+            let directory = PartitionDirectory { path: path.clone(), disk: disk.clone() };
+            let Some(key) = directory.key()? else {
+                nameless.push(directory);
+                continue;
+            };
+            let Some(segment) = wanted.get(&key) else { continue };
+            let path = directory.file_path(FileKind::Log, *segment);
+            if path.try_exists()? {
+                found.paths.insert(key, path);
+            }
         }
+        for (key, segment) in wanted.iter().filter(|(key, _)| !found.paths.contains_key(key)) {
+            let may_be_its = |directory: &&PartitionDirectory| {
+                directory.partition() == Some(key.1)
+                    && directory.file_path(FileKind::Log, *segment).exists()
+            };
+            if let Some(directory) = nameless.iter().find(may_be_its) {
+                let path = directory.path.display();
+                let text = format!("{path} doesn't say which topic's it is (partition.metadata)");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+        }
+        Ok(found)
     }
-    Ok(files)
+
+    /// The segment of a log; none if it is not there any more.
+    fn open(&mut self, disk: &Disk, key: PartitionKey) -> io::Result<Option<&File>> {
+        let Some(path) = self.paths.get(&key) else { return Ok(None) };
+        if !self.open.contains_key(&key) {
+            if self.open.len() >= OPEN_SEGMENTS_MAX {
+                self.open.clear();
+            }
+            self.open.insert(key, disk.open(path)?);
+        }
+        Ok(self.open.get(&key))
+    }
+
+    /// Flushes all of them.
+    fn sync(&self, disk: &Disk, directory: &Path) -> io::Result<()> {
+        if self.paths.len() > FLUSHED_ONE_BY_ONE_MAX {
+            return disk.sync_file_system(directory);
+        }
+        self.paths.values().try_for_each(|path| disk.sync_file(&disk.open(path)?))
+    }
 }
 
 /// The journal that a crash left.
@@ -316,7 +385,12 @@ impl<'a> Crashed<'a> {
         let mut buffer = Vec::new();
         loop {
             self.disk.read_at(file, scan.position(), FRAME_HEADER_BYTES, &mut buffer)?;
-            let Some(header) = scan.header(&buffer) else { return Ok(()) };
+            let Some(header) = scan.header(&buffer) else {
+                return match scan.position() == 0 && FrameHeader::is_of_another_format(&buffer) {
+                    true => Err(io::Error::other("a newer program has written it")),
+                    false => Ok(()),
+                };
+            };
             let position = scan.position() + FRAME_HEADER_BYTES as u64;
             let bytes = header.payload_bytes();
             self.disk.read_at(file, position, bytes, &mut buffer)?;

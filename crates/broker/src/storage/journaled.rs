@@ -78,6 +78,8 @@ impl Partition {
             self.wake_all();
             return Journaled::Nothing;
         }
+        // While it is flushed otherwise, its names and closed segments are in between.
+        let Some(_alone) = self.flushing.try_lock() else { return Journaled::Elsewhere };
         let (active, from, frame) = {
             let LogState::Open(open) = &*self.state.lock() else { return Journaled::Nothing };
             if !open.closing.is_empty() || open.directory_unsynced || open.is_new {
@@ -140,7 +142,7 @@ impl Partition {
 
     /// Flushes the segments that the journal may hold bytes of. Beside whatever else is flushed:
     /// each file is opened anew, so that an error is told here and to the others, too.
-    fn sync_segments(&self) -> io::Result<()> {
+    pub(super) fn sync_segments(&self) -> io::Result<()> {
         let (segments, end): (Vec<Offset>, _) = match &*self.state.lock() {
             LogState::Open(open) => {
                 // Not only what is acknowledged: a frame may be written and not flushed yet.

@@ -256,12 +256,13 @@ pub(super) fn recover(
     if let Some(last) = walked.last_mut() {
         last.snapshot = snapshot;
     }
+    let synced_offset = log.log_start_offset();
     Ok(OpenLog {
         remembered: shared.producers.of(&log),
         log,
         active,
         closing: walked,
-        synced_offset: log_start_offset,
+        synced_offset,
         safe_bytes: 0,
         directory_unsynced: true,
         is_new: true,

@@ -97,7 +97,7 @@ fn is_empty(directory: &Path) -> Result<bool, StorageError> {
     Ok(true)
 }
 
-const RANDOM: &str = "/dev/urandom";
+pub(super) const RANDOM: &str = "/dev/urandom";
 
 /// An id as Kafka makes them: 16 random bytes in URL-safe base64.
 fn made_up_id() -> io::Result<String> {

@@ -366,7 +366,7 @@ fn load_all(
 }
 
 /// From so many recovered logs on, one flush of the whole file system is quicker than one of each.
-const FLUSHED_ONE_BY_ONE_MAX: usize = 8;
+pub(super) const FLUSHED_ONE_BY_ONE_MAX: usize = 8;
 
 /// Flushes the logs that were recovered: what is answered as a duplicate, or shown to a consumer,
 /// must be on disk. One without records has nothing to show; its first flush covers its names.

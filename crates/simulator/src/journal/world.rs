@@ -17,6 +17,7 @@ use crate::random::Dice;
 const STEPS: usize = 600;
 const LOGS: usize = 6;
 const HALF_BYTES: u64 = 900;
+const FIRST_TURN: u64 = 4;
 
 /// A segment: its file, and what is to be in it.
 #[derive(Debug, Clone, Default)]
@@ -65,7 +66,7 @@ pub(super) fn run(seed: u64, planted: Option<Planted>) -> JournalReport {
         dice: Dice::new(seed),
         planted,
         logs: vec![fresh; LOGS],
-        ring: Ring::new(HALF_BYTES, planted),
+        ring: Ring::new(HALF_BYTES, FIRST_TURN, planted),
         last: None,
         halves: Default::default(),
         in_flight: Vec::new(),
@@ -278,7 +279,7 @@ impl World {
             log.segments.values_mut().rev().skip(1).for_each(|segment| segment.is_done = true);
         }
         self.halves = Default::default();
-        (self.ring, self.last) = (Ring::new(HALF_BYTES, self.planted), None);
+        (self.ring, self.last) = (Ring::new(HALF_BYTES, FIRST_TURN, self.planted), None);
         (self.in_flight, self.checkpoint, self.cut_in) = (Vec::new(), None, None);
     }
 

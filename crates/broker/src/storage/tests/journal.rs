@@ -171,3 +171,26 @@ fn many_turns_lose_nothing_and_the_files_stay_as_large_as_they_are() {
     assert_eq!(store_again.offline_partitions(), []);
     store.close().unwrap();
 }
+
+#[test]
+fn a_log_that_lost_its_topics_id_stops_a_start_that_would_forget_its_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_store, partitions) = two_partitions(directory.path());
+    produce(&partitions[0], batch(None));
+    let crashed = crashed(directory.path());
+    fs::write(crashed.path().join("clicks-0/partition.metadata"), "").unwrap();
+    let refused = LogStore::open(crashed.path(), LogStoreConfig::default()).unwrap_err();
+    assert!(refused.to_string().contains("journal"), "{refused}");
+    assert_eq!(journal_files(crashed.path()), 2);
+}
+
+#[test]
+fn a_journal_of_a_newer_program_is_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open_with(directory.path(), |_| {}));
+    let path = directory.path().join("flush-journal-0");
+    fs::write(&path, b"SLJ2 and whatever follows").unwrap();
+    let refused = LogStore::open(directory.path(), LogStoreConfig::default()).unwrap_err();
+    assert!(refused.to_string().contains("journal"), "{refused}");
+    assert!(path.exists());
+}
