@@ -17,7 +17,7 @@ use streamledger_broker_core::log::LogConfig;
 use streamledger_protocol::{
     BrokerId, ErrorCode, GroupId, LeaderEpoch, PartitionIndex, TopicId, TopicName, TopicPartition,
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use streamledger_broker_core::authorizer::Authorizer;
 
@@ -325,12 +325,18 @@ impl Node {
         let by_name: BTreeMap<_, _> = topics.iter().map(|topic| (&topic.name, topic)).collect();
         for log in self.store.partitions() {
             let (topic_partition, id) = (log.topic_partition(), log.topic_id());
-            let is_known = by_name.get(&topic_partition.topic).is_some_and(|topic| {
+            let topic = by_name.get(&topic_partition.topic).filter(|topic| {
                 // A log without an id lost it in a crash, before anything in it was flushed.
                 (topic.id == id || id.is_zero())
                     && topic.partition(topic_partition.partition).is_some()
             });
-            if !is_known {
+            if let Some(topic) = topic {
+                if id.is_zero()
+                    && let Err(error) = log.write_topic_id(topic.id)
+                {
+                    warn!(%topic_partition, %error, "whose log it is could not be written");
+                }
+            } else {
                 info!(%topic_partition, %id, "removing the log of a deleted topic");
                 self.delete_log(topic_partition);
             }

@@ -307,3 +307,23 @@ fn it_is_ready_at_once() {
         .min();
     assert!(best < Some(Duration::from_secs(5)), "{best:?}");
 }
+
+#[test]
+fn a_log_that_lost_its_topics_id_is_its_topics_still_and_says_so_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = start_in(directory.path());
+    let mut client = RawClient::connect(&broker);
+    client.create_topic("t", 1, &[]);
+    assert_eq!(client.produce("t", 0, batch_of(&["a"], None)).error_code, ErrorCode::None);
+    broker.shutdown().unwrap();
+    let path = directory.path().join("t-0/partition.metadata");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, "").unwrap();
+
+    let broker = start_in(directory.path());
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
+    let mut client = RawClient::connect(&broker);
+    let next = client.produce("t", 0, batch_of(&["b"], None));
+    assert_eq!((next.error_code, next.base_offset.0), (ErrorCode::None, 1));
+    broker.shutdown().unwrap();
+}

@@ -60,8 +60,8 @@ impl Ring {
     pub fn new(half_bytes: u64, first_turn: u64, planted: Planted) -> Self {
         Self {
             half_bytes,
-            // Turns are counted up for as long as the broker runs.
-            turn: first_turn >> 2,
+            // There is room to count up, and the first half is the first to be written.
+            turn: (first_turn >> 2) | 1,
             before: 0,
             position: 0,
             number: 0,

@@ -58,8 +58,13 @@ impl PartitionDirectory {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let text = format!("version: 0\ntopic_id: {topic_id}\n");
-        self.disk.replace(&self.path.join(PARTITION_METADATA), text.as_bytes(), Durability::Atomic)
+        self.write_topic_id(topic_id, Durability::Atomic)
+    }
+
+    /// Writes down which topic's it is.
+    pub(super) fn write_topic_id(&self, id: TopicId, durability: Durability) -> io::Result<()> {
+        let text = format!("version: 0\ntopic_id: {id}\n");
+        self.disk.replace(&self.path.join(PARTITION_METADATA), text.as_bytes(), durability)
     }
 
     /// The topic id in `partition.metadata`; none if there is no such file, or no id in it.

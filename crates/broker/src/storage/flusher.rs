@@ -45,7 +45,7 @@ pub(super) fn start(
                 while let Some(work) = shared.segment_work.pop() {
                     match work {
                         SegmentWork::Flush(partition) => partition.flush_queued(),
-                        SegmentWork::Checkpoint(turn) => shared.checkpoint(journal, &turn),
+                        SegmentWork::Checkpoint(turn) => shared.checkpoint(journal, turn),
                     }
                 }
             }

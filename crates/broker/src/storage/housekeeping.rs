@@ -5,6 +5,7 @@
 //! put down to its summary.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -215,7 +216,10 @@ pub(super) fn settle_all(shared: &Shared) -> Result<(), StorageError> {
     if let (Ok(()), Some(journal)) = (&outcome, &shared.journal) {
         // Of a log that is offline, what it acknowledged may be nowhere else.
         let all = shared.all_partitions();
-        let flushed = all.iter().try_for_each(|partition| partition.sync_segments());
+        let flushed = all.iter().try_for_each(|partition| match partition.sync_segments()? {
+            true => Ok(()),
+            false => Err(io::Error::other("a segment could not be flushed")),
+        });
         outcome = flushed
             .and_then(|()| journal.remove())
             .map_err(|error| StorageError::io("removing the journal of", &shared.directory, error));

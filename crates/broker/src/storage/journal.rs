@@ -17,7 +17,7 @@ use streamledger_broker_core::map::Map;
 use streamledger_broker_core::planted_bugs::Planted;
 
 use super::directory::PartitionDirectory;
-use super::disk::Disk;
+use super::disk::{Disk, is_disk_full};
 use super::errors::StorageError;
 use super::meta;
 use super::store::FLUSHED_ONE_BY_ONE_MAX;
@@ -136,12 +136,14 @@ impl Journal {
         let open = match &mut state.open {
             Some(open) => open,
             none => {
+                let ring = new_ring()?;
                 let halves = self.create_halves()?;
                 if let Err(error) = self.disk.sync_directory(&self.directory) {
+                    tracing::error!(%error, "the journal's names are not on disk: it is not used");
                     state.given_up = true;
                     return Err(error);
                 }
-                none.insert(Open { ring: new_ring()?, halves })
+                none.insert(Open { ring, halves })
             }
         };
         let Some(placement) = open.ring.place(place, payload) else { return Ok(None) };
@@ -272,11 +274,13 @@ pub(super) fn write_back(
             let Some(file) = segments.open(disk, header.place.partition)? else { return Ok(()) };
             let position = u64::from(header.place.position);
             disk.read_at(file, position, payload.len(), &mut there)?;
-            if there != payload {
-                written_bytes += payload.len();
-                disk.write_at(file, position, &mut [IoSlice::new(payload)])?;
+            let is_there = there == payload;
+            written_bytes += if is_there { 0 } else { payload.len() };
+            // Also what seems to be there: a page whose write has failed is in memory all the same.
+            match disk.write_at(file, position, &mut [IoSlice::new(payload)]) {
+                Err(error) if is_there && is_disk_full(&error) => Ok(()),
+                written => written,
             }
-            Ok(())
         };
         crashed.walk(*half, &mut HalfScan::default(), write).map_err(failed)?;
     }
@@ -324,11 +328,16 @@ impl Segments {
         for (key, segment) in wanted.iter().filter(|(key, _)| !found.paths.contains_key(key)) {
             let may_be_its = |directory: &&PartitionDirectory| {
                 directory.partition() == Some(key.1)
-                    && directory.file_path(FileKind::Log, *segment).exists()
+                    && fs::metadata(directory.file_path(FileKind::Log, *segment))
+                        .is_ok_and(|metadata| metadata.len() > 0)
             };
             if let Some(directory) = nameless.iter().find(may_be_its) {
                 let path = directory.path.display();
-                let text = format!("{path} doesn't say which topic's it is (partition.metadata)");
+                let text = format!(
+                    "{path} doesn't say which topic's it is, and the journal has records of a log \
+                     that is not found: restore its partition.metadata (version: 0, topic_id: \
+                     ...), or move the directory away"
+                );
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
         }

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use streamledger_broker_core::flush_journal::{Checkpoint, PAYLOAD_BYTES_MAX, Place};
 use streamledger_broker_core::log::FileKind;
@@ -16,6 +17,9 @@ use super::errors::StorageOffline;
 use super::journal::{FlushOfHalf, Journal};
 use super::partition::{LogState, Partition, flush_state};
 use super::shared::{SegmentWork, Shared};
+
+/// How long after a checkpoint that could not be done it is tried again.
+const CHECKPOINT_AGAIN: Duration = Duration::from_millis(200);
 
 /// What the journal is to make safe.
 struct Frame {
@@ -141,19 +145,20 @@ impl Partition {
     }
 
     /// Flushes the segments that the journal may hold bytes of. Beside whatever else is flushed:
-    /// each file is opened anew, so that an error is told here and to the others, too.
-    pub(super) fn sync_segments(&self) -> io::Result<()> {
+    /// each file is opened anew, so that an error is told here and to the others, too. False if one
+    /// can't be opened now.
+    pub(super) fn sync_segments(&self) -> io::Result<bool> {
         let (segments, end): (Vec<Offset>, _) = match &*self.state.lock() {
             LogState::Open(open) => {
                 // Not only what is acknowledged: a frame may be written and not flushed yet.
                 let end = open.log.log_end_offset();
                 if open.synced_offset >= end {
-                    return Ok(());
+                    return Ok(true);
                 }
                 let closing = open.closing.iter().map(|closed| closed.file.base_offset);
                 (closing.chain([open.active.base_offset]).collect(), end)
             }
-            LogState::Cold(_) | LogState::Gone(StorageOffline::Deleted(_)) => return Ok(()),
+            LogState::Cold(_) | LogState::Gone(StorageOffline::Deleted(_)) => return Ok(true),
             // Nobody flushes it any more, and a restart wants what it acknowledged.
             LogState::Gone(_) => (self.directory.list_segments()?, Offset::ZERO),
         };
@@ -162,13 +167,17 @@ impl Partition {
                 Ok(file) => self.shared.disk.sync_file(&file)?,
                 // Removed with its records, or with the whole log.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let partition = self.topic_partition();
+                    tracing::warn!(%partition, %error, "a segment can't be flushed now");
+                    return Ok(false);
+                }
             }
         }
         if let LogState::Open(open) = &mut *self.state.lock() {
             open.synced_offset = open.synced_offset.max(end);
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -180,7 +189,7 @@ impl Shared {
 
     /// Flushes the segments that a turn of the journal holds bytes of, so that it may be written
     /// over.
-    pub(super) fn checkpoint(&self, journal: &Journal, checkpoint: &Checkpoint) {
+    pub(super) fn checkpoint(&self, journal: &Journal, checkpoint: Checkpoint) {
         for partition in self.all_partitions() {
             let is_wanted = partition
                 .key()
@@ -188,11 +197,18 @@ impl Shared {
             if !is_wanted {
                 continue;
             }
-            if let Err(error) = partition.sync_segments() {
-                let path = partition.directory.path.display();
-                self.fail(&format!("fsync in {path}: {error}"));
-                self.wake_everyone();
-                return;
+            match partition.sync_segments() {
+                Ok(true) => {}
+                Ok(false) => {
+                    std::thread::sleep(CHECKPOINT_AGAIN);
+                    return self.begin(checkpoint);
+                }
+                Err(error) => {
+                    let path = partition.directory.path.display();
+                    self.fail(&format!("fsync in {path}: {error}"));
+                    self.wake_everyone();
+                    return;
+                }
             }
         }
         journal.checkpointed(checkpoint.turn);

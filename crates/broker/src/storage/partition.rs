@@ -380,6 +380,14 @@ impl Partition {
         }
     }
 
+    /// Writes down which topic's log it is, for the next start: a crash took it.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn write_topic_id(&self, id: TopicId) -> std::io::Result<()> {
+        self.directory.write_topic_id(id, Durability::Flushed)
+    }
+
     /// How the journal knows it; none if it has no topic id.
     pub(super) fn key(&self) -> Option<PartitionKey> {
         let is_known = self.topic_id != TopicId::ZERO;
