@@ -201,7 +201,9 @@ fn configure(calls: &mut Calls, topic: &str) {
     let both = ["DYNAMIC_BROKER_CONFIG:log.retention.ms=777777", default];
     calls.call(&format!("{of_broker} --describe"), 0, &both);
     calls.call(&format!("{of_broker} --alter --delete-config log.retention.ms"), 0, &[]);
-    calls.call(&format!("{of_broker} --describe"), 0, &[default, "!777777"]);
+    // Only what is the broker's own is shown, unless all is asked for.
+    calls.call(&format!("{of_broker} --describe"), 0, &["!666666", "!777777"]);
+    calls.call(&format!("{of_broker} --describe --all"), 0, &[default, "!777777"]);
     calls.call(&format!("{of_all} --alter --delete-config log.retention.ms"), 0, &[]);
     calls.call(&format!("{of_all} --describe"), 0, &["!666666"]);
     let of_group = format!("{config} --entity-type groups --entity-name {topic}");
