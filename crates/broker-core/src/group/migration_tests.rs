@@ -82,14 +82,8 @@ fn partitions(assignment: &Bytes) -> Vec<i32> {
     named.into_values().flatten().map(|partition| partition.0).collect()
 }
 
-/// Two classic members with two partitions each; generation 2.
-fn two_classic(config: GroupConfig) -> Rig {
-    let mut rig = Rig::new(GroupConfig { initial_rebalance_delay_ms: 0, ..config });
-    rig.classic_join("", &[]);
-    rig.ask_join(|request| as_consumer(request, "", &[]));
-    assert_eq!(rig.heartbeat("m1", 1), ErrorCode::RebalanceInProgress);
-    rig.classic_join("m1", &[]);
-    rig.ask_sync("m2", 2, &[]);
+/// The leader of generation 2 gives each of two members two partitions.
+fn lead_two(rig: &mut Rig) {
     rig.asked += 1;
     let request = SyncRequest {
         group: group(),
@@ -103,6 +97,17 @@ fn two_classic(config: GroupConfig) -> Rig {
     };
     rig.core.sync(rig.now, Token(rig.asked), &request, &Clicks(4));
     rig.settle();
+}
+
+/// Two classic members with two partitions each; generation 2.
+fn two_classic(config: GroupConfig) -> Rig {
+    let mut rig = Rig::new(GroupConfig { initial_rebalance_delay_ms: 0, ..config });
+    rig.classic_join("", &[]);
+    rig.ask_join(|request| as_consumer(request, "", &[]));
+    assert_eq!(rig.heartbeat("m1", 1), ErrorCode::RebalanceInProgress);
+    rig.classic_join("m1", &[]);
+    rig.ask_sync("m2", 2, &[]);
+    lead_two(&mut rig);
     assert_eq!(rig.state(), Some((GroupState::Stable, 2)));
     rig
 }
@@ -248,19 +253,7 @@ fn static_and_dynamic() -> Rig {
         "m1".clone_into(&mut request.member_id);
     });
     assert_eq!(rig.state().unwrap().0, GroupState::CompletingRebalance);
-    rig.asked += 1;
-    let request = SyncRequest {
-        group: group(),
-        member: of_generation("m1", 2),
-        protocol_type: None,
-        protocol: None,
-        assignments: vec![
-            ("m1".to_owned(), assignment(&[0, 1])),
-            ("m2".to_owned(), assignment(&[2, 3])),
-        ],
-    };
-    rig.core.sync(rig.now, Token(rig.asked), &request, &Clicks(4));
-    rig.settle();
+    lead_two(&mut rig);
     rig
 }
 

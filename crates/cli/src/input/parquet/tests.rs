@@ -117,10 +117,10 @@ const EVERY_TYPE: &str = "message m {
     optional fixed_len_byte_array(3) three;
 }";
 
-#[test]
-fn every_type_is_written_whole_and_null_is_null() {
+/// A value of each type of `EVERY_TYPE`, and null.
+fn cells_of_every_type() -> Vec<Cells> {
     let uuid: Vec<u8> = (0..16).collect();
-    let columns = vec![
+    vec![
         Cells::Bools(vec![Some(true), None]),
         Cells::Ints(vec![Some(-7), None]),
         Cells::Ints(vec![Some(-1), None]),
@@ -142,7 +142,12 @@ fn every_type_is_written_whole_and_null_is_null() {
         Cells::Fixed(vec![Some(uuid), None]),
         Cells::Fixed(vec![Some(vec![0, 0x3c]), None]),
         Cells::Fixed(vec![Some(vec![1, 2, 3]), None]),
-    ];
+    ]
+}
+
+#[test]
+fn every_type_is_written_whole_and_null_is_null() {
+    let columns = cells_of_every_type();
     let content = parquet(EVERY_TYPE, Codec::UNCOMPRESSED, &[columns]);
     let seen = all(&content, InputOptions { key: Some("i".to_owned()), ..InputOptions::unsaid() });
     assert_eq!(
@@ -394,30 +399,7 @@ proptest! {
 
 #[test]
 fn as_avro_every_type_keeps_all_it_holds_and_its_text_where_a_schema_wants_that() {
-    let uuid: Vec<u8> = (0..16).collect();
-    let columns = vec![
-        Cells::Bools(vec![Some(true), None]),
-        Cells::Ints(vec![Some(-7), None]),
-        Cells::Ints(vec![Some(-1), None]),
-        Cells::Longs(vec![Some(i64::MAX), None]),
-        Cells::Longs(vec![Some(-1), None]),
-        Cells::Floats(vec![Some(0.1), None]),
-        Cells::Doubles(vec![Some(f64::NAN), None]),
-        Cells::Ints(vec![Some(-12345), None]),
-        Cells::Longs(vec![Some(5), None]),
-        Cells::Bytes(vec![Some(vec![0xff, 0x01]), None]),
-        Cells::Ints(vec![Some(18170), None]),
-        Cells::Ints(vec![Some(43_200_007), None]),
-        Cells::Longs(vec![Some(1_569_888_000_000_001), None]),
-        Cells::Longs(vec![Some(-1), None]),
-        Cells::Longs(vec![Some(1_569_888_000_001), None]),
-        Cells::Int96s(vec![Some([7, 0, 2_440_589]), None]),
-        Cells::texts([Some("a\"é\n"), None]),
-        Cells::Bytes(vec![Some(vec![0xff, 0]), None]),
-        Cells::Fixed(vec![Some(uuid), None]),
-        Cells::Fixed(vec![Some(vec![0, 0x3c]), None]),
-        Cells::Fixed(vec![Some(vec![1, 2, 3]), None]),
-    ];
+    let columns = cells_of_every_type();
     let given = given(&parquet(EVERY_TYPE, Codec::UNCOMPRESSED, &[columns]));
     let avro = InputOptions { value: Some(ValueForm::Avro), ..InputOptions::unsaid() };
     let seen = as_json(&given, avro.clone());
