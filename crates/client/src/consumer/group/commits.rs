@@ -84,10 +84,11 @@ impl Fetcher {
                 break;
             }
             let mut last_error = ConsumerError::Timeout(self.timeout());
+            let had_a_step = self.waits_for_the_reader();
             match tokio::time::timeout_at(deadline, self.ask_to_store(&open)).await {
                 Ok(Ok(answers)) => {
                     for (at, code) in answers {
-                        match self.judge_commit(code) {
+                        match self.judge_commit(code, had_a_step) {
                             Ok(true) => drop(open.remove(&at)),
                             Ok(false) => last_error = self.refused(&at, code),
                             Err(error) => {
@@ -119,8 +120,13 @@ impl Fetcher {
         failures
     }
 
-    /// Whether it is stored; if not, it is tried again.
-    fn judge_commit(self: &Rc<Self>, code: ErrorCode) -> Result<bool, ConsumerError> {
+    /// Whether it is stored; if not, it is tried again. `had_a_step` is whether the reader held
+    /// membership up when the coordinator was asked.
+    fn judge_commit(
+        self: &Rc<Self>,
+        code: ErrorCode,
+        had_a_step: bool,
+    ) -> Result<bool, ConsumerError> {
         let Some(group) = &self.group else { return Err(ConsumerError::NoGroup) };
         let group_id = group.group_id.clone();
         match judge_group(GroupApi::Commit, code) {
@@ -129,8 +135,9 @@ impl Fetcher {
                 self.forget_coordinator();
                 Ok(false)
             }
-            // While the reader has a step to take, waiting here would hold it up.
-            GroupVerdict::Rejoin if self.waits_for_the_reader() => {
+            // While the reader has a step to take, waiting here would hold it up. A step that came
+            // meanwhile may be the end of the rebalance that was in the way.
+            GroupVerdict::Rejoin if had_a_step && self.waits_for_the_reader() => {
                 Err(ConsumerError::Rebalancing { group: group_id })
             }
             GroupVerdict::Retry | GroupVerdict::Rejoin => Ok(false),

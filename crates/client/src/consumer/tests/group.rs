@@ -19,6 +19,8 @@ use streamledger_protocol::messages::{
 
 use super::*;
 
+const REBALANCE: ErrorCode = ErrorCode::RebalanceInProgress;
+
 /// A coordinator of one member, and what the test sees of it.
 #[derive(Default)]
 struct Coordinator {
@@ -153,7 +155,14 @@ async fn coordinated(logs: &Logs) -> (FakeBroker, Shared) {
                 AnyResponse::LeaveGroup(LeaveGroupResponse::default())
             }
             AnyRequest::OffsetCommit(request) => {
-                AnyResponse::OffsetCommit(coordinator.commit(request))
+                let is_amid = coordinator.commit_errors.front() == Some(&REBALANCE);
+                let response = AnyResponse::OffsetCommit(coordinator.commit(request));
+                if is_amid {
+                    // The member hears of it, and has a step to take, before it has this answer.
+                    coordinator.heartbeat_errors.push_back(REBALANCE);
+                    return Answer::RespondAfter(Duration::from_millis(100), response);
+                }
+                response
             }
             AnyRequest::OffsetFetch(request) => {
                 AnyResponse::OffsetFetch(coordinator.fetch(request))
@@ -233,6 +242,18 @@ fn it_begins_where_the_group_was_commits_as_it_closes_and_leaves() {
 }
 
 #[test]
+fn a_close_amid_a_rebalance_commits_after_it() {
+    on_io_thread(async {
+        let (broker, coordinator) = coordinated(&five_in_each()).await;
+        let (consumer, _) = member(&broker, &[]);
+        read(&consumer, 10).await;
+        coordinator.borrow_mut().commit_errors.push_back(REBALANCE);
+        consumer.close_async(LONG).await.unwrap();
+        assert_eq!(coordinator.borrow().stored, [(0, 5), (1, 5)].into());
+    });
+}
+
+#[test]
 fn a_static_member_closes_without_leaving() {
     on_io_thread(async {
         let (broker, coordinator) = coordinated(&five_in_each()).await;
@@ -298,7 +319,7 @@ fn what_is_read_is_committed_before_it_is_given_up_but_not_where_it_is_lost() {
         let (consumer, heard) = member(&broker, &[]);
         read(&consumer, 10).await;
         let rebalance = |error| coordinator.borrow_mut().heartbeat_errors.push_back(error);
-        rebalance(ErrorCode::RebalanceInProgress);
+        rebalance(REBALANCE);
         while heard.lock().len() < 3 {
             assert!(consumer.poll_async(Duration::from_millis(20)).await.unwrap().is_empty());
         }
