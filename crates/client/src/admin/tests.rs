@@ -157,6 +157,29 @@ fn only_topics_whose_error_passes_are_tried_again() {
 }
 
 #[test]
+fn replicas_that_are_chosen_go_without_numbers() {
+    on_io_thread(async {
+        let broker = broker(|request| match request {
+            AnyRequest::CreateTopics(request) => {
+                let topic = &request.topics[0];
+                assert_eq!((topic.num_partitions, topic.replication_factor), (-1, -1));
+                let each = topic.assignments.iter();
+                let told = each.map(|one| (one.partition_index.0, one.broker_ids.clone()));
+                let chosen = [(0, vec![BrokerId(2), BrokerId(1)]), (1, vec![BrokerId(1)])];
+                assert_eq!(told.collect::<Vec<_>>(), chosen);
+                created(request, |_| ErrorCode::None)
+            }
+            _ => Answer::Close,
+        })
+        .await;
+        let replicas = [vec![BrokerId(2), BrokerId(1)], vec![BrokerId(1)]];
+        let topic = NewTopic::with_replicas("b", replicas);
+        let admin = admin(&broker.address, LONG);
+        admin.create_topics_async(&[topic]).await.unwrap().all().unwrap();
+    });
+}
+
+#[test]
 fn a_refusal_after_a_lost_answer_says_that_it_may_be_our_own_doing() {
     on_io_thread(async {
         let is_first = Cell::new(true);

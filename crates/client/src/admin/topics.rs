@@ -1,12 +1,14 @@
 //! Creates and deletes topics and partitions: what the controller does.
 
 use streamledger_protocol::messages::create_partitions::CreatePartitionsTopic;
-use streamledger_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
+use streamledger_protocol::messages::create_topics::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
 use streamledger_protocol::messages::delete_topics::DeleteTopicState;
 use streamledger_protocol::messages::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
 };
-use streamledger_protocol::{ApiKey, ApiVersion, TopicName};
+use streamledger_protocol::{ApiKey, ApiVersion, PartitionIndex, TopicName};
 
 use super::retry::{Learnt, outcome};
 use super::{AdminError, CreatedTopic, NewPartitions, NewTopic, Results, Shell};
@@ -123,11 +125,18 @@ fn creatable(topic: &NewTopic, unset: i16) -> CreatableTopic {
         name: name.clone(),
         value: Some(value.clone()),
     });
+    let assignments =
+        (0..).zip(&topic.replicas).map(|(index, brokers)| CreatableReplicaAssignment {
+            partition_index: PartitionIndex(index),
+            broker_ids: brokers.clone(),
+        });
+    // Beside replicas that are chosen any number is refused, in all versions.
+    let unset = if topic.replicas.is_empty() { unset } else { -1 };
     CreatableTopic {
         name: topic.name.clone(),
         num_partitions: topic.partition_count.unwrap_or(i32::from(unset)),
         replication_factor: topic.replication_factor.unwrap_or(unset),
-        assignments: Vec::new(),
+        assignments: assignments.collect(),
         configs: configs.collect(),
     }
 }

@@ -10,6 +10,8 @@ pub struct NewTopic {
     pub(super) name: TopicName,
     pub(super) partition_count: Option<i32>,
     pub(super) replication_factor: Option<i16>,
+    /// The brokers of each partition, where they are chosen here.
+    pub(super) replicas: Vec<Vec<BrokerId>>,
     pub(super) configs: Vec<(String, String)>,
 }
 
@@ -17,13 +19,23 @@ impl NewTopic {
     /// A topic of so many partitions, each on so many brokers.
     pub fn new(name: impl Into<TopicName>, partitions: i32, replication: i16) -> Self {
         let (partition_count, replication_factor) = (Some(partitions), Some(replication));
-        Self { name: name.into(), partition_count, replication_factor, configs: Vec::new() }
+        Self { partition_count, replication_factor, ..Self::with_broker_defaults(name) }
     }
 
     /// A topic of as many partitions and replicas as the broker thinks right (KIP-464).
     pub fn with_broker_defaults(name: impl Into<TopicName>) -> Self {
         let (partition_count, replication_factor) = (None, None);
-        Self { name: name.into(), partition_count, replication_factor, configs: Vec::new() }
+        let (replicas, configs) = (Vec::new(), Vec::new());
+        Self { name: name.into(), partition_count, replication_factor, replicas, configs }
+    }
+
+    /// A topic whose partitions are on these brokers: for each partition, from 0 on, those that
+    /// have a replica, the one that is to lead first. Otherwise the cluster chooses, by lot.
+    pub fn with_replicas(
+        name: impl Into<TopicName>,
+        replicas: impl IntoIterator<Item = Vec<BrokerId>>,
+    ) -> Self {
+        Self { replicas: replicas.into_iter().collect(), ..Self::with_broker_defaults(name) }
     }
 
     /// Gives it a setting, such as `retention.ms`.

@@ -4,25 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use streamledger::admin::Admin;
-use streamledger::{GroupId, NewTopic, TopicName};
+use streamledger::{BrokerId, GroupId, NewTopic, TopicName};
 
 use super::super::lab::Trial;
 use super::super::our_client;
 use super::member::{JavaMember, Member, OurMember, Wanted, until};
 use super::{PARTITIONS, settings};
-use crate::failure::{Failure, Outcome, ensure};
-
-/// The partitions that are in each rack.
-type Near = BTreeMap<String, BTreeSet<i32>>;
+use crate::failure::{Outcome, ensure};
 
 /// Three of ours share by the cooperative assignor; then two of ours and Java's, which came first
 /// and so assigns; then one by the next generation, which says its rack in its heartbeat.
 pub(crate) fn share_by_racks(trial: &Trial, bootstrap: &str) -> Outcome<String> {
     let admin = our_client::admin(bootstrap)?;
     let topic = TopicName::new(trial.topic("racks"));
-    admin.create_topics(&[NewTopic::new(topic.clone(), PARTITIONS, 1)])?.only()?;
-    let near = near(&admin, &topic)?;
-    ensure!(near.len() == 3, "the partitions are in {near:?}");
+    // Chosen here: the cluster would draw lots, and a rack may then have less than a member's share.
+    let replicas = (0..PARTITIONS).map(|index| vec![BrokerId(1 + index % 3)]);
+    admin.create_topics(&[NewTopic::with_replicas(topic.clone(), replicas)])?.only()?;
+    // So the brokers of the cluster are set.
+    let rack = |place: i32| (format!("rack-{}", 1 + place), BTreeSet::from([place, place + 3]));
+    let near: BTreeMap<String, BTreeSet<i32>> = (0..3).map(rack).collect();
     let ours = |protocol: &str, rack: &str| {
         let mut settings = settings(trial, protocol);
         settings.push(format!("client.rack={rack}"));
@@ -54,17 +54,6 @@ pub(crate) fn share_by_racks(trial: &Trial, bootstrap: &str) -> Outcome<String> 
     told(&admin, &trial.topic("consumer"), &racks[1..2])?;
     member.close()?;
     Ok("three members in three racks share what is near, by ours and by Java's assignor".to_owned())
-}
-
-fn near(admin: &Admin, topic: &TopicName) -> Outcome<Near> {
-    let described = admin.describe_topics(std::slice::from_ref(topic))?.only()?;
-    let mut near = Near::new();
-    for partition in described.partitions {
-        let leader = partition.leader.ok_or_else(|| Failure::new("a partition without leader"))?;
-        // So the brokers of the cluster are set.
-        near.entry(format!("rack-{leader}")).or_default().insert(partition.index.0);
-    }
-    Ok(near)
 }
 
 /// The coordinator has these racks of the group's members.
