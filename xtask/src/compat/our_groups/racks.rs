@@ -17,7 +17,7 @@ use crate::failure::{Outcome, ensure};
 pub(crate) fn share_by_racks(trial: &Trial, bootstrap: &str) -> Outcome<String> {
     let admin = our_client::admin(bootstrap)?;
     let topic = TopicName::new(trial.topic("racks"));
-    // Chosen here: the cluster would draw lots, and a rack may then have less than a member's share.
+    // The cluster would draw lots, and a rack may then have less than a member's share.
     let replicas = (0..PARTITIONS).map(|index| vec![BrokerId(1 + index % 3)]);
     admin.create_topics(&[NewTopic::with_replicas(topic.clone(), replicas)])?.only()?;
     // So the brokers of the cluster are set.
