@@ -8,6 +8,9 @@ use super::{stock, workload};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process;
 
+/// What Java's admin client is answered, a call a line.
+const ANSWERS: &str = include_str!("../../../compat/java/AdminPeer.txt");
+
 pub(crate) fn writes_each_codec(trial: &Trial) -> Outcome<String> {
     stock::writes_each_codec(trial, Peer::Java)
 }
@@ -77,6 +80,16 @@ fn first_difference(expected: &str, read: &str) -> String {
     let pairs = expected.lines().zip(read.lines().chain(std::iter::repeat("nothing")));
     let different = pairs.filter(|(want, got)| want != got).map(|(w, g)| format!("{g}, not {w}"));
     different.into_iter().next().unwrap_or_else(|| "more lines than were sent".to_owned())
+}
+
+/// Each call of the admin client, and what Apache Kafka answers to it, but for its words.
+pub(crate) fn administers(trial: &Trial) -> Outcome<String> {
+    let name = trial.topic("all");
+    let mut command = trial.tools().java("AdminPeer")?;
+    let finished = process::run_ok(command.args([&trial.bootstrap()?, &name]), b"", LIMIT)?;
+    let (said, expected) = (finished.text(), ANSWERS.replace("NAME", &name));
+    ensure!(said == expected, "it said {}", first_difference(&expected, &said));
+    Ok(format!("{} answers", ANSWERS.lines().count()))
 }
 
 /// kafka-topics: create, list, describe, alter, create again, delete.

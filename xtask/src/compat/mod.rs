@@ -198,6 +198,7 @@ const SCENARIOS: &[Scenario] = &[
     stock("java-acks", "java", java::writes_with_each_acks),
     stock("java-console", "java", java::console),
     stock("java-topics", "java", java::topics),
+    stock("java-admin", "java", java::administers),
     stock("java-perf-test", "java", java::producer_performance),
     stock("java-quota", "java", java::obeys_a_quota),
     stock("java-get-offsets", "java", java::offsets),

@@ -48,7 +48,7 @@ impl Tools {
     /// A Java program with Apache Kafka's jars, and ours beside them, on its class path.
     pub(crate) fn java(&self, class: &str) -> Outcome<Command> {
         match class {
-            "Peer" | "GroupPeer" | "MemberPeer" | "ToolBox" | "WordCount" => {
+            "Peer" | "AdminPeer" | "GroupPeer" | "MemberPeer" | "ToolBox" | "WordCount" => {
                 self.java_with_ours(class)
             }
             _ => self.kafka(Release::V4_3, class),
@@ -131,13 +131,25 @@ impl Tools {
     }
 
     fn compile_ours(&self, jars: &Path) -> Outcome<PathBuf> {
-        let names =
-            ["Peer", "GroupPeer", "MemberPeer", "TelemetryReceiver", "ToolBox", "WordCount"];
+        let names = [
+            "Peer",
+            "AdminPeer",
+            "GroupPeer",
+            "MemberPeer",
+            "TelemetryReceiver",
+            "ToolBox",
+            "WordCount",
+        ];
         let sources = names.map(|name| compat().join(format!("java/{name}.java")));
         let classes = self.cache.join("kafka/classes");
         up_to_date(&classes, &sources.each_ref().map(PathBuf::as_path), || {
             let mut javac = Command::new("javac");
-            javac.arg("-d").arg(&classes).arg("-cp").arg(jars.join("*")).args(&sources);
+            javac
+                .args(["-Xlint:-removal", "-d"])
+                .arg(&classes)
+                .arg("-cp")
+                .arg(jars.join("*"))
+                .args(&sources);
             process::run_ok(&mut javac, b"", PREPARE_LIMIT).map(drop)
         })?;
         Ok(classes)
