@@ -13,23 +13,32 @@ use parquet_file::{Cells, parquet};
 use serde_json::Value;
 use tool::{Sandbox, Server, stderr, stdout};
 
-/// Rows `from..to` of a key and a number; the text of every thousandth isn't UTF-8.
+/// Rows `from..to` of a key, a time and a list of no, one or two numbers; the text of every
+/// thousandth isn't UTF-8.
 fn rows(from: i64, to: i64) -> Vec<Cells> {
     let names = (from..to).map(|row| match row % 1000 {
         500 => Some(vec![0xff]),
         _ => Some(format!("name {row}").into_bytes()),
     });
     let times = (from..to).map(|row| 1_569_888_000_000_000 + row * 1000);
+    // A row's levels: an empty list, or its elements.
+    let list =
+        |row: i64| if row % 3 == 0 { &[(1, 0)][..] } else { &[(2, 0), (2, 1)][..row as usize % 3] };
+    let levels = (from..to).flat_map(list).copied();
+    let (definitions, repetitions): (Vec<i16>, Vec<i16>) = levels.unzip();
+    let elements = (from..to).flat_map(|row| std::iter::repeat_n(row, row as usize % 3));
     vec![
         Cells::longs((from..to).map(|row| row % 97)),
         Cells::Bytes(names.collect()),
         Cells::longs(times),
+        Cells::longs(elements).at(definitions, repetitions),
     ]
 }
 
 fn file(groups: &[(i64, i64)]) -> Vec<u8> {
     let schema = "message m { required int64 k; required binary name (UTF8);
-        required int64 at (TIMESTAMP(MICROS,true)); }";
+        required int64 at (TIMESTAMP(MICROS,true));
+        optional group list (LIST) { repeated group list { required int64 element; } } }";
     let groups: Vec<Vec<Cells>> = groups.iter().map(|(from, to)| rows(*from, *to)).collect();
     parquet(schema, Compression::SNAPPY, &groups)
 }
@@ -108,9 +117,9 @@ fn a_dry_run_shows_the_files_own_types_and_pace_and_limit_hold() {
     let types: Vec<&str> = (shown["columns"].as_array().unwrap().iter())
         .map(|column| column["type"].as_str().unwrap())
         .collect();
-    assert_eq!(types, ["integer", "string", "timestamp"]);
+    assert_eq!(types, ["integer", "string", "timestamp", "list<integer>"]);
     let first = &shown["first_records"][0];
-    let value = "{\"k\":0,\"name\":\"name 0\",\"at\":\"2019-10-01T00:00:00.000000Z\"}";
+    let value = "{\"k\":0,\"name\":\"name 0\",\"at\":\"2019-10-01T00:00:00.000000Z\",\"list\":[]}";
     assert_eq!((&first["line"], &first["value"]), (&1.into(), &value.into()));
 
     // 300 rows, one a millisecond, at the pace they came in.

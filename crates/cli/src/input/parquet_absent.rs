@@ -1,5 +1,6 @@
 //! In the place of Parquet, for a build without it.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 
@@ -38,7 +39,7 @@ impl ParquetPlan {
     }
 
     /// Never called.
-    pub fn column_types(&self) -> impl Iterator<Item = (&str, &'static str)> {
+    pub fn column_types(&self) -> impl Iterator<Item = (&str, Cow<'static, str>)> {
         match *self {}
         #[expect(unreachable_code, reason = "says which type of iterator it isn't")]
         std::iter::empty()

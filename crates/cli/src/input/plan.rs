@@ -1,6 +1,7 @@
 //! What is going to be read, found out before a record is sent: each file's format and columns, and
 //! which of them are the key and the timestamp.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -293,9 +294,9 @@ impl InputPlan {
     }
 
     /// The columns and the names of their types, where they aren't given by the format.
-    pub fn column_types(&self) -> Vec<(&str, &'static str)> {
-        let mut columns: Vec<(&str, &'static str)> = Vec::new();
-        let mut see = |name, column_type| {
+    pub fn column_types(&self) -> Vec<(&str, Cow<'static, str>)> {
+        let mut columns: Vec<(&str, Cow<'static, str>)> = Vec::new();
+        let mut see = |name, column_type: Cow<'static, str>| {
             if !columns.iter().any(|(known, _)| *known == name) {
                 columns.push((name, column_type));
             }
@@ -304,7 +305,7 @@ impl InputPlan {
             match &file.rows {
                 PlannedRows::Typed { types, output, .. } => {
                     for (index, name) in output {
-                        see(name.as_str(), types[*index].name());
+                        see(name.as_str(), types[*index].name().into());
                     }
                 }
                 PlannedRows::Parquet(plan) => {

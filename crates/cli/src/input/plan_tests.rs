@@ -40,7 +40,10 @@ fn files_of_one_run_agree_on_their_columns_types() {
     let first = write(&directory, "a.csv", b"id,n,v\n1,1,true\n");
     let second = write(&directory, "b.csv", b"n,id,v\n2.5,2,7\n");
     let plan = make(&[first, second], InputOptions::unsaid()).unwrap();
-    assert_eq!(plan.column_types(), [("id", "integer"), ("n", "number"), ("v", "string")]);
+    assert_eq!(
+        plan.column_types(),
+        [("id", "integer".into()), ("n", "number".into()), ("v", "string".into())]
+    );
     assert_eq!(
         values(&plan),
         ["2:-:{\"id\":1,\"n\":1,\"v\":\"true\"}", "2:-:{\"n\":2.5,\"id\":2,\"v\":\"7\"}"]

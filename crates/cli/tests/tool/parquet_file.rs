@@ -22,6 +22,8 @@ pub enum Cells {
     Doubles(Vec<Option<f64>>),
     Bytes(Vec<Option<Vec<u8>>>),
     Fixed(Vec<Option<Vec<u8>>>),
+    /// Those that are there, of a nested column with these definition and repetition levels.
+    Nested(Box<Cells>, Vec<i16>, Vec<i16>),
 }
 
 impl Cells {
@@ -33,6 +35,12 @@ impl Cells {
     /// Of 64-bit integers, none null.
     pub fn longs(values: impl IntoIterator<Item = i64>) -> Cells {
         Cells::Longs(values.into_iter().map(Some).collect())
+    }
+
+    /// The same below groups and lists, by definition levels and repetition levels (none, where
+    /// there is no list).
+    pub fn at(self, definitions: Vec<i16>, repetitions: Vec<i16>) -> Cells {
+        Cells::Nested(Box::new(self), definitions, repetitions)
     }
 }
 
@@ -50,24 +58,11 @@ pub fn parquet(schema: &str, codec: Compression, groups: &[Vec<Cells>]) -> Vec<u
         for cells in columns {
             let mut column = group.next_column().unwrap().unwrap();
             match cells {
-                Cells::Bools(cells) => write::<BoolType>(&mut column, cells.clone()),
-                Cells::Ints(cells) => write::<Int32Type>(&mut column, cells.clone()),
-                Cells::Longs(cells) => write::<Int64Type>(&mut column, cells.clone()),
-                Cells::Int96s(cells) => {
-                    let int96 = |parts: &[u32; 3]| Int96::from(parts.to_vec());
-                    let cells = cells.iter().map(|cell| cell.as_ref().map(int96)).collect();
-                    write::<Int96Type>(&mut column, cells);
+                Cells::Nested(cells, definitions, repetitions) => {
+                    let levels = (definitions.as_slice(), repetitions.as_slice());
+                    write_cells(&mut column, cells, Some(levels));
                 }
-                Cells::Floats(cells) => write::<FloatType>(&mut column, cells.clone()),
-                Cells::Doubles(cells) => write::<DoubleType>(&mut column, cells.clone()),
-                Cells::Bytes(cells) => {
-                    let cells = cells.iter().map(|cell| cell.clone().map(ByteArray::from));
-                    write::<ByteArrayType>(&mut column, cells.collect());
-                }
-                Cells::Fixed(cells) => {
-                    let fixed = |cell: &Option<Vec<u8>>| cell.clone().map(FixedLenByteArray::from);
-                    write::<FixedLenByteArrayType>(&mut column, cells.iter().map(fixed).collect());
-                }
+                cells => write_cells(&mut column, cells, None),
             }
             column.close().unwrap();
         }
@@ -76,8 +71,44 @@ pub fn parquet(schema: &str, codec: Compression, groups: &[Vec<Cells>]) -> Vec<u
     file.into_inner().unwrap()
 }
 
-fn write<T: DataType>(column: &mut SerializedColumnWriter<'_>, cells: Vec<Option<T::T>>) {
-    let levels: Vec<i16> = cells.iter().map(|cell| i16::from(cell.is_some())).collect();
+/// Definition and repetition levels.
+type Levels<'a> = Option<(&'a [i16], &'a [i16])>;
+
+fn write_cells(column: &mut SerializedColumnWriter<'_>, cells: &Cells, levels: Levels<'_>) {
+    match cells {
+        Cells::Bools(cells) => write::<BoolType>(column, cells.clone(), levels),
+        Cells::Ints(cells) => write::<Int32Type>(column, cells.clone(), levels),
+        Cells::Longs(cells) => write::<Int64Type>(column, cells.clone(), levels),
+        Cells::Int96s(cells) => {
+            let int96 = |parts: &[u32; 3]| Int96::from(parts.to_vec());
+            let cells = cells.iter().map(|cell| cell.as_ref().map(int96)).collect();
+            write::<Int96Type>(column, cells, levels);
+        }
+        Cells::Floats(cells) => write::<FloatType>(column, cells.clone(), levels),
+        Cells::Doubles(cells) => write::<DoubleType>(column, cells.clone(), levels),
+        Cells::Bytes(cells) => {
+            let cells = cells.iter().map(|cell| cell.clone().map(ByteArray::from));
+            write::<ByteArrayType>(column, cells.collect(), levels);
+        }
+        Cells::Fixed(cells) => {
+            let fixed = |cell: &Option<Vec<u8>>| cell.clone().map(FixedLenByteArray::from);
+            write::<FixedLenByteArrayType>(column, cells.iter().map(fixed).collect(), levels);
+        }
+        Cells::Nested(..) => panic!("levels of levels"),
+    }
+}
+
+fn write<T: DataType>(
+    column: &mut SerializedColumnWriter<'_>,
+    cells: Vec<Option<T::T>>,
+    levels: Levels<'_>,
+) {
+    let flat: Vec<i16> = cells.iter().map(|cell| i16::from(cell.is_some())).collect();
     let values: Vec<T::T> = cells.into_iter().flatten().collect();
-    column.typed::<T>().write_batch(&values, Some(&levels), None).unwrap();
+    let (definitions, repetitions) = match levels {
+        Some((definitions, [])) => (definitions, None),
+        Some((definitions, repetitions)) => (definitions, Some(repetitions)),
+        None => (flat.as_slice(), None),
+    };
+    column.typed::<T>().write_batch(&values, Some(definitions), repetitions).unwrap();
 }

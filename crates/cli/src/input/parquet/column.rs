@@ -14,6 +14,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::bytes::Pages;
 use super::meaning::{Meaning, Unit};
+use super::row_levels::CheckedPages;
 use crate::input::RowFault;
 use crate::output::base64;
 use crate::time::civil_from_days;
@@ -29,8 +30,9 @@ pub(super) struct Column {
     pub(super) name: String,
     pub(super) meaning: Meaning,
     reader: Option<ColumnReader>,
-    /// Of each row whether it has a value; empty if all have.
-    levels: Vec<i16>,
+    /// Of each row whether it has a value; empty if all have. Of a nested column its definition
+    /// levels.
+    pub(super) levels: Vec<i16>,
     values: Values,
     /// The row at hand, of those that were read.
     row: usize,
@@ -84,7 +86,9 @@ impl Column {
         rows: usize,
     ) -> Result<()> {
         let pages = SerializedPageReader::new(Arc::clone(pages), chunk, rows, None)?;
-        let reader = get_column_reader(chunk.column_descr_ptr(), Box::new(pages));
+        let descriptor = chunk.column_descr_ptr();
+        let pages = CheckedPages::new(pages, descriptor.max_rep_level(), chunk.num_values());
+        let reader = get_column_reader(descriptor, Box::new(pages));
         self.values = match reader {
             ColumnReader::BoolColumnReader(_) => Values::Boolean(Vec::new()),
             ColumnReader::Int32ColumnReader(_) => Values::Int32(Vec::new()),
@@ -96,41 +100,67 @@ impl Column {
             ColumnReader::FixedLenByteArrayColumnReader(_) => Values::Fixed(Vec::new()),
         };
         self.reader = Some(reader);
+        self.clear();
         Ok(())
     }
 
     /// Reads the next rows, so many at most: how many there were.
     pub(super) fn read(&mut self, rows: usize) -> Result<usize> {
+        self.clear();
+        self.read_more(rows, None).map(|(rows, _)| rows)
+    }
+
+    /// Forgets what was read.
+    pub(super) fn clear(&mut self) {
         (self.row, self.values_behind) = (0, 0);
         self.levels.clear();
+        match &mut self.values {
+            Values::Boolean(values) => values.clear(),
+            Values::Int32(values) => values.clear(),
+            Values::Int64(values) => values.clear(),
+            Values::Int96(values) => values.clear(),
+            Values::Float(values) => values.clear(),
+            Values::Double(values) => values.clear(),
+            Values::Bytes(values) => values.clear(),
+            Values::Fixed(values) => values.clear(),
+        }
+    }
+
+    /// Reads the next rows behind what was read, so many at most: how many there were, and how many
+    /// levels they have.
+    pub(super) fn read_more(
+        &mut self,
+        rows: usize,
+        repetitions: Option<&mut Vec<i16>>,
+    ) -> Result<(usize, usize)> {
         let levels = &mut self.levels;
-        let Some(reader) = &mut self.reader else { return Ok(0) };
+        let Some(reader) = &mut self.reader else { return Ok((0, 0)) };
         match (reader, &mut self.values) {
             (ColumnReader::BoolColumnReader(reader), Values::Boolean(values)) => {
-                read(reader, levels, values, rows)
+                read(reader, levels, repetitions, values, rows)
             }
             (ColumnReader::Int32ColumnReader(reader), Values::Int32(values)) => {
-                read(reader, levels, values, rows)
+                read(reader, levels, repetitions, values, rows)
             }
             (ColumnReader::Int64ColumnReader(reader), Values::Int64(values)) => {
-                read(reader, levels, values, rows)
+                read(reader, levels, repetitions, values, rows)
             }
             (ColumnReader::Int96ColumnReader(reader), Values::Int96(values)) => {
-                read(reader, levels, values, rows)
+                read(reader, levels, repetitions, values, rows)
             }
             (ColumnReader::FloatColumnReader(reader), Values::Float(values)) => {
-                read(reader, levels, values, rows)
+                read(reader, levels, repetitions, values, rows)
             }
             (ColumnReader::DoubleColumnReader(reader), Values::Double(values)) => {
-                read(reader, levels, values, rows)
+                read(reader, levels, repetitions, values, rows)
             }
             (ColumnReader::ByteArrayColumnReader(reader), Values::Bytes(values)) => {
-                read(reader, levels, values, rows)
+                read(reader, levels, repetitions, values, rows)
             }
             (ColumnReader::FixedLenByteArrayColumnReader(reader), Values::Fixed(values)) => {
-                read(reader, levels, values, rows)
+                read(reader, levels, repetitions, values, rows)
             }
-            _ => Ok(0),
+            _ => Ok((0, 0)),
         }
     }
 
@@ -144,7 +174,11 @@ impl Column {
     }
 
     pub(super) fn value(&self) -> Option<Value<'_>> {
-        let at = self.values_behind.checked_sub(1).filter(|_| self.has_value)?;
+        self.value_at(self.values_behind.checked_sub(1).filter(|_| self.has_value)?)
+    }
+
+    /// A value by its place among those that were read.
+    pub(super) fn value_at(&self, at: usize) -> Option<Value<'_>> {
         Some(match &self.values {
             Values::Boolean(values) => Value::Boolean(*values.get(at)?),
             Values::Int32(values) => Value::Integer((*values.get(at)?).into()),
@@ -164,11 +198,22 @@ impl Column {
 
     /// Adds the row's value as JSON.
     pub(super) fn write_json(&self, out: &mut Vec<u8>) -> std::result::Result<(), RowFault> {
-        let Some(value) = self.value() else {
-            out.extend_from_slice(b"null");
-            return Ok(());
-        };
-        if let (Meaning::Text, Value::Bytes(bytes)) = (self.meaning, &value) {
+        match self.value() {
+            Some(value) => self.write_json_value(&value, out),
+            None => {
+                out.extend_from_slice(b"null");
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a value of the column as JSON.
+    pub(super) fn write_json_value(
+        &self,
+        value: &Value<'_>,
+        out: &mut Vec<u8>,
+    ) -> std::result::Result<(), RowFault> {
+        if let (Meaning::Text, Value::Bytes(bytes)) = (self.meaning, value) {
             // Into memory nothing fails.
             let _ = serde_json::to_writer(out, self.utf8(bytes)?);
             return Ok(());
@@ -183,7 +228,7 @@ impl Column {
         if is_string {
             out.push(b'"');
         }
-        self.write_value(&value, out)?;
+        self.write_value(value, out)?;
         if is_string {
             out.push(b'"');
         }
@@ -285,12 +330,12 @@ impl std::fmt::Debug for Column {
 fn read<T: DataType>(
     reader: &mut ColumnReaderImpl<T>,
     levels: &mut Vec<i16>,
+    repetitions: Option<&mut Vec<i16>>,
     values: &mut Vec<T::T>,
     rows: usize,
-) -> Result<usize> {
-    values.clear();
-    let (rows, _, _) = reader.read_records(rows, Some(levels), None, values)?;
-    Ok(rows)
+) -> Result<(usize, usize)> {
+    let (rows, _, levels) = reader.read_records(rows, Some(levels), repetitions, values)?;
+    Ok((rows, levels))
 }
 
 /// A number in two's complement, the highest byte first; None if 128 bits don't hold it.

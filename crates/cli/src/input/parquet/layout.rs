@@ -2,15 +2,16 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parquet::basic::{Compression as Codec, Type};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
-use parquet::schema::types::SchemaDescriptor;
 
 use super::bytes::{FileBytes, decode, reason};
 use super::meaning::Meaning;
 use super::thrift::schema_depth;
+use super::tree::Node;
 use crate::input::compression::DecodeFault;
 use crate::input::position::ContentHasher;
 
@@ -52,12 +53,28 @@ pub(super) struct Group {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TopColumn {
     pub(super) name: String,
-    /// Where its values are, and what they are; or why they can't be read.
-    pub(super) leaf: Result<(usize, Meaning), String>,
-    /// Whether a row may have no value there.
-    pub(super) is_optional: bool,
+    /// The first leaf of it, and what it is made of; or why it can't be read.
+    pub(super) content: Result<(usize, Node), String>,
     /// Whether its integers have 64 bits.
     pub(super) is_wide: bool,
+}
+
+impl TopColumn {
+    /// What it is made of, if it can be read.
+    pub(super) fn node(&self) -> Option<&Node> {
+        self.content.as_ref().ok().map(|(_, node)| node)
+    }
+
+    /// What its single values mean; none if it is nested.
+    pub(super) fn meaning(&self) -> Option<Meaning> {
+        self.node()?.as_value().map(|value| value.meaning)
+    }
+
+    /// Its leaves in the file.
+    pub(super) fn leaves(&self) -> Range<usize> {
+        let Ok((first, node)) = &self.content else { return 0..0 };
+        *first..first + node.leaf_count()
+    }
 }
 
 impl Layout {
@@ -86,14 +103,12 @@ impl Layout {
         let schema = self.metadata.file_metadata().schema_descr();
         let fields = schema.root_schema().get_fields();
         let column = |(root, name): (usize, &str)| {
-            let leaf = leaf(schema, root);
-            let column = leaf.as_ref().ok().map(|(leaf, _)| schema.column(*leaf));
-            let column = column.as_ref();
+            let content = Node::of_column(schema, root);
+            let is_wide = |leaf: usize| schema.column(leaf).physical_type() == Type::INT64;
             TopColumn {
                 name: name.to_owned(),
-                is_optional: column.is_none_or(|column| column.max_def_level() > 0),
-                is_wide: column.is_some_and(|column| column.physical_type() == Type::INT64),
-                leaf,
+                is_wide: content.as_ref().is_ok_and(|(leaf, _)| is_wide(*leaf)),
+                content,
             }
         };
         fields.iter().map(|field| field.name()).enumerate().map(column).collect()
@@ -207,21 +222,4 @@ fn extent(group: &RowGroupMetaData) -> Option<(u64, u64)> {
         });
     }
     Some(extent.unwrap_or((0, 0)))
-}
-
-/// The leaf of a column at the top of the schema that has no columns or lists within.
-fn leaf(schema: &SchemaDescriptor, root: usize) -> Result<(usize, Meaning), String> {
-    let of_root = |leaf: &usize| schema.get_column_root_idx(*leaf) == root;
-    let leaves: Vec<usize> = (0..schema.num_columns()).filter(of_root).collect();
-    match leaves[..] {
-        [leaf] if is_flat(schema, leaf) => {
-            Meaning::of(&schema.column(leaf)).map(|meaning| (leaf, meaning))
-        }
-        _ => Err("a list, a map or a group of columns".to_owned()),
-    }
-}
-
-fn is_flat(schema: &SchemaDescriptor, leaf: usize) -> bool {
-    let column = schema.column(leaf);
-    column.max_rep_level() == 0 && column.path().parts().len() == 1
 }

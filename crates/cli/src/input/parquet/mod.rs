@@ -4,18 +4,22 @@
 mod avro;
 mod bytes;
 mod column;
+mod field;
 mod layout;
 mod meaning;
+mod nested;
+mod row_levels;
 mod rows;
 mod thrift;
+mod tree;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::Path;
 
-use self::column::Column;
+use self::field::Field;
 use self::layout::{Layout, TopColumn};
-use self::meaning::Meaning;
 use self::rows::{ParquetRows, Wanted};
 use super::avro_source::AvroForm;
 use super::columns::{ValueForm, check_header};
@@ -67,12 +71,13 @@ impl ParquetPlan {
         let output = options.output(path, &names)?;
         let plan = ParquetPlan { columns, output, record };
         for column in plan.used() {
-            if let TopColumn { name, leaf: Err(why), .. } = &plan.columns[column] {
+            if let TopColumn { name, content: Err(why), .. } = &plan.columns[column] {
                 return unreadable(path, name, why, &plan.columns);
             }
         }
-        let leaves = plan.used().into_iter().filter_map(|column| plan.leaf(column));
-        let checked = layout.check_codecs(leaves.map(|(leaf, _)| leaf));
+        plan.check_nested(path, options)?;
+        let leaves = plan.used().into_iter().flat_map(|column| plan.columns[column].leaves());
+        let checked = layout.check_codecs(leaves);
         checked.map_err(|error| file::failed_at(path, ReadFault::Io(error)))?;
         Ok(plan)
     }
@@ -97,8 +102,9 @@ impl ParquetPlan {
         let used = self.used();
         let at = |column: usize| used.iter().position(|used| *used == column).unwrap_or_default();
         let columns = used.iter().filter_map(|column| {
-            let (leaf, meaning) = self.leaf(*column)?;
-            Some((leaf, Column::new(self.columns[*column].name.clone(), meaning)))
+            let TopColumn { name, content, .. } = &self.columns[*column];
+            let (leaf, node) = content.as_ref().ok()?;
+            Some((*leaf, Field::new(name.clone(), node, options.row_bytes_max)))
         });
         let mut record = RecordColumns { partition_count, ..self.record.clone() };
         record.key.iter_mut().for_each(|column| *column = at(*column));
@@ -124,19 +130,24 @@ impl ParquetPlan {
     }
 
     /// The value's columns and their types.
-    pub fn column_types(&self) -> impl Iterator<Item = (&str, &'static str)> {
+    pub fn column_types(&self) -> impl Iterator<Item = (&str, Cow<'static, str>)> {
         self.output.iter().filter_map(|(column, name)| {
-            self.leaf(*column).map(|(_, meaning)| (name.as_str(), meaning.name()))
+            let column = &self.columns[*column];
+            let of = match column.meaning() {
+                Some(meaning) => meaning.name().into(),
+                None => column.node()?.type_name().into(),
+            };
+            Some((name.as_str(), of))
         })
     }
 
     /// The value's columns as fields of an Avro record.
     pub fn derived_fields(&self) -> Vec<DerivedField> {
         let field = |(column, name): &(usize, String)| {
-            let (_, meaning) = self.leaf(*column)?;
-            let TopColumn { is_optional, is_wide, .. } = self.columns[*column];
-            let (column, of) = (name.clone(), meaning.avro_type(is_wide));
-            Some(DerivedField { column, of, is_nullable: is_optional })
+            let column = &self.columns[*column];
+            let of = column.meaning()?.avro_type(column.is_wide);
+            let is_nullable = column.node()?.is_optional();
+            Some(DerivedField { column: name.clone(), of, is_nullable })
         };
         self.output.iter().filter_map(field).collect()
     }
@@ -144,9 +155,9 @@ impl ParquetPlan {
     /// The same as properties of a JSON object.
     pub fn properties(&self) -> Vec<Property> {
         let property = |(column, name): &(usize, String)| {
-            let (_, meaning) = self.leaf(*column)?;
-            let mut types = meaning.json_types().to_vec();
-            if self.columns[*column].is_optional {
+            let node = self.columns[*column].node()?;
+            let mut types = node.json_types().to_vec();
+            if node.is_optional() {
                 types.push("null");
             }
             Some(Property { name: name.clone(), types })
@@ -157,8 +168,8 @@ impl ParquetPlan {
     /// The same as an Avro schema is held against them.
     pub fn source_columns(&self) -> Vec<SourceColumn> {
         let column = |(column, name): &(usize, String)| {
-            let (_, meaning) = self.leaf(*column)?;
-            Some(SourceColumn { name: name.clone(), holds: meaning.holds() })
+            let holds = self.columns[*column].meaning()?.holds();
+            Some(SourceColumn { name: name.clone(), holds })
         };
         self.output.iter().filter_map(column).collect()
     }
@@ -167,14 +178,48 @@ impl ParquetPlan {
     pub fn write_columns(&self, shape: &mut String) {
         shape.push_str(", columns");
         for column in self.used() {
-            if let Some((_, meaning)) = self.leaf(column) {
-                let _ = write!(shape, " {} {meaning}", self.columns[column].name);
+            let column = &self.columns[column];
+            if let Some(node) = column.node() {
+                let _ = write!(shape, " {} {}", column.name, node.shape());
             }
         }
     }
 
-    fn leaf(&self, column: usize) -> Option<(usize, Meaning)> {
-        self.columns[column].leaf.clone().ok()
+    /// Refuses nested columns where only single values can be.
+    fn check_nested(&self, path: &Path, options: &InputOptions) -> Outcome<()> {
+        let RecordColumns { key, timestamp, partition, .. } = &self.record;
+        let uses = (key.iter().map(|column| (*column, "--key")))
+            .chain(timestamp.map(|column| (column, "--timestamp")))
+            .chain(partition.map(|column| (column, "--partition")));
+        let in_value = self.output.iter().map(|(column, _)| (*column, "--value avro"));
+        let is_avro = options.value == Some(ValueForm::Avro);
+        for (column, flag) in uses.chain(in_value.filter(|_| is_avro)) {
+            let TopColumn { name, content: Ok((_, node)), .. } = &self.columns[column] else {
+                continue;
+            };
+            if node.as_value().is_some() {
+                continue;
+            }
+            let flat: Vec<&str> = (self.columns.iter())
+                .filter(|column| column.meaning().is_some())
+                .map(|column| column.name.as_str())
+                .collect();
+            let flat = flat.join(",");
+            let remedy = match (flag, flat.as_str()) {
+                ("--value avro", "") => "say --value json".to_owned(),
+                ("--value avro", _) => {
+                    format!("say --value json, or leave it out: --select {flat}")
+                }
+                (_, "") => format!("leave {flag} out"),
+                _ => format!("name a column of single values: {flat}"),
+            };
+            let what = format!("{flag} isn't for the column {name:?} of {}", path.display());
+            return Failure::new(Exit::Usage, what)
+                .cause(format!("it is nested: {}", node.type_name()))
+                .remedy(remedy)
+                .err();
+        }
+        Ok(())
     }
 
     /// The columns that records are made of, each once, in the file's order.
@@ -204,7 +249,7 @@ fn open(path: &Path) -> Outcome<Layout> {
 
 fn unreadable<T>(path: &Path, name: &str, why: &str, columns: &[TopColumn]) -> Outcome<T> {
     let others: Vec<&str> = (columns.iter())
-        .filter(|column| column.leaf.is_ok())
+        .filter(|column| column.content.is_ok())
         .map(|column| column.name.as_str())
         .collect();
     let failure = Failure::new(
@@ -213,7 +258,7 @@ fn unreadable<T>(path: &Path, name: &str, why: &str, columns: &[TopColumn]) -> O
     )
     .cause(format!("it is {why}"));
     if others.is_empty() {
-        return failure.remedy("write the file with columns of single values").err();
+        return failure.remedy("write the file anew without it").err();
     }
     failure.remedy(format!("leave it out: --select {}", others.join(","))).err()
 }
@@ -221,3 +266,7 @@ fn unreadable<T>(path: &Path, name: &str, why: &str, columns: &[TopColumn]) -> O
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "nested_tests.rs"]
+mod nested_tests;

@@ -7,8 +7,8 @@
 use std::io;
 use std::sync::Arc;
 
-use super::bytes::{Pages, decode, reason};
-use super::column::Column;
+use super::bytes::Pages;
+use super::field::{Damage, Field};
 use super::layout::{Group, Layout, fault};
 use crate::avro::columns::PlannedField;
 use crate::input::avro_source::AvroForm;
@@ -26,8 +26,8 @@ const BATCH_ROWS: usize = 1024;
 pub(super) struct ParquetRows {
     layout: Layout,
     pages: Arc<Pages>,
-    columns: Vec<Column>,
-    /// Where in the file each of them is.
+    columns: Vec<Field>,
+    /// Where in the file the first leaf of each of them is.
     leaves: Vec<usize>,
     /// The value's columns, each with what stands before it: `{"first":`, `,"second":`.
     output: Vec<(usize, Vec<u8>)>,
@@ -74,8 +74,8 @@ struct Buffers {
 /// What is wanted of a file.
 #[derive(Debug)]
 pub(super) struct Wanted {
-    /// The columns that are used, and where each is.
-    pub(super) columns: Vec<(usize, Column)>,
+    /// The columns that are used, and where the first leaf of each is.
+    pub(super) columns: Vec<(usize, Field)>,
     /// The value's columns, by their place among those, and their names.
     pub(super) output: Vec<(usize, String)>,
     /// What else of a record columns are, by their place among those.
@@ -155,14 +155,18 @@ impl ParquetRows {
         let chunks = self.layout.metadata.row_group(index);
         let rows_in_memory = usize::try_from(rows).unwrap_or(usize::MAX);
         for (column, leaf) in self.columns.iter_mut().zip(&self.leaves) {
-            let opened = decode(|| column.open(&self.pages, chunks.column(*leaf), rows_in_memory));
-            opened
-                .map_err(|error| fault(&self.layout.place(index, &column.name), &reason(&error)))?;
+            let opened = column.open(&self.pages, chunks, *leaf, rows_in_memory);
+            opened.map_err(|damage| damaged(&self.layout, index, &damage))?;
         }
         self.group = Some(OpenGroup { index, rows_left: rows });
         let mut before = row - first_row;
         while before > 0 {
-            before -= self.read_batch(before.min(BATCH_ROWS as u64))? as u64;
+            let passed = self.read_batch(before.min(BATCH_ROWS as u64))?;
+            for column in &mut self.columns {
+                let passed = column.pass_over(passed);
+                passed.map_err(|damage| damaged(&self.layout, index, &damage))?;
+            }
+            before -= passed as u64;
         }
         Ok(())
     }
@@ -172,16 +176,22 @@ impl ParquetRows {
         let Some(group) = &mut self.group else { return Ok(0) };
         let rows = usize::try_from(rows_max.min(group.rows_left)).unwrap_or(BATCH_ROWS);
         for column in &mut self.columns {
-            let read = decode(|| column.read(rows)).map_err(|error| reason(&error));
-            let wrong = match read {
-                Ok(read) if read == rows => continue,
-                Ok(_) => "it ends before the last row".to_owned(),
-                Err(reason) => reason,
-            };
-            return Err(fault(&self.layout.place(group.index, &column.name), &wrong));
+            let read = column.read(rows);
+            read.map_err(|damage| damaged(&self.layout, group.index, &damage))?;
         }
         group.rows_left -= rows as u64;
         Ok(rows)
+    }
+
+    /// Goes to the next of the rows that were read.
+    fn advance(&mut self) -> io::Result<()> {
+        self.rows_read -= 1;
+        self.rows_behind += 1;
+        let group = self.group.map_or(0, |group| group.index);
+        for column in &mut self.columns {
+            column.advance().map_err(|damage| damaged(&self.layout, group, &damage))?;
+        }
+        Ok(())
     }
 
     /// Takes the row groups before this one into the hash.
@@ -223,7 +233,8 @@ impl ParquetRows {
                     match field {
                         PlannedField::Constant(bytes) => avro.extend_from_slice(bytes),
                         PlannedField::Column(field) => {
-                            self.columns[field.column].write_avro(field, text, avro)?;
+                            let column = self.columns[field.column].flat()?;
+                            column.write_avro(field, text, avro)?;
                         }
                     }
                 }
@@ -269,9 +280,7 @@ impl RecordSource for ParquetRows {
             self.buffers.has_json = false;
             self.fill().map_err(ReadFault::Io)?;
         }
-        self.rows_read -= 1;
-        self.rows_behind += 1;
-        self.columns.iter_mut().for_each(Column::advance);
+        self.advance().map_err(ReadFault::Io)?;
         let line = self.rows_behind;
         self.buffers.has_json = false;
         let rendered = self.render();
@@ -341,7 +350,13 @@ impl RecordSource for ParquetRows {
     }
 }
 
-fn time_ms(column: &Column, text: &mut Vec<u8>) -> Result<i64, RowFault> {
+/// What is wrong with a column's part of a row group.
+fn damaged(layout: &Layout, group: usize, damage: &Damage) -> io::Error {
+    fault(&layout.place(group, &damage.column), &damage.reason)
+}
+
+fn time_ms(column: &Field, text: &mut Vec<u8>) -> Result<i64, RowFault> {
+    let column = column.flat()?;
     if let Some(ms) = column.time_ms() {
         return Ok(ms);
     }
@@ -350,7 +365,8 @@ fn time_ms(column: &Column, text: &mut Vec<u8>) -> Result<i64, RowFault> {
     parse_timestamp(text).ok_or_else(|| RowFault::value(&column.name, text, "a point in time"))
 }
 
-fn partition(column: &Column, count: Option<i32>, text: &mut Vec<u8>) -> Result<i32, RowFault> {
+fn partition(column: &Field, count: Option<i32>, text: &mut Vec<u8>) -> Result<i32, RowFault> {
+    let column = column.flat()?;
     text.clear();
     column.write_text(text)?;
     partition_of_text(text, count)
@@ -358,14 +374,14 @@ fn partition(column: &Column, count: Option<i32>, text: &mut Vec<u8>) -> Result<
 }
 
 /// Writes a key: a column's text, or an object of several columns' values. False if there is none.
-fn write_key(columns: &[Column], key: &[usize], out: &mut Vec<u8>) -> Result<bool, RowFault> {
+fn write_key(columns: &[Field], key: &[usize], out: &mut Vec<u8>) -> Result<bool, RowFault> {
     if let [column] = key {
         return columns[*column].write_text(out);
     }
     for (place, column) in key.iter().map(|column| &columns[*column]).enumerate() {
         out.push(if place == 0 { b'{' } else { b',' });
         // Into memory nothing fails.
-        let _ = serde_json::to_writer(&mut *out, &column.name);
+        let _ = serde_json::to_writer(&mut *out, column.name());
         out.push(b':');
         column.write_json(out)?;
     }

@@ -12,17 +12,17 @@ use crate::input::value_schema::GivenSchema;
 use crate::input::{InputPlan, ResumeFault, SourceRecord};
 
 #[path = "../../../tests/tool/parquet_file.rs"]
-mod parquet_file;
+pub(super) mod parquet_file;
 
 use parquet_file::{Cells, parquet};
 
 /// A file in a directory that goes with it.
-struct Given {
+pub(super) struct Given {
     _directory: TempDir,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
-fn given(content: &[u8]) -> Given {
+pub(super) fn given(content: &[u8]) -> Given {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("f.parquet");
     std::fs::write(&path, content).unwrap();
@@ -30,7 +30,7 @@ fn given(content: &[u8]) -> Given {
 }
 
 impl Given {
-    fn plan(&self, options: InputOptions) -> Outcome<InputPlan> {
+    pub(super) fn plan(&self, options: InputOptions) -> Outcome<InputPlan> {
         let paths = [self.path.clone()];
         InputPlan::make(&paths, options, || panic!("nobody named standard input"))
     }
@@ -47,7 +47,7 @@ fn shown(record: &SourceRecord<'_>) -> String {
 }
 
 /// What is left of a source: records, bad rows, and what it ended with.
-fn rest(source: &mut dyn RecordSource) -> Vec<String> {
+pub(super) fn rest(source: &mut dyn RecordSource) -> Vec<String> {
     let mut seen = vec![];
     loop {
         match source.next_record() {
@@ -64,13 +64,13 @@ fn rest(source: &mut dyn RecordSource) -> Vec<String> {
     }
 }
 
-fn all(content: &[u8], options: InputOptions) -> Vec<String> {
+pub(super) fn all(content: &[u8], options: InputOptions) -> Vec<String> {
     let given = given(content);
     let plan = given.plan(options).unwrap_or_else(|failure| panic!("{failure}"));
     rest(plan.open(&plan.files[0]).unwrap().as_mut())
 }
 
-fn refused(content: &[u8], options: InputOptions) -> String {
+pub(super) fn refused(content: &[u8], options: InputOptions) -> String {
     match given(content).plan(options) {
         Ok(_) => panic!("it is taken"),
         Err(failure) => failure.to_string(),
@@ -93,7 +93,7 @@ fn numbered(groups: &[usize]) -> Vec<u8> {
     parquet(schema, Codec::SNAPPY, &groups)
 }
 
-const EVERY_TYPE: &str = "message m {
+pub(super) const EVERY_TYPE: &str = "message m {
     optional boolean b;
     optional int32 i8 (INTEGER(8,true));
     optional int32 u32 (INTEGER(32,false));
@@ -118,7 +118,7 @@ const EVERY_TYPE: &str = "message m {
 }";
 
 /// A value of each type of `EVERY_TYPE`, and null.
-fn cells_of_every_type() -> Vec<Cells> {
+pub(super) fn cells_of_every_type() -> Vec<Cells> {
     let uuid: Vec<u8> = (0..16).collect();
     vec![
         Cells::Bools(vec![Some(true), None]),
@@ -190,7 +190,7 @@ fn columns_make_key_time_partition_and_headers_by_their_names() {
     };
     let given = given(&content);
     let mut plan = given.plan(options.clone()).unwrap();
-    assert_eq!(plan.column_types(), [("total", "number"), ("id", "integer")]);
+    assert_eq!(plan.column_types(), [("total", "number".into()), ("id", "integer".into())]);
     plan.set_partition_count(3);
     let mut source = plan.open(&plan.files[0]).unwrap();
     let record = source.next_record().unwrap().unwrap();
@@ -277,12 +277,13 @@ fn another_file_isnt_gone_on_with() {
 }
 
 #[test]
-fn what_isnt_flat_is_refused_by_name_unless_it_is_left_out() {
-    let schema = "message m { required int64 id; required group g { required int64 x; } }";
+fn what_isnt_read_is_refused_by_name_unless_it_is_left_out() {
+    let schema = "message m { required int64 id; required group l (LIST) { \
+                  required int64 element; } }";
     let columns = vec![Cells::longs([1]), Cells::longs([2])];
     let content = parquet(schema, Codec::UNCOMPRESSED, &[columns]);
     let told = refused(&content, InputOptions::unsaid());
-    for part in ["a column \"g\" that isn't read", "a group of columns", "--select id"] {
+    for part in ["a column \"l\" that isn't read", "elements aren't repeated", "--select id"] {
         assert!(told.contains(part), "{part} isn't in\n{told}");
     }
     let select = vec!["id".to_owned()];
@@ -350,9 +351,9 @@ fn each_codec_is_read_and_damage_is_named_by_its_place() {
 }
 
 /// Reads a file as far as that goes: whether it was refused, and how many rows there were.
-fn read_whatever(given: &Given, content: &[u8]) -> (bool, usize) {
+pub(super) fn read_whatever(given: &Given, content: &[u8]) -> (bool, usize) {
     std::fs::write(&given.path, content).unwrap();
-    match given.plan(InputOptions { key: Some("k".to_owned()), ..InputOptions::unsaid() }) {
+    match given.plan(InputOptions::unsaid()) {
         Err(_) => (true, 0),
         Ok(plan) => match plan.open_hashed(&plan.files[0]) {
             Err(_) => (true, 0),

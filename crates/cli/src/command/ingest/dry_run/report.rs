@@ -98,7 +98,7 @@ impl Report<'_> {
         if !types.is_empty() {
             let mut columns = table::table(&[("column", Lean::Left), ("type", Lean::Left)]);
             for (name, column_type) in types {
-                columns.add_row([name, column_type]);
+                columns.add_row([name, &column_type]);
             }
             parts.push(table::text(&columns));
         }
