@@ -1,6 +1,7 @@
 //! Getting to a broker: the one that was named, the `serve` that holds the data directory, or an
 //! embedded one started in it.
 
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,11 +18,14 @@ use crate::ui;
 /// A free port, for this machine only.
 const ANY_PORT: &str = "127.0.0.1:0";
 
-/// How long a broker that holds the directory may take to say where it listens.
+/// How long a broker that holds the directory may take to listen, or to be gone.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often it is looked for.
 const LOCK_LOOK: Duration = Duration::from_millis(50);
+
+/// How long that broker may take to let a connection in.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What to do when the data directory isn't there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,14 +80,17 @@ impl Access {
                         embedded: Some(broker),
                     });
                 }
-                Err(StartError::Locked { listening_at: Some(address), .. }) => {
+                Err(StartError::Locked { listening_at: Some(address), .. })
+                    if listens(&address) || begun.elapsed() >= LOCK_PATIENCE =>
+                {
                     return Ok(Access {
                         place: format!("{address}, which serves {}", directory.display()),
                         bootstrap_servers: address,
                         embedded: None,
                     });
                 }
-                // It is starting, or ending, and says where it listens in a moment, or is gone.
+                // It is starting, or ending, and listens in a moment, or is gone: one that was
+                // killed holds the directory until the kernel has taken it apart.
                 Err(StartError::Locked { .. }) if begun.elapsed() < LOCK_PATIENCE => {
                     thread::sleep(LOCK_LOOK);
                 }
@@ -99,6 +106,12 @@ impl Access {
             Some(Err(error)) => Err(stop_failure(&error).into()),
         }
     }
+}
+
+/// Whether something listens at one of some addresses with commas between them.
+fn listens(addresses: &str) -> bool {
+    let mut resolved = addresses.split(',').filter_map(|of| of.to_socket_addrs().ok()).flatten();
+    resolved.any(|at| TcpStream::connect_timeout(&at, CONNECT_PATIENCE).is_ok())
 }
 
 /// Says on stderr which partitions a broker can't serve: they would seem empty otherwise.

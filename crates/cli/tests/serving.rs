@@ -189,6 +189,23 @@ fn commands_use_the_serve_that_holds_their_directory() {
 }
 
 #[test]
+fn a_broker_that_was_killed_and_still_holds_the_directory_is_waited_for() {
+    let sandbox = Sandbox::new();
+    sandbox.write("n.txt", b"1\n2\n");
+    sandbox.succeed(&["ingest", "n.txt", "--topic", "t"]);
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let lock = std::fs::File::options().write(true).open(sandbox.path(".streamledger/.lock"));
+    let lock = lock.unwrap();
+    lock.lock().unwrap();
+    std::fs::write(sandbox.path(".streamledger/.lock"), format!("1\n{gone}\n")).unwrap();
+    let reader = sandbox.spawn(&["consume", "t", "--fields", "value"]);
+    std::thread::sleep(Duration::from_millis(700));
+    drop(lock);
+    let output = reader.wait_with_output().unwrap();
+    assert_eq!(stdout(&output), "1\n2\n", "{}", stderr(&output));
+}
+
+#[test]
 fn a_full_disk_is_named() {
     let sandbox = Sandbox::new();
     std::fs::create_dir(sandbox.path("small")).unwrap();
