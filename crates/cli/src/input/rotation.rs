@@ -228,7 +228,7 @@ pub fn next(
 /// Where a generation comes among the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Suffix {
-    /// `.1` is later than `.2`.
+    /// `.1` is later than `.2`, unless each was written later than the one with the number before.
     Number(u32),
     /// A date or the like: the time of the last write decides.
     Date,
@@ -276,6 +276,15 @@ fn list(path: &Path) -> io::Result<Vec<Generation>> {
         (Suffix::Number(a), Suffix::Number(b)) if is_numbered => b.cmp(a),
         _ => (a_time, &a_file.path).cmp(&(b_time, &b_file.path)),
     });
+    // Who numbers upwards (Log4j unless told otherwise) has the newest under the highest number:
+    // the times of the last writes say so. Not where an older one may have been compressed late.
+    let is_upwards =
+        rotated.is_sorted_by(|(_, above, is_plain, _), (_, below, is_plain_below, _)| {
+            above > below && (*is_plain || !is_plain_below)
+        });
+    if is_numbered && is_upwards {
+        rotated.reverse();
+    }
     Ok(rotated.into_iter().map(|(.., generation)| generation).chain(current).collect())
 }
 

@@ -89,6 +89,20 @@ fn rotated_files_are_known_by_their_names_and_others_are_left_alone() {
 }
 
 #[test]
+fn numbers_that_rise_with_the_times_of_the_last_writes_are_taken_upwards() {
+    let mut files = vec![("e.csv.1.gz", "a"), ("e.csv.2", "b"), ("e.csv.10", "c"), ("e.csv", "d")];
+    let upwards = Logs::new(&files);
+    assert_eq!(upwards.names(), ["e.csv.1.gz", "e.csv.2", "e.csv.10", "e.csv"]);
+    assert_eq!(upwards.later("e.csv.2").as_deref(), Some("e.csv.10"));
+    let next = upwards.next("e.csv.10", "c", &Behind::default()).unwrap();
+    assert_eq!(next.as_deref(), Some("e.csv"), "and not one that was read before");
+    files.swap(0, 2);
+    assert_eq!(Logs::new(&files).names(), ["e.csv.10", "e.csv.2", "e.csv.1.gz", "e.csv"]);
+    let compressed_late = Logs::new(&[("e.csv.1", "b"), ("e.csv.2.gz", "a"), ("e.csv", "c")]);
+    assert_eq!(compressed_late.names(), ["e.csv.2.gz", "e.csv.1", "e.csv"]);
+}
+
+#[test]
 fn generations_come_by_number_or_by_the_time_of_their_last_write() {
     let numbered = Logs::new(&[
         ("e.csv.2", "b"),
