@@ -15,7 +15,7 @@ use crate::failure::{Failure, Outcome};
 use crate::input::columns::{HeaderOption, ValueForm};
 use crate::input::compression::Compression;
 use crate::input::value_schema::GivenSchema;
-use crate::input::{FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
+use crate::input::{ColumnNames, FileFormat, InputOptions, ROW_BYTES_MAX_DEFAULT};
 use crate::job_file::{self, Expanded};
 use crate::schema::TypeOverride;
 
@@ -159,6 +159,15 @@ pub struct InputArguments {
     #[arg(long, value_name = "C", default_value = ",", value_parser = delimiter)]
     delimiter: Delimiter,
 
+    /// CSV files have no header: their first row is one like the others, and the columns are called
+    /// c1, c2, and so on
+    #[arg(long)]
+    pub no_header: bool,
+
+    /// The names of the columns of CSV files that have no header, in order
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    pub columns: Vec<String>,
+
     /// The type of a CSV column, instead of what the first rows suggest: string, integer, number,
     /// boolean or timestamp; may be repeated
     #[arg(long = "type", value_name = "COLUMN=TYPE")]
@@ -191,13 +200,27 @@ impl InputArguments {
             _ if self.select.is_empty() => String::new(),
             _ => format!("only {}", self.select.join(", ")),
         };
+        let header = match self.column_names() {
+            ColumnNames::Header => String::new(),
+            ColumnNames::Numbers => "none, columns are c1, c2, ..".to_owned(),
+            ColumnNames::Given(names) => format!("none, columns are {}", names.join(", ")),
+        };
         let settings = [
+            ("header", header),
             ("partition", self.partition.clone().unwrap_or_default()),
             ("headers", headers.join(", ")),
             ("value", value),
             ("renamed", renamed.join(", ")),
         ];
         settings.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+    }
+
+    fn column_names(&self) -> ColumnNames {
+        match (self.columns.is_empty(), self.no_header) {
+            (false, _) => ColumnNames::Given(self.columns.clone()),
+            (true, true) => ColumnNames::Numbers,
+            (true, false) => ColumnNames::Header,
+        }
     }
 
     /// The same for who looks at the files, whose rows go to a topic.
@@ -215,6 +238,7 @@ impl InputArguments {
             format: self.format,
             compression: self.compression,
             delimiter: self.delimiter.0,
+            column_names: self.column_names(),
             key: self.key.clone(),
             no_key: self.no_key,
             timestamp: self.timestamp.clone(),

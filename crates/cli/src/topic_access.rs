@@ -17,6 +17,7 @@ use crate::args::{AdminArguments, BrokerArguments};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::given::given;
+use crate::input::timed::TopicTimes;
 use crate::producing::config_failure;
 use crate::ui;
 
@@ -57,6 +58,8 @@ pub struct FoundTopic {
     pub is_new: bool,
     /// How long it keeps records, in milliseconds; None for ever, or if the broker doesn't say.
     pub retention_ms: Option<i64>,
+    /// Which times it takes.
+    pub times: TopicTimes,
 }
 
 /// Of one client's settings those that another kind of client has too.
@@ -125,8 +128,8 @@ pub fn ensure(
 ) -> Outcome<FoundTopic> {
     let admin = admin(access, properties)?;
     if let Some((partitions, id)) = find(&admin, access, topic.name)? {
-        let retention_ms = retention_ms(&admin, topic.name);
-        return Ok(FoundTopic { id, partitions, is_new: false, retention_ms });
+        let (retention_ms, times) = settings(&admin, topic.name);
+        return Ok(FoundTopic { id, partitions, is_new: false, retention_ms, times });
     }
     let mut new = NewTopic::new(topic.name, topic.partitions, BROKER_DEFAULT);
     if !topic.configs.iter().any(|(name, _)| name == "retention.ms") {
@@ -157,8 +160,8 @@ pub fn ensure(
     let begun = Instant::now();
     loop {
         if let Some((partitions, id)) = find(&admin, access, topic.name)? {
-            let retention_ms = retention_ms(&admin, topic.name);
-            return Ok(FoundTopic { id, partitions, is_new, retention_ms });
+            let (retention_ms, times) = settings(&admin, topic.name);
+            return Ok(FoundTopic { id, partitions, is_new, retention_ms, times });
         }
         if begun.elapsed() > APPEARS_WITHIN {
             return Err(failed(AdminError::LeftOut).into());
@@ -240,11 +243,24 @@ fn find(admin: &Admin, access: &Access, topic: &str) -> Outcome<Option<(i32, Str
     }
 }
 
-fn retention_ms(admin: &Admin, topic: &str) -> Option<i64> {
-    let configs =
-        admin.describe_configs(&[ConfigResource::Topic(topic.into())]).ok()?.only().ok()?;
-    let retention = configs.iter().find(|config| config.name == "retention.ms")?;
-    retention.value.as_deref()?.parse().ok().filter(|ms| *ms >= 0)
+/// Which times a topic takes; any, as far as the broker doesn't say.
+pub fn times(access: &Access, properties: &Properties, topic: &str) -> Outcome<TopicTimes> {
+    let admin = admin(access, properties)?;
+    Ok(settings(&admin, topic).1)
+}
+
+/// How long a topic keeps records, and which times it takes, as far as the broker says.
+fn settings(admin: &Admin, topic: &str) -> (Option<i64>, TopicTimes) {
+    let described = admin.describe_configs(&[ConfigResource::Topic(topic.into())]);
+    let Ok(configs) = described.and_then(|results| results.only()) else {
+        return (None, TopicTimes::ANY);
+    };
+    let setting = |name: &str| {
+        let of = configs.iter().find(|config| config.name == name);
+        of.and_then(|config| config.value.as_deref())
+    };
+    let retention = setting("retention.ms").and_then(|value| value.parse().ok());
+    (retention.filter(|ms| *ms >= 0), TopicTimes::of(setting))
 }
 
 /// Calls a broker; when that takes long, stderr says what is waited for.

@@ -45,6 +45,78 @@ fn of<'a>(records: &'a [Value], field: &str) -> Vec<&'a Value> {
     records.iter().map(|record| &record[field]).collect()
 }
 
+#[rstest]
+#[case::numbered(&["--no-header", "--key", "c2"], &["{\"c1\":\"A\",\"c2\":1,\"c3\":2.50}", "{\"c1\":\"B\",\"c2\":2,\"c3\":3}"])]
+#[case::named(&["--columns", "shop,id,sum", "--key", "id"], &["{\"shop\":\"A\",\"id\":1,\"sum\":2.50}", "{\"shop\":\"B\",\"id\":2,\"sum\":3}"])]
+#[case::raw(&["--no-header", "--value", "raw", "--key", "c2"], &["A,1,2.50", "B,2,3"])]
+#[case::selected(&["--no-header", "--key", "c2", "--select", "c3", "--rename", "c3=sum"], &["{\"sum\":2.50}", "{\"sum\":3}"])]
+fn a_file_without_a_header_loses_no_row(#[case] options: &[&str], #[case] values: &[&str]) {
+    let sandbox = Sandbox::new();
+    sandbox.write("orders.csv", b"\xef\xbb\xbfA,1,2.50\r\nB,2,3\n");
+    let ingest = ["ingest", "orders.csv", "-t", "t", "--partitions", "1", "-q"];
+    for limit in ["1", "9"] {
+        sandbox.succeed(&[&ingest, options, &["--limit", limit]].concat());
+    }
+    assert_eq!(of(&records(&sandbox), "value"), values);
+    assert_eq!(of(&records(&sandbox), "key"), ["1", "2"]);
+    let shown = sandbox.succeed(&[&["audit", "orders.csv", "t"], options].concat());
+    assert!(shown.contains("equal: every row is there, once"), "{shown}");
+    // What is ingested of it keeps to that.
+    sandbox.write("orders.csv", b"\xef\xbb\xbfA,1,2.50\r\nB,2,3\nC,3\n");
+    let other = sandbox.run(&[&ingest[..], &["--append", "--key", "1"]].concat());
+    assert_eq!(other.status.code(), Some(2), "{}", stderr(&other));
+    let short = sandbox.run(&[&ingest, options, &["--append"]].concat());
+    let told = stderr(&short);
+    assert!(told.contains("orders.csv:3") && told.contains("2 columns"), "{told}");
+}
+
+#[test]
+fn a_time_that_the_topic_doesnt_take_is_a_bad_row() {
+    let sandbox = Sandbox::new();
+    sandbox.write("t.csv", b"id,at\n1,2019-10-01\n2,9999-12-31\n3,1969-12-31\n4,2020-01-01\n");
+    sandbox.write("t.ndjson", b"{\"at\":\"9999-12-31\"}\n{\"at\":\"2019-10-01\"}\n");
+    for (file, topic, bad) in [("t.csv", "t", 2), ("t.ndjson", "u", 1)] {
+        let options = ["--timestamp", "at", "--quiet", "--json"];
+        let letters = ["ingest", file, "-t", topic, "--on-error", "dead-letter"];
+        let report = sandbox.succeed(&[&letters, &options[..]].concat());
+        let report: Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["rejected"], bad);
+        let audit = ["audit", file, topic, "--timestamp", "at"];
+        let shown = sandbox.succeed(&audit);
+        assert!(shown.contains("equal: every row is there, once"), "{shown}");
+    }
+    let letters = sandbox.succeed(&["consume", "t.dead-letters", "--format", "json"]);
+    assert!(letters.contains("9999-12-31T00:00:00.000Z in column at, which is later"), "{letters}");
+    assert!(letters.contains("which is before 1970"), "{letters}");
+    let stopped = sandbox.run(&["ingest", "t.csv", "-t", "v", "--timestamp", "at"]);
+    assert_eq!(stopped.status.code(), Some(3));
+    assert!(stderr(&stopped).contains("t.csv:3"), "{}", stderr(&stopped));
+    let any = "message.timestamp.after.max.ms=9223372036854775807";
+    let open = ["ingest", "t.ndjson", "-t", "w", "--timestamp", "at", "--topic-config", any];
+    sandbox.succeed(&open);
+}
+
+#[test]
+fn what_is_said_of_headers_is_held_against_the_files() {
+    let sandbox = Sandbox::new();
+    sandbox.write("n.ndjson", b"{}\n");
+    sandbox.write("bad.csv", b"\xff,1\na,2\n");
+    sandbox.write("empty.csv", b"");
+    for (arguments, code, told) in [
+        (&["n.ndjson", "--no-header"][..], 2, "--no-header and --columns are for CSV"),
+        (&["bad.csv", "--columns", "a,b,a"], 2, "--columns names \"a\" twice"),
+        (&["bad.csv", "--no-header"], 3, "bad.csv:1, which shows its columns"),
+        (&["bad.csv", "--columns", "a,b"], 3, "bad row at bad.csv:1\n"),
+        (&["bad.csv", "--columns", "a,b", "--on-error", "skip"], 0, "skipped bad.csv:1: "),
+        (&["empty.csv", "--columns", "a,b"], 3, "empty.csv is empty"),
+    ] {
+        let output = sandbox.run(&[&["ingest", "-t", "t", "-q"], arguments].concat());
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(told), "{arguments:?}: {}", stderr(&output));
+    }
+    assert_eq!(of(&records(&sandbox), "value"), [r#"{"a":"a","b":2}"#]);
+}
+
 #[test]
 fn several_columns_are_one_key() {
     let sandbox = Sandbox::new();

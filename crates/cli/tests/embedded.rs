@@ -218,8 +218,8 @@ fn odd_bytes_in_a_file_are_rows_like_others_or_bad_ones_by_their_line() {
     for (index, (bytes, said)) in [
         (&b"\xef\xbb\xbfa,b\r\n1,x\r\n"[..], Ok("{\"a\":1,\"b\":\"x\"}")),
         (b"a,b\n1,x\0y\n", Ok("{\"a\":1,\"b\":\"x\\u0000y\"}")),
-        (b"a,b\n1,x\n1\n", Err("odd.csv:3\n  cause: the row has 1 columns where the header has 2")),
-        (b"a,b\n1,2,3\n", Err("odd.csv:2\n  cause: the row has 3 columns where the header has 2")),
+        (b"a,b\n1,x\n1\n", Err("odd.csv:3\n  cause: the row has 1 columns where the file has 2")),
+        (b"a,b\n1,2,3\n", Err("odd.csv:2\n  cause: the row has 3 columns where the file has 2")),
         (b"a,b\n1,x\n\"1,x\n2,y\n", Err("odd.csv:3\n  cause: the row opens a quote in column 1")),
         (b"a,b\n1,\xff\n", Err("odd.csv:2\n  cause: the row isn't UTF-8 in column b")),
     ]

@@ -38,7 +38,7 @@ impl InputPlan {
         let prefix = file.value_prefix();
         Ok(match &file.rows {
             PlannedRows::Typed { names, output, record, .. } => {
-                let rows = open_csv(path, chunks, options)?;
+                let rows = open_csv(path, chunks, options, names)?;
                 let plan = self.record_plan(file, &schema)?;
                 let columns: Vec<usize> = output.iter().map(|(column, _)| *column).collect();
                 let record = RecordColumns { partition_count, ..record.clone() };

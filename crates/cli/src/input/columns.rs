@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::options::InputOptions;
+use super::csv::COLUMNS_MAX;
+use super::options::{ColumnNames, InputOptions};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::nearest::nearest;
@@ -49,6 +50,15 @@ impl InputOptions {
         if self.headers.len() > HEADERS_MAX {
             let what = format!("{} --header are given", self.headers.len());
             return usage(what, &format!("give {HEADERS_MAX} at most")).err();
+        }
+        if let ColumnNames::Given(names) = &self.column_names {
+            if let Some(twice) = twice(names) {
+                return usage(format!("--columns names {twice:?} twice"), "name it once").err();
+            }
+            if names.len() > COLUMNS_MAX {
+                let what = format!("--columns names {} columns", names.len());
+                return usage(what, &format!("name {COLUMNS_MAX} at most")).err();
+            }
         }
         let is_shaped = self.shapes_value() || !self.types.is_empty();
         if self.value == Some(ValueForm::Raw) && is_shaped {

@@ -37,7 +37,7 @@ pub struct CsvRow<'a> {
 }
 
 impl<'a> CsvRow<'a> {
-    /// The columns, as many as the header has.
+    /// The columns, as many as the file's.
     #[inline]
     pub fn columns(&self) -> &'a [Span] {
         self.columns
@@ -82,7 +82,7 @@ impl<'a> CsvRow<'a> {
     }
 }
 
-/// The rows of a CSV file, one after the other; the first is its header.
+/// The rows of a CSV file, one after the other, behind its header if it has one.
 #[derive(Debug)]
 pub struct CsvRows<R> {
     chunks: ChunkReader<R>,
@@ -111,20 +111,7 @@ impl<R: Read> CsvRows<R> {
         chunks: ChunkReader<R>,
         delimiter: u8,
     ) -> Result<Option<CsvRows<R>>, Box<ReadFault>> {
-        let mut rows = CsvRows {
-            chunks,
-            delimiter,
-            simple_end: 0,
-            simple_plain: false,
-            marks: Marks::default(),
-            next_line: 1,
-            columns: vec![Span::default(); COLUMNS_MAX],
-            quoted: QuotedRow::default(),
-            names: Vec::new(),
-            current: Row::default(),
-            before_unquoting: Vec::new(),
-            passed_over: None,
-        };
+        let mut rows = CsvRows::at_start(chunks, delimiter, COLUMNS_MAX);
         rows.chunks.skip_byte_order_mark().map_err(ReadFault::Io)?;
         let Some(found) = rows.split_row()? else { return Ok(None) };
         if found > COLUMNS_MAX {
@@ -139,7 +126,37 @@ impl<R: Read> CsvRows<R> {
         Ok(Some(rows))
     }
 
-    /// The columns' names, from the header, without spaces around them.
+    /// The rows of a file without a header, whose columns are called so: all rows are rows.
+    pub fn without_header(
+        chunks: ChunkReader<R>,
+        delimiter: u8,
+        names: Vec<String>,
+    ) -> Result<CsvRows<R>, Box<ReadFault>> {
+        let mut rows = CsvRows::at_start(chunks, delimiter, names.len());
+        rows.chunks.skip_byte_order_mark().map_err(ReadFault::Io)?;
+        rows.names = names;
+        Ok(rows)
+    }
+
+    fn at_start(chunks: ChunkReader<R>, delimiter: u8, columns_max: usize) -> CsvRows<R> {
+        CsvRows {
+            chunks,
+            delimiter,
+            simple_end: 0,
+            simple_plain: false,
+            marks: Marks::default(),
+            next_line: 1,
+            columns: vec![Span::default(); columns_max],
+            quoted: QuotedRow::default(),
+            names: Vec::new(),
+            current: Row::default(),
+            before_unquoting: Vec::new(),
+            passed_over: None,
+        }
+    }
+
+    /// The columns' names, from the header, without spaces around them; of a file without one as
+    /// they were given.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -149,7 +166,7 @@ impl<R: Read> CsvRows<R> {
         self.chunks.consumed_bytes()
     }
 
-    /// The next row, with as many columns as the header; None at the end of the file.
+    /// The next row, with as many columns as the file's; None at the end of the file.
     #[inline]
     pub fn next_row(&mut self) -> Result<Option<CsvRow<'_>>, Box<ReadFault>> {
         Ok(if self.advance()? { Some(self.current()) } else { None })

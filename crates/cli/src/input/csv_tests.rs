@@ -85,8 +85,8 @@ fn bad_rows_are_named_and_the_next_one_is_read() {
     assert_eq!(
         rows_of(text),
         [
-            (2, Err("has 1 columns where the header has 2".to_owned())),
-            (3, Err("has 3 columns where the header has 2".to_owned())),
+            (2, Err("has 1 columns where the file has 2".to_owned())),
+            (3, Err("has 3 columns where the file has 2".to_owned())),
             (4, Err("has text after the closing quote of column 1".to_owned())),
             (5, Err("has text after the closing quote of column 1".to_owned())),
             good(6, &["fine", "1"]),
@@ -274,4 +274,24 @@ fn a_row_over_the_cap_isnt_kept() {
     assert_eq!(rows.last_row(), None);
     assert!(rows.advance().unwrap());
     assert_eq!(rows.last_row(), Some(&b"3,4"[..]));
+}
+
+#[test]
+fn without_a_header_the_first_row_is_one_like_the_others() {
+    let names = || vec!["a".to_owned(), "b".to_owned()];
+    for text in ["1,2\n3\n4,5", "\u{feff}1,2\r\n3\r\n\"4\",5\r\n"] {
+        let chunks = ChunkReader::hashed(text.as_bytes(), 1 << 20);
+        let mut rows = CsvRows::without_header(chunks, b',', names()).unwrap();
+        assert!(rows.advance().unwrap());
+        assert_eq!((rows.current().column(1), rows.current().line()), (&b"2"[..], 1));
+        assert!(rows.advance().is_err(), "a row of one column");
+        let at = rows.position().unwrap();
+        assert_eq!(at.place.next_line, 3);
+        let chunks = ChunkReader::hashed(text.as_bytes(), 1 << 20);
+        let mut rows = CsvRows::without_header(chunks, b',', names()).unwrap();
+        rows.resume(&at).unwrap();
+        assert!(rows.advance().unwrap());
+        assert_eq!(rows.current().column(0), b"4");
+        assert!(!rows.advance().unwrap());
+    }
 }

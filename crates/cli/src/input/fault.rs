@@ -6,7 +6,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RowFault {
     /// More or fewer columns than the header has.
-    #[error("has {found} columns where the header has {expected}")]
+    #[error("has {found} columns where the file has {expected}")]
     ColumnCount {
         /// Columns in the row.
         found: usize,
@@ -73,6 +73,16 @@ pub enum RowFault {
         /// Why it can't be used.
         reason: &'static str,
     },
+    /// A time that the topic doesn't take.
+    #[error("has the time {time} in column {column}, which {reason}")]
+    Time {
+        /// Name of the column or field.
+        column: String,
+        /// The time.
+        time: String,
+        /// Why it isn't taken.
+        reason: &'static str,
+    },
     /// The record is larger than the producer takes.
     #[error("is refused by the producer: {reason}")]
     Refused {
@@ -102,6 +112,9 @@ impl RowFault {
                 "raise -X max.request.size=BYTES (and the topic's max.message.bytes) if the row is \
                  meant",
             ),
+            RowFault::Time { reason, .. } => reason
+                .contains("the topic")
+                .then_some("change that setting of the topic if the row is meant"),
             RowFault::ColumnCount { .. } => {
                 Some("quote columns that hold the delimiter or a line break")
             }
@@ -117,7 +130,7 @@ impl RowFault {
             RowFault::NotUtf8 { column, .. } => {
                 Some(column.strip_prefix("column ").unwrap_or(column).to_owned())
             }
-            RowFault::Value { column, .. } => Some(column.clone()),
+            RowFault::Value { column, .. } | RowFault::Time { column, .. } => Some(column.clone()),
             RowFault::Field { field, .. } => Some(field.clone()),
             RowFault::UnclosedQuote { column } | RowFault::TextAfterQuote { column } => {
                 Some(column.to_string())

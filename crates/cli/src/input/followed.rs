@@ -8,7 +8,7 @@ use super::chunk::ChunkReader;
 use super::compression::Compression;
 use super::csv::CsvRows;
 use super::format::FileFormat;
-use super::options::InputOptions;
+use super::options::{ColumnNames, InputOptions};
 use super::plan::InputPlan;
 use super::planned::{PlannedFile, PlannedRows, Source, unpack};
 use super::source::RecordSource;
@@ -67,7 +67,8 @@ impl InputPlan {
         Ok(Some(OpenGeneration { source, tail: Some(tail), identity }))
     }
 
-    /// Whether the header is whole, which a file without one always is.
+    /// Whether the header is whole, or the first row of a CSV file without one; other files have
+    /// nothing to wait for.
     fn has_header(&self, file: &PlannedFile, path: &Path, source: impl Read) -> Outcome<bool> {
         let expected: Vec<&str> = match &file.rows {
             PlannedRows::Clicks { .. } => clicks::COLUMNS.to_vec(),
@@ -79,7 +80,8 @@ impl InputPlan {
             }
         };
         let Some(found) = header(path, source, self.options())? else { return Ok(false) };
-        if found == expected {
+        // Without a header it says no names, and each row has to have as many columns.
+        if found == expected || self.options().column_names != ColumnNames::Header {
             return Ok(true);
         }
         let what = format!("{} has other columns than the file before it", path.display());
@@ -90,12 +92,19 @@ impl InputPlan {
     }
 }
 
-/// The columns' names, if the header is whole.
+/// What the first row holds, if it is whole: the columns' names if that is the header.
 fn header(path: &Path, source: impl Read, options: &InputOptions) -> Outcome<Option<Vec<String>>> {
     let chunks = ChunkReader::new(source, options.row_bytes_max);
     match CsvRows::open(chunks, options.delimiter) {
         Ok(rows) => Ok(rows.map(|rows| rows.names().to_vec())),
         Err(fault) if fault.is_not_yet() => Ok(None),
+        // Told when the row's turn comes.
+        Err(fault)
+            if options.column_names != ColumnNames::Header
+                && matches!(*fault, ReadFault::Row { .. }) =>
+        {
+            Ok(Some(Vec::new()))
+        }
         Err(fault) => Err(file::failed_at(path, *fault).into()),
     }
 }

@@ -12,7 +12,7 @@ use crate::failure::Failure;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum FileFormat {
-    /// Columns with a header
+    /// Columns, with a header unless --no-header or --columns
     Csv,
     /// A JSON value a line
     Ndjson,

@@ -27,6 +27,7 @@ pub mod rotation;
 pub mod source;
 pub mod standard;
 pub mod tail;
+pub mod timed;
 pub mod value_schema;
 
 pub use chunk::ChunkReader;
@@ -34,7 +35,7 @@ pub use csv::{CsvRow, CsvRows};
 pub use fault::{ReadFault, RowFault};
 pub use format::FileFormat;
 pub use lines::{Line, LineRows};
-pub use options::InputOptions;
+pub use options::{ColumnNames, InputOptions};
 pub use plan::InputPlan;
 pub use position::{ContentHash, Place, Position, ResumeFault};
 pub use source::{RecordSource, SourceRecord};

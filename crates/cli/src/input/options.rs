@@ -6,6 +6,18 @@ use super::format::FileFormat;
 use super::value_schema::GivenSchema;
 use crate::schema::TypeOverride;
 
+/// What the columns of CSV files are called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ColumnNames {
+    /// As each file's first row says, which is its header.
+    #[default]
+    Header,
+    /// By their numbers: `c1`, `c2`, ... All rows are rows.
+    Numbers,
+    /// So. All rows are rows.
+    Given(Vec<String>),
+}
+
 /// What the user said about the input.
 #[derive(Debug, Clone)]
 pub struct InputOptions {
@@ -17,6 +29,8 @@ pub struct InputOptions {
     pub compression: Option<Compression>,
     /// The byte between columns.
     pub delimiter: u8,
+    /// What the columns of CSV files are called.
+    pub column_names: ColumnNames,
     /// The column or field that is the key, or several with commas between them.
     pub key: Option<String>,
     /// Whether records go without a key even where the format has one of its own.
@@ -56,6 +70,7 @@ impl InputOptions {
             format: None,
             compression: None,
             delimiter: b',',
+            column_names: ColumnNames::Header,
             key: None,
             no_key: false,
             timestamp: None,

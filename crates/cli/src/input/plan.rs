@@ -11,10 +11,11 @@ use super::compression::{Compression, Meter};
 use super::discovery::{self, Found};
 use super::followed::types_in;
 use super::lines::{BlankLines, LineRows};
-use super::options::InputOptions;
+use super::options::{ColumnNames, InputOptions};
 use super::planned::{PlannedFile, PlannedRows, Source, empty_csv, open_csv, unpack};
 use super::prefixed::Prefixed;
 use super::source::{RecordSource, RenderedRows};
+use super::timed::{Timed, TopicTimes};
 use crate::clicks::{self, ClickRenderer};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
@@ -37,6 +38,7 @@ pub struct InputPlan {
     empty: Vec<PathBuf>,
     options: InputOptions,
     pub(super) partition_count: Option<i32>,
+    times: TopicTimes,
 }
 
 impl InputPlan {
@@ -55,7 +57,7 @@ impl InputPlan {
             match found {
                 Found::File(path) => {
                     let file = PlannedFile::look_at(&path, &options)?;
-                    files.push(file.ok_or_else(|| empty_csv(&path))?);
+                    files.push(file.ok_or_else(|| empty_csv(&path, &options))?);
                 }
                 Found::Member(path) => match PlannedFile::look_at(&path, &options)? {
                     Some(file) => files.push(file),
@@ -73,6 +75,13 @@ impl InputPlan {
                 return unknown_type_column(&files, wanted);
             }
         }
+        let is_headless = options.column_names != ColumnNames::Header;
+        if is_headless && !files.is_empty() && !files.iter().any(PlannedFile::is_csv) {
+            return Failure::new(Exit::Usage, "--no-header and --columns are for CSV")
+                .cause("none of the files is CSV")
+                .remedy("leave them out, or say --format csv")
+                .err();
+        }
         InputPlan::of(files, empty, options)
     }
 
@@ -82,7 +91,8 @@ impl InputPlan {
         options: InputOptions,
     ) -> Outcome<InputPlan> {
         agree_on_types(&mut files);
-        let plan = InputPlan { files, empty, options, partition_count: None };
+        let plan =
+            InputPlan { files, empty, options, partition_count: None, times: TopicTimes::ANY };
         for file in &plan.files {
             plan.registered_schema(file)?;
         }
@@ -149,6 +159,11 @@ impl InputPlan {
         self.partition_count = Some(partition_count);
     }
 
+    /// From here on a row whose --timestamp the topic doesn't take is a bad row.
+    pub fn set_times(&mut self, times: TopicTimes) {
+        self.times = times;
+    }
+
     /// The length of all files, in bytes; None if standard input is one of them.
     pub fn total_bytes(&self) -> Option<u64> {
         self.files.iter().map(|file| file.file_bytes).sum()
@@ -186,6 +201,21 @@ impl InputPlan {
         meter: Option<Meter>,
         is_hashed: bool,
     ) -> Outcome<Box<dyn RecordSource>> {
+        let records = self.open_rendered(file, path, source, meter, is_hashed)?;
+        Ok(match &self.options.timestamp {
+            Some(column) => Box::new(Timed::new(records, column, self.times)),
+            None => records,
+        })
+    }
+
+    fn open_rendered(
+        &self,
+        file: &PlannedFile,
+        path: &Path,
+        source: Source,
+        meter: Option<Meter>,
+        is_hashed: bool,
+    ) -> Outcome<Box<dyn RecordSource>> {
         let options = &self.options;
         let reader = if is_hashed { ChunkReader::hashed } else { ChunkReader::new };
         let chunks = reader(source, options.row_bytes_max);
@@ -196,11 +226,12 @@ impl InputPlan {
         }
         let records: Box<dyn RecordSource> = match &file.rows {
             PlannedRows::Clicks { record } => {
-                let rows = open_csv(path, chunks, options)?;
+                let names = clicks::COLUMNS.map(str::to_owned);
+                let rows = open_csv(path, chunks, options, &names)?;
                 Box::new(RenderedRows::new(rows, ClickRenderer::new(of_topic(record)), meter))
             }
             PlannedRows::Typed { names, types, output, record, .. } => {
-                let rows = open_csv(path, chunks, options)?;
+                let rows = open_csv(path, chunks, options, names)?;
                 let typed = |(column, name): &(usize, String)| OutputColumn {
                     column: *column,
                     name: name.clone(),
@@ -211,7 +242,7 @@ impl InputPlan {
                 Box::new(RenderedRows::new(rows, renderer, meter))
             }
             PlannedRows::Raw { names, record } => {
-                let rows = open_csv(path, chunks, options)?;
+                let rows = open_csv(path, chunks, options, names)?;
                 Box::new(RenderedRows::new(rows, RawRenderer::new(names, of_topic(record)), meter))
             }
             PlannedRows::Ndjson { .. } => {
@@ -238,13 +269,16 @@ impl InputPlan {
     pub fn shape(&self, file: &PlannedFile) -> String {
         let options = &self.options;
         let mut shape = file.format_name().to_owned();
-        let is_csv = !matches!(
-            file.rows,
-            PlannedRows::Ndjson { .. } | PlannedRows::Lines | PlannedRows::Parquet(_)
-        );
-        if is_csv && options.delimiter != b',' {
+        if file.is_csv() && options.delimiter != b',' {
             let _ = write!(shape, ", delimiter {:?}", char::from(options.delimiter));
         }
+        let _ = match &options.column_names {
+            ColumnNames::Numbers if file.is_csv() => write!(shape, ", no header"),
+            ColumnNames::Given(names) if file.is_csv() => {
+                write!(shape, ", no header but {names:?}")
+            }
+            _ => Ok(()),
+        };
         let own = file.is_keyed().then_some(clicks::KEY_COLUMN);
         if let Some(key) = options.key.as_deref().or(own) {
             let _ = write!(shape, ", key {key}");

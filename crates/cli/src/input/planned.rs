@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::chunk::ChunkReader;
 use super::columns::{ValueForm, check_header};
 use super::compression::{Compression, Meter, Unpacked, UnpackedStream};
-use super::csv::CsvRows;
+use super::csv::{CsvRow, CsvRows};
 use super::format::{FileFormat, unknown_format};
-use super::options::InputOptions;
+use super::options::{ColumnNames, InputOptions};
 use super::parquet::{self, ParquetPlan};
 use super::standard::{self, StandardInput};
 use super::tail::TailReader;
@@ -109,7 +109,7 @@ impl PlannedFile {
             None => input.sniff().map_err(|error| file::failed_at(&path, error.into()))?,
         };
         let rows = PlannedRows::look_at(&path, &mut input, format, options)?;
-        let rows = rows.ok_or_else(|| empty_csv(&path))?;
+        let rows = rows.ok_or_else(|| empty_csv(&path, options))?;
         let standard_input = RefCell::new(Some(input.rewound()));
         let compression = Compression::None;
         let (file_bytes, schema_id) = (None, None);
@@ -151,6 +151,11 @@ impl PlannedFile {
             }
             _ => false,
         }
+    }
+
+    pub(super) fn is_csv(&self) -> bool {
+        use PlannedRows::{Clicks, Raw, Typed};
+        matches!(self.rows, Clicks { .. } | Typed { .. } | Raw { .. })
     }
 
     pub(super) fn has_typed_column(&self, column: &str) -> bool {
@@ -218,8 +223,8 @@ fn look_at_csv(
     options: &InputOptions,
 ) -> Outcome<Option<PlannedRows>> {
     let chunks = ChunkReader::new(source, options.row_bytes_max);
-    let Some(mut rows) = begin_csv(path, chunks, options)? else { return Ok(None) };
-    let names = rows.names().to_vec();
+    let Some(begun) = look_at_first_row(path, chunks, options)? else { return Ok(None) };
+    let BegunCsv { mut rows, names, is_at_row } = begun;
     check_header(path, &names)?;
     let mut record = options.record_columns(path, &names)?;
     if options.value == Some(ValueForm::Raw) {
@@ -236,17 +241,21 @@ fn look_at_csv(
     }
     let output = options.output(path, &names)?;
     let mut inference = Inference::new(names.len());
+    let mut see = |row: CsvRow<'_>| {
+        for index in 0..names.len() {
+            inference.see(index, row.column(index));
+        }
+    };
+    if is_at_row {
+        see(rows.current());
+    }
     for _ in 0..SAMPLE_ROWS {
         if rows.consumed_bytes() > SAMPLE_BYTES {
             break;
         }
         match rows.next_row() {
             Ok(None) => break,
-            Ok(Some(row)) => {
-                for index in 0..names.len() {
-                    inference.see(index, row.column(index));
-                }
-            }
+            Ok(Some(row)) => see(row),
             // Told when the row's turn comes.
             Err(fault) if matches!(*fault, ReadFault::Row { .. }) => {}
             Err(fault) => return Err(file::failed_at(path, *fault).into()),
@@ -279,23 +288,68 @@ fn typed_clicks(names: Vec<String>, record: RecordColumns) -> PlannedRows {
     }
 }
 
-/// The rows of a CSV file, whose header is read.
+/// A CSV file at its first rows.
+struct BegunCsv<R> {
+    rows: CsvRows<R>,
+    names: Vec<String>,
+    /// Whether it went to a row already, which has the columns by which they are counted.
+    is_at_row: bool,
+}
+
+/// What the columns of a CSV file are called; None as long as it has no row.
+fn look_at_first_row<R: Read>(
+    path: &Path,
+    chunks: ChunkReader<R>,
+    options: &InputOptions,
+) -> Outcome<Option<BegunCsv<R>>> {
+    if let ColumnNames::Given(names) = &options.column_names {
+        let mut rows = open_csv(path, chunks, options, names)?;
+        let is_at_row = match rows.advance() {
+            Ok(false) => return Ok(None),
+            Ok(true) => true,
+            // Told when the row's turn comes.
+            Err(fault) if matches!(*fault, ReadFault::Row { .. }) => false,
+            Err(fault) => return Err(file::failed_at(path, *fault).into()),
+        };
+        return Ok(Some(BegunCsv { rows, names: names.clone(), is_at_row }));
+    }
+    let Some(rows) = begin_csv(path, chunks, options)? else { return Ok(None) };
+    let is_at_row = options.column_names == ColumnNames::Numbers;
+    let names = match is_at_row {
+        true => (1..=rows.names().len()).map(|number| format!("c{number}")).collect(),
+        false => rows.names().to_vec(),
+    };
+    Ok(Some(BegunCsv { rows, names, is_at_row }))
+}
+
+/// The rows of a CSV file with these columns, behind its header if it has one.
 pub(super) fn open_csv<R: Read>(
     path: &Path,
     chunks: ChunkReader<R>,
     options: &InputOptions,
+    names: &[String],
 ) -> Outcome<CsvRows<R>> {
-    begin_csv(path, chunks, options)?.ok_or_else(|| empty_csv(path).into())
+    if options.column_names == ColumnNames::Header {
+        return begin_csv(path, chunks, options)?.ok_or_else(|| empty_csv(path, options).into());
+    }
+    let rows = CsvRows::without_header(chunks, options.delimiter, names.to_vec());
+    Ok(rows.map_err(|fault| file::failed_at(path, *fault))?)
 }
 
-/// That a CSV file has no header.
-pub(super) fn empty_csv(path: &Path) -> Failure {
-    Failure::new(Exit::BadInput, format!("{} is empty", path.display()))
-        .cause("a CSV file starts with a header that names its columns")
-        .remedy("check that the file was written whole, or say --format lines")
+/// That a CSV file has no row from which its columns would be known.
+pub(super) fn empty_csv(path: &Path, options: &InputOptions) -> Failure {
+    let failure = Failure::new(Exit::BadInput, format!("{} is empty", path.display()));
+    let remedy = "check that the file was written whole, or say --format lines";
+    match options.column_names {
+        ColumnNames::Header => {
+            failure.cause("a CSV file starts with a header that names its columns").remedy(remedy)
+        }
+        _ => failure.cause("it has no row, not even a first one").remedy(remedy),
+    }
 }
 
-/// The rows of a CSV file, whose header is read; None if there isn't one, nor anything else.
+/// The rows of a CSV file behind the first one, its header; None if there isn't one, nor anything
+/// else.
 fn begin_csv<R: Read>(
     path: &Path,
     chunks: ChunkReader<R>,
@@ -304,14 +358,18 @@ fn begin_csv<R: Read>(
     match CsvRows::open(chunks, options.delimiter) {
         Ok(rows) => Ok(rows),
         Err(fault) => {
-            // A header can't be left out as another row can.
-            let remedy = match &*fault {
-                ReadFault::Row { fault, .. } => fault.remedy(),
-                ReadFault::Io(_) => return Err(file::failed_at(path, *fault).into()),
+            // What says the columns can't be left out as another row can.
+            let (remedy, row) = match (&*fault, &options.column_names) {
+                (ReadFault::Io(_), _) => return Err(file::failed_at(path, *fault).into()),
+                (ReadFault::Row { fault, .. }, ColumnNames::Header) => {
+                    (fault.remedy().unwrap_or("check that it is a CSV file"), "its header")
+                }
+                _ => ("say what its columns are called: --columns a,b", "which shows its columns"),
             };
+            let remedy = remedy.to_owned();
             let mut failure = file::failed_at(path, *fault);
-            failure.what = format!("{}, its header", failure.what);
-            failure.remedy = Some(remedy.unwrap_or("check that it is a CSV file").to_owned());
+            failure.what = format!("{}, {row}", failure.what);
+            failure.remedy = Some(remedy);
             Err(failure.into())
         }
     }

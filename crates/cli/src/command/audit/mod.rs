@@ -1,6 +1,7 @@
 //! `audit`: whether a topic holds the rows of files, each of them once and in order.
 
 mod difference;
+mod order;
 mod report;
 mod sides;
 mod tally;
@@ -12,9 +13,10 @@ use clap::Args;
 use streamledger::config::ClientKind;
 
 use self::difference::{Difference, Suspects, Suspicion};
+use self::order::KeyOrders;
 use self::report::{Order, Report};
 use self::sides::{Compared, TopicSide, partition_of, read_files};
-use self::tally::{Fingerprint, Fingerprints, Row, Tally};
+use self::tally::{Fingerprint, Fingerprints, KeyPlace, Row, Tally};
 use crate::access::{Access, MissingDirectory};
 use crate::args::{BrokerArguments, InputArguments};
 use crate::exit::Exit;
@@ -72,8 +74,8 @@ The files are read as `ingest` reads them (give the same --key, --timestamp, --p
 does, up to where it ends now. Both are hashed row by row, so memory stays the same whatever \
 their size; where they differ they are read again, to name the rows that are missing, doubled, \
 altered, or in no file. Rows that `ingest` would have rejected are counted, and none of the \
-topic's business. The order of rows with a key is compared too, where the default partitioner \
-placed them.
+topic's business. The order of the rows of each key is compared too, where the default \
+partitioner placed them.
 
 Ends with 0 if they are equal, and with 6 if they differ.";
 
@@ -131,6 +133,9 @@ fn run_on(
     };
     let topic = TopicSide::look(access, &given, &arguments.topic, compared)?;
     plan.set_partition_count(i32::try_from(topic.partition_count()).unwrap_or(i32::MAX));
+    if compared.timestamps {
+        plan.set_times(topic_access::times(access, &given, &arguments.topic)?);
+    }
     let plan = &*plan;
     let Some(counted) = count(plan, &topic, interrupt)? else { return Ok(Exit::Interrupted) };
     let mut unnamed = counted.files.differing_buckets(&counted.topic);
@@ -147,13 +152,16 @@ fn run_on(
         unnamed = rest.to_vec();
     }
     differences.sort();
+    let Some(order) = order(plan, &topic, &counted, interrupt)? else {
+        return Ok(Exit::Interrupted);
+    };
     let report = Report {
         topic: &arguments.topic,
         files: plan.files.iter().map(|file| file.path.display().to_string()).collect(),
         file_rows: counted.files.row_count,
         rejected: counted.rejected,
         topic_records: counted.topic.row_count,
-        order: counted.order(),
+        order,
         differences: &differences,
         is_all_named: unnamed.is_empty(),
         elapsed: begun.elapsed(),
@@ -176,19 +184,49 @@ struct Counted {
     misplaced: u64,
 }
 
-impl Counted {
-    fn order(&self) -> Order {
-        if !self.files.differing_buckets(&self.topic).is_empty() {
-            return Order::RowsDiffer;
-        }
-        if self.misplaced > 0 {
-            return Order::OtherPartitioner;
-        }
-        match self.files.reordered_partitions(&self.topic) {
-            partitions if partitions.is_empty() => Order::Kept,
-            partitions => Order::Changed(partitions),
-        }
+/// Whether the rows of each key are in the files' order. None after Ctrl-C.
+fn order(
+    plan: &InputPlan,
+    topic: &TopicSide<'_>,
+    counted: &Counted,
+    interrupt: &Interrupt,
+) -> Outcome<Option<Order>> {
+    if !counted.files.differing_buckets(&counted.topic).is_empty() {
+        return Ok(Some(Order::RowsDiffer));
     }
+    if counted.misplaced > 0 {
+        return Ok(Some(Order::OtherPartitioner));
+    }
+    let partition_count = topic.partition_count();
+    let mut groups = counted.files.reordered_groups(&counted.topic);
+    let mut keys = Vec::new();
+    for _ in 0..NAMING_PASSES_MAX {
+        if groups.is_empty() {
+            break;
+        }
+        let (mut orders, mut fingerprints) = (KeyOrders::of(groups), Fingerprints::default());
+        let of_files = read_files(plan, interrupt, |row, place| {
+            if let Some(key) = KeyPlace::of(row, partition_of(row, partition_count)) {
+                orders.in_files(&counted.files, key, fingerprints.of(row), place);
+            }
+        })?;
+        let of_topic = topic.read(interrupt, |row, _| {
+            if let Some(key) = KeyPlace::of(row, partition_of(row, partition_count)) {
+                orders.in_topic(key, fingerprints.of(row));
+            }
+        })?;
+        if of_files.and(of_topic).is_none() {
+            return Ok(None);
+        }
+        let found = orders.reordered(&counted.files);
+        keys.extend(found.keys);
+        groups = found.left_out;
+    }
+    keys.sort();
+    Ok(Some(match (keys.is_empty(), groups.is_empty()) {
+        (true, true) => Order::Kept,
+        (_, is_whole) => Order::Changed { keys, is_whole },
+    }))
 }
 
 /// Counts both sides, one beside the other. None after Ctrl-C.
@@ -207,13 +245,15 @@ fn count(
                 let rule = partition_of(row, partition_count);
                 let is = usize::try_from(place.partition).ok();
                 misplaced += u64::from(rule.is_some() && rule != is);
-                records.add(fingerprints.of(row), is.filter(|_| rule.is_some()));
+                let key = KeyPlace::of(row, is.filter(|_| rule.is_some()));
+                records.add(fingerprints.of(row), key);
             })
         },
         || {
             let mut fingerprints = Fingerprints::default();
             read_files(plan, interrupt, |row, _| {
-                files.add(fingerprints.of(row), partition_of(row, partition_count));
+                let key = KeyPlace::of(row, partition_of(row, partition_count));
+                files.add(fingerprints.of(row), key);
             })
         },
     )?;

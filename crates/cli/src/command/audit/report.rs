@@ -11,13 +11,21 @@ use crate::ui::units;
 /// So many rows of each kind are shown.
 const SHOWN_MAX: usize = 20;
 
+/// So many keys whose rows are in another order are shown.
+const KEYS_SHOWN_MAX: usize = 5;
+
 /// Whether rows with a key are in the files' order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Order {
     /// They are.
     Kept,
-    /// They aren't, in these partitions.
-    Changed(Vec<usize>),
+    /// They aren't, or it isn't known of all.
+    Changed {
+        /// The first row of each key that has its rows in another order.
+        keys: Vec<FilePlace>,
+        /// Whether all keys were looked at.
+        is_whole: bool,
+    },
     /// Not compared: the rows aren't the same.
     RowsDiffer,
     /// Not compared: another partitioner placed them.
@@ -51,7 +59,11 @@ struct Counts {
 impl Report<'_> {
     /// Whether the topic holds the rows, each once, in their order as far as that was compared.
     pub(super) fn is_equal(&self) -> bool {
-        self.differences.is_empty() && self.is_all_named && !matches!(self.order, Order::Changed(_))
+        self.differences.is_empty() && self.is_all_named && !self.has_other_order()
+    }
+
+    fn has_other_order(&self) -> bool {
+        matches!(self.order, Order::Changed { .. })
     }
 
     fn counts(&self) -> Counts {
@@ -118,9 +130,17 @@ impl Report<'_> {
     fn order_in_words(&self) -> String {
         match &self.order {
             Order::Kept => "kept for every key".to_owned(),
-            Order::Changed(partitions) => {
-                let partitions: Vec<String> = partitions.iter().map(usize::to_string).collect();
-                format!("not the files' in partitions {}", partitions.join(", "))
+            Order::Changed { keys, is_whole } => {
+                let shown: Vec<String> =
+                    keys.iter().take(KEYS_SHOWN_MAX).map(|place| self.file(place)).collect();
+                let count = units::counted(keys.len() as u64, "key");
+                match (keys.is_empty(), is_whole) {
+                    (true, _) => "not known of all keys: there are too many".to_owned(),
+                    (false, true) => format!("not the files' for {count}: of {}", shown.join(", ")),
+                    (false, false) => {
+                        format!("not the files' for {count}, and more: of {}", shown.join(", "))
+                    }
+                }
             }
             Order::RowsDiffer => "not compared, as the rows differ".to_owned(),
             Order::OtherPartitioner => {
@@ -174,7 +194,7 @@ impl Report<'_> {
         let Counts { missing, doubled, altered, unexpected } = self.counts();
         let order = match &self.order {
             Order::Kept => "kept",
-            Order::Changed(_) => "changed",
+            Order::Changed { .. } => "changed",
             Order::RowsDiffer | Order::OtherPartitioner => "not compared",
         };
         let differences: Vec<Value> = self
@@ -186,6 +206,12 @@ impl Report<'_> {
                 json!({"what": what, "row": row, "record": record})
             })
             .collect();
+        let reordered: Vec<String> = match &self.order {
+            Order::Changed { keys, .. } => {
+                keys.iter().take(SHOWN_MAX).map(|place| self.file(place)).collect()
+            }
+            _ => Vec::new(),
+        };
         json!({
             "equal": self.is_equal(),
             "topic": self.topic,
@@ -199,6 +225,7 @@ impl Report<'_> {
             "unexpected": unexpected,
             "all_named": self.is_all_named,
             "order": order,
+            "reordered": reordered,
             "differences": differences,
             "seconds": self.elapsed.as_secs_f64(),
         })
@@ -250,9 +277,15 @@ mod tests {
     fn another_order_alone_is_a_difference() {
         assert!(report(&[], Order::Kept).is_equal());
         assert!(report(&[], Order::OtherPartitioner).is_equal());
-        let changed = report(&[], Order::Changed(vec![1, 4]));
+        let keys = vec![FilePlace { file: 0, line: 4 }];
+        let changed = report(&[], Order::Changed { keys: keys.clone(), is_whole: true });
         assert!(!changed.is_equal());
-        assert!(changed.text().contains("not the files' in partitions 1, 4"));
+        assert!(changed.text().contains("not the files' for 1 key: of a.csv:4"));
+        assert_eq!(changed.json()["reordered"], json!(["a.csv:4"]));
+        let changed = report(&[], Order::Changed { keys, is_whole: false });
+        assert!(changed.text().contains("not the files' for 1 key, and more: of a.csv:4"));
+        let unknown = report(&[], Order::Changed { keys: vec![], is_whole: false });
+        assert!(!unknown.is_equal(), "what isn't known isn't equal");
         assert!(!Report { is_all_named: false, ..report(&[], Order::RowsDiffer) }.is_equal());
     }
 

@@ -1,9 +1,15 @@
 //! What files or a topic hold, in memory that doesn't grow with them.
 //!
 //! Laws: two tallies with the same buckets hold the same rows as often (but for a collision of 128
-//! bits); two with the same chains have the same rows of each partition in the same order.
+//! bits); two with the same chains have the same rows of each group of keys in the same order. Keys
+//! of different partitions are never in one group: a topic has no order between partitions.
+
+use std::collections::BTreeSet;
 
 use twox_hash::XxHash3_128;
+
+/// Into so many groups keys are put, those of all partitions together.
+const KEY_GROUPS: usize = 1 << 16;
 
 /// How many buckets a tally has: a difference is looked for among this share of the rows.
 pub(super) const BUCKETS: usize = 1 << 16;
@@ -68,12 +74,42 @@ impl Fingerprints {
     }
 }
 
+/// A key in its partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct KeyPlace {
+    partition: usize,
+    key: u128,
+}
+
+impl KeyPlace {
+    /// Of a row; None if it goes to no partition in particular.
+    pub(super) fn of(row: &Row<'_>, partition: Option<usize>) -> Option<KeyPlace> {
+        // Rows without a key that files place are one key more: they have an order too.
+        let key = row.key.map_or(0, XxHash3_128::oneshot);
+        partition.map(|partition| KeyPlace { partition, key })
+    }
+}
+
+/// Rows in their order, as one hash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Chain(u128);
+
+impl Chain {
+    /// Adds a row behind those that are there.
+    pub(super) fn add(&mut self, row: Fingerprint) {
+        // Odd, so that no step forgets the ones before it.
+        const FACTOR: u128 = 0x2d35_8dcc_aa6c_78a5_8bb8_4b93_962e_acc9;
+        self.0 = (self.0.rotate_left(23) ^ row.0).wrapping_mul(FACTOR);
+    }
+}
+
 /// How many rows, which, and in which order.
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) row_count: u64,
     buckets: Vec<Bucket>,
-    chains: Vec<u128>,
+    chains: Vec<Chain>,
+    groups_per_partition: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,23 +121,30 @@ struct Bucket {
 impl Tally {
     /// Of no row, for a topic of so many partitions.
     pub(super) fn new(partition_count: usize) -> Tally {
+        let groups_per_partition = (KEY_GROUPS / partition_count.max(1)).max(1);
         Tally {
             row_count: 0,
             buckets: vec![Bucket::default(); BUCKETS],
-            chains: vec![0; partition_count],
+            chains: vec![Chain::default(); partition_count * groups_per_partition],
+            groups_per_partition,
         }
     }
 
-    /// Counts a row; its place in the order of its partition counts only where it has a key.
-    pub(super) fn add(&mut self, row: Fingerprint, keyed_partition: Option<usize>) {
+    /// The group of a key.
+    pub(super) fn group(&self, key: KeyPlace) -> usize {
+        let in_partition = key.key % self.groups_per_partition as u128;
+        key.partition * self.groups_per_partition + in_partition as usize
+    }
+
+    /// Counts a row; its place in the order counts only where it has one.
+    pub(super) fn add(&mut self, row: Fingerprint, key: Option<KeyPlace>) {
         self.row_count += 1;
         let bucket = &mut self.buckets[row.bucket()];
         bucket.row_count += 1;
         bucket.sum = bucket.sum.wrapping_add(row.0);
-        if let Some(chain) = keyed_partition.and_then(|partition| self.chains.get_mut(partition)) {
-            // Odd, so that no step forgets the ones before it.
-            const FACTOR: u128 = 0x2d35_8dcc_aa6c_78a5_8bb8_4b93_962e_acc9;
-            *chain = (chain.rotate_left(23) ^ row.0).wrapping_mul(FACTOR);
+        let group = key.map(|key| self.group(key));
+        if let Some(chain) = group.and_then(|group| self.chains.get_mut(group)) {
+            chain.add(row);
         }
     }
 
@@ -114,8 +157,8 @@ impl Tally {
             .collect()
     }
 
-    /// The partitions whose rows come in another order.
-    pub(super) fn reordered_partitions(&self, other: &Tally) -> Vec<usize> {
+    /// The groups of keys whose rows come in another order.
+    pub(super) fn reordered_groups(&self, other: &Tally) -> BTreeSet<usize> {
         let pairs = self.chains.iter().zip(&other.chains).enumerate();
         pairs.filter(|(_, (mine, theirs))| mine != theirs).map(|(index, _)| index).collect()
     }
@@ -138,7 +181,8 @@ mod tests {
     fn tally(rows: &[(usize, &str)]) -> Tally {
         let (mut tally, mut fingerprints) = (Tally::new(2), Fingerprints::default());
         for (partition, value) in rows {
-            tally.add(fingerprints.of(&row(Some("k"), value)), Some(*partition));
+            let row = row(Some("k"), value);
+            tally.add(fingerprints.of(&row), KeyPlace::of(&row, Some(*partition)));
         }
         tally
     }
@@ -166,8 +210,9 @@ mod tests {
         let (one, other) =
             (tally(&[(0, "a"), (0, "b"), (1, "c")]), tally(&[(1, "c"), (0, "b"), (0, "a")]));
         assert_eq!(one.differing_buckets(&other), []);
-        assert_eq!(one.reordered_partitions(&other), [0]);
-        assert_eq!(one.reordered_partitions(&tally(&[(1, "c"), (0, "a"), (0, "b")])), [0_usize; 0]);
+        assert_eq!(one.reordered_groups(&other).len(), 1);
+        let same = tally(&[(1, "c"), (0, "a"), (0, "b")]);
+        assert_eq!(one.reordered_groups(&same).len(), 0, "between partitions there is no order");
     }
 
     #[test]

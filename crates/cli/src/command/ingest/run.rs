@@ -152,6 +152,7 @@ fn run_on(
     let topics = prepare_topics(arguments, access, &configured.properties);
     let topic = topics.map_err(|failure| not_begun(arguments, failure))?;
     plan.set_partition_count(topic.partitions);
+    plan.set_times(topic.times);
     for remark in remarks(arguments, &topic) {
         note(arguments.quiet, &remark);
     }
@@ -339,7 +340,7 @@ fn start<'a>(
     }
     let watched = arguments.watch.then(|| {
         let options = plan.options().clone();
-        Watched::new(arguments, to, topic.partitions, progress, access, properties, options)
+        Watched::new(arguments, to, topic, progress, access, properties, options)
     });
     Ok(Some(Ready { plan, producer, guarantee, files, watched }))
 }

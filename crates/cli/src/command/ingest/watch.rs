@@ -17,10 +17,12 @@ use super::transactions::Transactions;
 use crate::access::Access;
 use crate::failure::Outcome;
 use crate::input::arrivals::{Arrivals, Arrived, DoneBefore, Scan};
+use crate::input::timed::TopicTimes;
 use crate::input::{InputOptions, InputPlan};
 use crate::interrupt::Interrupt;
 use crate::job::{self, FileProgress, ProgressKey};
 use crate::registry::{Registering, RegistryArguments};
+use crate::topic_access::FoundTopic;
 use crate::ui::units;
 
 /// How often it is looked for Ctrl-C and failed batches.
@@ -46,6 +48,7 @@ pub(super) struct Watched<'a> {
     options: InputOptions,
     registry: &'a RegistryArguments,
     partition_count: i32,
+    times: TopicTimes,
     /// What is kept of files that aren't known by their look alone.
     kept: BTreeMap<ProgressKey, FileProgress>,
     /// As what the files so far became records.
@@ -61,7 +64,7 @@ impl<'a> Watched<'a> {
     pub(super) fn new(
         arguments: &'a IngestArguments,
         to: Destination<'a>,
-        partition_count: i32,
+        topic: &FoundTopic,
         progress: BTreeMap<ProgressKey, FileProgress>,
         access: &'a Access,
         properties: Properties,
@@ -89,7 +92,8 @@ impl<'a> Watched<'a> {
             to,
             options,
             registry: &arguments.registry,
-            partition_count,
+            partition_count: topic.partitions,
+            times: topic.times,
             kept,
             shapes,
             access,
@@ -103,6 +107,7 @@ impl<'a> Watched<'a> {
         let paths = files.iter().map(|file| file.path.clone());
         let mut plan = InputPlan::of_arrived(paths, self.options.clone())?;
         plan.set_partition_count(self.partition_count);
+        plan.set_times(self.times);
         for shape in &self.shapes {
             plan.widen_types(shape);
         }
