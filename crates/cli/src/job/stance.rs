@@ -25,7 +25,7 @@ pub struct FileNow<'a> {
 /// What a run has to do about a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stance {
-    /// Nothing of it was ingested.
+    /// No row of it was ingested.
     Fresh,
     /// Nothing of it is in the topic: its rows went to a topic that was deleted since.
     FreshTopic,
@@ -97,6 +97,9 @@ pub fn stance(progress: Option<&FileProgress>, now: &FileNow<'_>) -> Result<Stan
     if has_ids && before.topic_id != now.topic_id {
         return Ok(Stance::FreshTopic);
     }
+    if !before.has_row() && before.rotation.is_none() {
+        return Ok(Stance::Fresh);
+    }
     let Some(position) = before.position() else {
         return Err(Changed::Unreadable { reason: format!("its hash is {:?}", before.hash) });
     };
@@ -125,6 +128,7 @@ pub fn stance(progress: Option<&FileProgress>, now: &FileNow<'_>) -> Result<Stan
 mod tests {
     use super::*;
     use crate::input::{ContentHash, Place};
+    use crate::job::Rotation;
 
     fn before() -> FileProgress {
         FileProgress {
@@ -230,6 +234,17 @@ mod tests {
         assert!(matches!(stance(Some(&before()), &now), Err(Changed::Shape { .. })));
         let now = FileNow { topic: "u", ..NOW };
         assert_eq!(stance(Some(&before()), &now), Err(Changed::Topic { before: "t".to_owned() }));
+    }
+
+    #[test]
+    fn of_what_no_row_was_ingested_nothing_binds() {
+        let none = FileProgress { rows: 0, rejected: 0, bytes: 6, ..before() };
+        let now = FileNow { shape: "csv, key id", file_bytes: 3, ..NOW };
+        assert_eq!(stance(Some(&none), &now), Ok(Stance::Fresh), "also when it was mended");
+        let rejected = FileProgress { rejected: 1, ..none.clone() };
+        assert!(matches!(stance(Some(&rejected), &NOW), Ok(Stance::Resume(_))));
+        let followed = FileProgress { rotation: Some(Rotation::default()), ..none };
+        assert!(matches!(stance(Some(&followed), &NOW), Ok(Stance::Resume(_))));
     }
 
     #[test]

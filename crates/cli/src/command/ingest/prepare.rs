@@ -125,7 +125,8 @@ pub(super) fn keep_types(
     progress: &BTreeMap<ProgressKey, FileProgress>,
 ) {
     for index in 0..plan.files.len() {
-        if let Some((kept, _)) = kept_of(&to.key(&plan.files[index]), progress) {
+        let kept = kept_of(&to.key(&plan.files[index]), progress).map(|(kept, _)| kept);
+        if let Some(kept) = kept.filter(|kept| kept.has_row()) {
             plan.keep_types(index, &kept.shape);
         }
     }
@@ -296,7 +297,12 @@ impl FeedFile<'_> {
         let kept = self.kept.as_ref()?;
         let (name, rows) = (self.file.path.display(), units::grouped(kept.rows_before));
         if kept.is_done {
-            return Some(format!("{name}: all its {rows} rows were ingested before"));
+            let before = &kept.progress.shape;
+            let otherwise = match *before == self.plan.shape(self.file) {
+                true => String::new(),
+                false => format!("; what is said otherwise now has no effect, they were {before}"),
+            };
+            return Some(format!("{name}: all its {rows} rows were ingested before{otherwise}"));
         }
         let (word, line) = (self.file.row_word(), units::grouped(kept.progress.next_line));
         self.goes_on().then(|| {
