@@ -1,10 +1,10 @@
 //! Getting to a broker: the one that was named, the `serve` that holds the data directory, or an
 //! embedded one started in it.
 
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use streamledger::{Admin, AdminConfig, Properties};
 use streamledger_broker::storage::StorageError;
 use streamledger_broker::{
     Broker, BrokerConfig, ConfigError, RunningBroker, StartError, StopError,
@@ -18,14 +18,15 @@ use crate::ui;
 /// A free port, for this machine only.
 const ANY_PORT: &str = "127.0.0.1:0";
 
-/// How long a broker that holds the directory may take to listen, or to be gone.
+/// How long a broker that holds the directory may take to say where it listens.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often it is looked for.
 const LOCK_LOOK: Duration = Duration::from_millis(50);
 
-/// How long that broker may take to let a connection in.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long it may take to answer where it listens. One that only who has logged in may ask
+/// doesn't, and who was killed listens for a moment longer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What to do when the data directory isn't there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,7 @@ impl Access {
         }
         let begun = Instant::now();
         loop {
+            let waited = begun.elapsed();
             let config = BrokerConfig::builder().data_dir(directory).listen(ANY_PORT).build();
             let config = config.map_err(|error| config_failure(&error))?;
             match Broker::start(config) {
@@ -81,7 +83,7 @@ impl Access {
                     });
                 }
                 Err(StartError::Locked { listening_at: Some(address), .. })
-                    if listens(&address) || begun.elapsed() >= LOCK_PATIENCE =>
+                    if waited >= ANSWER_PATIENCE || answers(&address) =>
                 {
                     return Ok(Access {
                         place: format!("{address}, which serves {}", directory.display()),
@@ -91,7 +93,7 @@ impl Access {
                 }
                 // It is starting, or ending, and listens in a moment, or is gone: one that was
                 // killed holds the directory until the kernel has taken it apart.
-                Err(StartError::Locked { .. }) if begun.elapsed() < LOCK_PATIENCE => {
+                Err(StartError::Locked { .. }) if waited < LOCK_PATIENCE => {
                     thread::sleep(LOCK_LOOK);
                 }
                 Err(error) => return Err(start_failure(&error).into()),
@@ -108,10 +110,14 @@ impl Access {
     }
 }
 
-/// Whether something listens at one of some addresses with commas between them.
-fn listens(addresses: &str) -> bool {
-    let mut resolved = addresses.split(',').filter_map(|of| of.to_socket_addrs().ok()).flatten();
-    resolved.any(|at| TcpStream::connect_timeout(&at, CONNECT_PATIENCE).is_ok())
+/// Whether a broker answers at these addresses.
+fn answers(addresses: &str) -> bool {
+    let own = Properties::new()
+        .with("bootstrap.servers", addresses)
+        .with("default.api.timeout.ms", "1000")
+        .with("request.timeout.ms", "1000");
+    let admin = AdminConfig::from_properties(&own).ok().and_then(|own| Admin::new(own).ok());
+    admin.is_some_and(|admin| admin.describe_cluster().is_ok())
 }
 
 /// Says on stderr which partitions a broker can't serve: they would seem empty otherwise.

@@ -46,11 +46,20 @@ fn of<'a>(records: &'a [Value], field: &str) -> Vec<&'a Value> {
 }
 
 #[rstest]
-#[case::numbered(&["--no-header", "--key", "c2"], &["{\"c1\":\"A\",\"c2\":1,\"c3\":2.50}", "{\"c1\":\"B\",\"c2\":2,\"c3\":3}"])]
-#[case::named(&["--columns", "shop,id,sum", "--key", "id"], &["{\"shop\":\"A\",\"id\":1,\"sum\":2.50}", "{\"shop\":\"B\",\"id\":2,\"sum\":3}"])]
-#[case::raw(&["--no-header", "--value", "raw", "--key", "c2"], &["A,1,2.50", "B,2,3"])]
-#[case::selected(&["--no-header", "--key", "c2", "--select", "c3", "--rename", "c3=sum"], &["{\"sum\":2.50}", "{\"sum\":3}"])]
-fn a_file_without_a_header_loses_no_row(#[case] options: &[&str], #[case] values: &[&str]) {
+#[case::numbered(
+    &["--no-header", "--key", "c2"],
+    [r#"{"c1":"A","c2":1,"c3":2.50}"#, r#"{"c1":"B","c2":2,"c3":3}"#]
+)]
+#[case::named(
+    &["--columns", "shop,id,sum", "--key", "id"],
+    [r#"{"shop":"A","id":1,"sum":2.50}"#, r#"{"shop":"B","id":2,"sum":3}"#]
+)]
+#[case::raw(&["--no-header", "--value", "raw", "--key", "c2"], ["A,1,2.50", "B,2,3"])]
+#[case::selected(
+    &["--no-header", "--key", "c2", "--select", "c3", "--rename", "c3=sum"],
+    [r#"{"sum":2.50}"#, r#"{"sum":3}"#]
+)]
+fn a_file_without_a_header_loses_no_row(#[case] options: &[&str], #[case] values: [&str; 2]) {
     let sandbox = Sandbox::new();
     sandbox.write("orders.csv", b"\xef\xbb\xbfA,1,2.50\r\nB,2,3\n");
     let ingest = ["ingest", "orders.csv", "-t", "t", "--partitions", "1", "-q"];
