@@ -31,7 +31,7 @@ import (
 const null = "~"
 
 func main() {
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 110*time.Second)
 	defer cancel()
 	out := bufio.NewWriterSize(os.Stdout, 1<<16)
 	defer out.Flush()
@@ -47,7 +47,8 @@ func main() {
 	case "reassign":
 		reassign(ctx, os.Args[2], os.Args[3], os.Args[4:])
 	case "group":
-		group(ctx, os.Args[2])
+		// As long as it is told to: its members wait for other programs.
+		group(context.Background(), os.Args[2])
 	case "transact":
 		transact(ctx, out, os.Args[2], os.Args[3])
 	case "process":

@@ -378,6 +378,7 @@ public final class Peer {
                 if (commits) {
                     commit(producer);
                     write(log, "kept-" + number + "\n");
+                    log.flush();
                 } else {
                     producer.flush();
                     producer.abortTransaction();

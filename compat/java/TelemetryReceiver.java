@@ -60,7 +60,8 @@ public final class TelemetryReceiver
                     }
                 }
             }
-            write(lines.toString());
+            // An empty line says that this push is whole.
+            write(lines.append('\n').toString());
         } catch (InvalidProtocolBufferException e) {
             write(push + "\tnot understood: " + e.getMessage() + "\n");
             throw new IllegalArgumentException(e);

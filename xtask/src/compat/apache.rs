@@ -76,6 +76,9 @@ impl KraftNode<'_> {
             format!("log.dirs={}", data.display()),
             format!("default.replication.factor={replicas}"),
             format!("min.insync.replicas={in_sync}"),
+            // Each of the usual fifty partitions is made, led and loaded one by one.
+            "offsets.topic.num.partitions=5".to_owned(),
+            "transaction.state.log.num.partitions=5".to_owned(),
             format!("offsets.topic.replication.factor={replicas}"),
             format!("transaction.state.log.replication.factor={replicas}"),
             format!("transaction.state.log.min.isr={in_sync}"),
@@ -102,6 +105,8 @@ pub(crate) fn zookeeper_broker(
         format!("listeners=PLAINTEXT://{listener}"),
         format!("zookeeper.connect={zookeeper}"),
         format!("log.dirs={}", data.display()),
+        "offsets.topic.num.partitions=5".to_owned(),
+        "transaction.state.log.num.partitions=5".to_owned(),
         "offsets.topic.replication.factor=1".to_owned(),
         "transaction.state.log.replication.factor=1".to_owned(),
         "transaction.state.log.min.isr=1".to_owned(),

@@ -1,12 +1,12 @@
 //! Brokers under test: Apache Kafka and ours, each a process on free loopback ports.
 
-use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,15 @@ impl Kind {
             Self::Apache39 => "apache-3.9",
             Self::Apache21 => "apache-2.1",
             Self::Ours => "ours",
+        }
+    }
+
+    /// What a broker is told that is to be killed and started again: Apache Kafka isn't let in
+    /// again before its former session is over, after nine seconds by default.
+    pub(crate) fn soon_back(self) -> &'static [&'static str] {
+        match self {
+            Self::Ours => &[],
+            _ => &["broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500"],
         }
     }
 
@@ -80,10 +89,7 @@ impl Broker {
         match kind.release() {
             None => {}
             Some(release) if release.needs_zookeeper() => broker.start_zookeeper(tools)?,
-            Some(_) => {
-                let mut format = broker.format(tools, 1, &[free_address()?])?;
-                process::run_ok(&mut format, b"", START_LIMIT)?;
-            }
+            Some(release) => broker.make_data(tools, release)?,
         }
         broker.start_again(tools)?;
         Ok(broker)
@@ -105,7 +111,7 @@ impl Broker {
             let own = directory.join(format!("node-{id}"));
             let mut broker = Self::prepared(Kind::Apache, &own, settings)?;
             broker.settings.push(format!("broker.rack=rack-{id}"));
-            formats.push(broker.format(tools, id, &controllers)?);
+            formats.push(broker.format(tools, id, &controllers, &own.join("data"))?);
             brokers.push(broker);
         }
         thread::scope(|scope| {
@@ -236,13 +242,44 @@ impl Broker {
         self.settings.iter().any(|setting| setting.starts_with("metric.reporters="))
     }
 
-    /// Writes the settings of the node with that id, and gives the command that makes its data
-    /// directory.
-    fn format(&self, tools: &Tools, id: usize, controllers: &[SocketAddr]) -> Outcome<Command> {
+    /// Writes the settings of a single node, and makes its data directory: by a copy, as a JVM
+    /// would take a second or two to make each.
+    fn make_data(&self, tools: &Tools, release: Release) -> Outcome<()> {
+        let (controllers, data) = ([free_address()?], self.directory.join("data"));
+        if !self.features.is_empty() {
+            let mut format = self.format(tools, 1, &controllers, &data)?;
+            return process::run_ok(&mut format, b"", START_LIMIT).map(drop);
+        }
+        let made = tools.data_of(release, |made| {
+            let mut format = self.format(tools, 1, &controllers, made)?;
+            process::run_ok(&mut format, b"", START_LIMIT).map(drop)
+        })?;
+        self.configure(1, &controllers, &data)?;
+        std::fs::create_dir_all(&data)?;
+        for file in std::fs::read_dir(made)? {
+            let file = file?;
+            std::fs::copy(file.path(), data.join(file.file_name()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the settings of the node with that id.
+    fn configure(&self, id: usize, controllers: &[SocketAddr], data: &Path) -> Outcome<PathBuf> {
         let properties = self.directory.join("server.properties");
-        let (listener, data) = (self.address, self.directory.join("data"));
-        let node = KraftNode { id, listener, controllers, data: &data };
+        let node = KraftNode { id, listener: self.address, controllers, data };
         std::fs::write(&properties, node.properties(&self.settings))?;
+        Ok(properties)
+    }
+
+    /// The same, and gives the command that makes its data directory.
+    fn format(
+        &self,
+        tools: &Tools,
+        id: usize,
+        controllers: &[SocketAddr],
+        data: &Path,
+    ) -> Outcome<Command> {
+        let properties = self.configure(id, controllers, data)?;
         let release = self.kind.release().unwrap_or(Release::V4_3);
         let mut format = tools.kafka(release, "kafka.tools.StorageTool")?;
         format.args(["format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c"]).arg(&properties);
@@ -275,14 +312,29 @@ impl Broker {
 
 /// A loopback address that nobody listens on, and that we have not given out before.
 pub(crate) fn free_address() -> Outcome<SocketAddr> {
-    static GIVEN: Mutex<BTreeSet<SocketAddr>> = Mutex::new(BTreeSet::new());
-    for _ in 0..100 {
-        let address = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?;
-        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(address) {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let ports = unlent_ports();
+    // Runs beside each other begin at different places.
+    let first = std::process::id().wrapping_mul(1009);
+    for _ in 0..ports.len() {
+        let number = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = ports.start + u16::try_from(number % u32::try_from(ports.len())?)?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
             return Ok(address);
         }
     }
     Err(Failure::new("no free port"))
+}
+
+/// Ports that the system lends to nobody's connections: else one could be taken before a broker
+/// binds it, or while a broker that was killed is away.
+fn unlent_ports() -> Range<u16> {
+    let lent = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let lent = lent.unwrap_or_default();
+    let first = lent.split_whitespace().next().and_then(|port| port.parse().ok());
+    let start: u16 = 10_000;
+    start..first.unwrap_or(32_768).max(start + 5_000)
 }
 
 /// Whether ApiVersions (key 18, version 0) is answered there.
@@ -302,6 +354,7 @@ fn answers(address: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn free_addresses_differ() {

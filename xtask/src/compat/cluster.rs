@@ -70,16 +70,13 @@ impl Load {
         let acks = trial.directory.join("acks.tsv");
         let settled = |at: &Place| at.leader.is_some() && at.in_sync.len() == at.replicas.len();
         wait_until(&admin, &topic, "all replicas in sync", settled)?;
-        let sender = OurSender::start(trial, bootstrap, topic.as_str(), &acks)?;
-        thread::sleep(Duration::from_millis(1500));
+        let mut sender = OurSender::start(trial, bootstrap, topic.as_str(), &acks)?;
+        kill::under_way(&mut sender, &acks)?;
         Ok(Self { admin, topic, acks, sender })
     }
 
     fn leader(&self, partition: PartitionIndex) -> Outcome<BrokerId> {
-        let topic = self.admin.describe_topics(std::slice::from_ref(&self.topic))?.only()?;
-        let found = topic.partitions.iter().find(|other| other.index == partition);
-        let leader = found.and_then(|partition| partition.leader);
-        leader.ok_or_else(|| Failure::new(format!("partition {partition} has no leader")))
+        leader_of(&self.admin, &self.topic, |_| partition)
     }
 
     fn wait_until(&self, what: &str, is_so: impl Fn(&Place) -> bool) -> Outcome<()> {
@@ -137,7 +134,8 @@ pub(crate) fn survives_killed_leaders(trial: &Trial) -> Outcome<String> {
         load.wait_until("others lead", others_lead)?;
         cluster.node(leader)?.start_again(trial.tools())?;
         load.wait_until("it is in sync again", |at| at.in_sync.len() == NODES)?;
-        ensure!(load.sender.is_running(), "the producer ended after kill {}", kill + 1);
+        kill::under_way(&mut load.sender, &load.acks)
+            .map_err(|failure| failure.while_doing(format!("sending after kill {}", kill + 1)))?;
     }
     let (sent, read) =
         kill::judge(trial, load.sender, &bootstrap, load.topic.as_str(), &load.acks)?;
@@ -168,7 +166,7 @@ pub(crate) fn survives_killed_coordinators(trial: &Trial) -> Outcome<String> {
         killed.insert(coordinator);
         // While it is away.
         load.wait_for(load.committed.load(Ordering::Relaxed) + 10)?;
-        ensure!(coordinator_of(&admin, name)? != coordinator, "nobody took over");
+        until_another_leads(&admin, name, coordinator)?;
         cluster.node(coordinator)?.start_again(trial.tools())?;
         wait_until(&admin, &topic, "it is in sync again", |at| at.in_sync.len() == NODES)?;
     }
@@ -181,15 +179,40 @@ pub(crate) fn survives_killed_coordinators(trial: &Trial) -> Outcome<String> {
 /// Who leads the partition of `__transaction_state` that keeps a transactional id.
 fn coordinator_of(admin: &Admin, name: &str) -> Outcome<BrokerId> {
     let topic = TopicName::new("__transaction_state");
-    let described = admin.describe_topics(std::slice::from_ref(&topic))?.only()?;
     let hash = name
         .encode_utf16()
         .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    let count = i32::try_from(described.partitions.len())?;
-    let index = PartitionIndex((hash & i32::MAX) % count);
-    let partition = described.partitions.iter().find(|partition| partition.index == index);
-    let leader = partition.and_then(|partition| partition.leader);
-    leader.ok_or_else(|| Failure::new(format!("{name} has no coordinator")))
+    leader_of(admin, &topic, |count| PartitionIndex((hash & i32::MAX) % count))
+}
+
+fn until_another_leads(admin: &Admin, name: &str, former: BrokerId) -> Outcome<()> {
+    let deadline = Instant::now() + SETTLE_LIMIT;
+    while coordinator_of(admin, name)? == former {
+        ensure!(Instant::now() < deadline, "nobody took over from {former} in 90 s");
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Who leads a partition, which is chosen by their count, as soon as the broker that is asked knows
+/// of the topic and somebody leads it.
+fn leader_of(
+    admin: &Admin,
+    topic: &TopicName,
+    which: impl Fn(i32) -> PartitionIndex,
+) -> Outcome<BrokerId> {
+    let deadline = Instant::now() + SETTLE_LIMIT;
+    loop {
+        let described = admin.describe_topics(std::slice::from_ref(topic))?.only();
+        let partitions = described.map(|topic| topic.partitions).unwrap_or_default();
+        let count = i32::try_from(partitions.len())?;
+        let found = partitions.iter().find(|found| found.index == which(count.max(1)));
+        if let Some(leader) = found.and_then(|partition| partition.leader) {
+            return Ok(leader);
+        }
+        ensure!(Instant::now() < deadline, "nobody leads {topic} in 90 s: {partitions:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Each partition wanders over the brokers, two replicas at a time, data and leader with it.

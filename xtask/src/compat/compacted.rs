@@ -42,25 +42,40 @@ pub(crate) fn by_all(trial: &Trial) -> Outcome<String> {
         acks.extend(Peer::Java.produce(trial, &[Job { records: part.to_vec(), settings }])?);
     }
     let sent = workload::placed(&sent, &acks)?;
-    let read = once_compacted(trial, &topic)?;
+    let read = read_by_all(trial, &topic)?;
     hold_against(&sent, &read)?;
-    for reader in Peer::READERS {
-        let same = reader.consume(trial, std::slice::from_ref(&topic))?;
-        workload::same(&read, same).map_err(|failure| failure.while_doing(reader.name()))?;
-    }
     if trial.broker == Kind::Ours {
         dumped_by_kafka(trial, &topic)?;
     }
     Ok(format!("{} of {RECORDS} records left, the same for 5 readers", read.len()))
 }
 
-/// Reads until compaction has nothing more to do.
-fn once_compacted(trial: &Trial, topic: &str) -> Outcome<Vec<Record>> {
-    let until = Instant::now() + Duration::from_secs(60);
+/// What everyone reads, when compaction has nothing more to do: a difference counts if there is
+/// none between one reader's first look and its last.
+fn read_by_all(trial: &Trial, topic: &str) -> Outcome<Vec<Record>> {
     let topics = [topic.to_owned()];
+    let mut read = once_compacted(trial, &topics)?;
+    loop {
+        let all = Peer::READERS.iter().try_for_each(|reader| {
+            workload::same(&read, reader.consume(trial, &topics)?)
+                .map(drop)
+                .map_err(|failure| failure.while_doing(reader.name()))
+        });
+        let Err(different) = all else { return Ok(read) };
+        let now = once_compacted(trial, &topics)?;
+        if now.len() >= read.len() {
+            return Err(different);
+        }
+        read = now;
+    }
+}
+
+/// Reads until compaction has nothing more to do, as far as can be seen.
+fn once_compacted(trial: &Trial, topics: &[String]) -> Outcome<Vec<Record>> {
+    let until = Instant::now() + LIMIT;
     let mut before = RECORDS;
     loop {
-        let read = Peer::FranzGo.consume(trial, &topics)?;
+        let read = Peer::FranzGo.consume(trial, topics)?;
         if read.len() < RECORDS / 2 && read.len() == before {
             return Ok(read);
         }

@@ -122,6 +122,9 @@ impl<'a> Connect<'a> {
             format!("value.converter={text}"),
             format!("listeners=http://{}", self.rest),
             "offset.flush.interval.ms=500".to_owned(),
+            // By default a worker that ends leaves behind what takes it longer than five seconds.
+            "offset.flush.timeout.ms=60000".to_owned(),
+            "task.shutdown.graceful.timeout.ms=60000".to_owned(),
             // What is on the class path says what it has.
             "plugin.discovery=service_load".to_owned(),
         ];

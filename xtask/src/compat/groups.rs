@@ -19,8 +19,8 @@ use crate::process::{self, Group};
 const PARTITIONS: usize = 6;
 /// Records of one batch of input.
 const RECORDS: usize = 60;
-/// Members find each other, or the scenario fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Members find each other, or the scenario fails; a JVM alone may take half a minute to start.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Quick enough for a test; clients are told more often than by default that they must rejoin.
 const SETTINGS: [&str; 4] = [
     "group.initial.rebalance.delay.ms=0",
@@ -330,9 +330,9 @@ fn move_in_place(stage: &Stage<'_>, members: &mut Members, topic: &str) -> Outco
     stage.create(topic)?;
     for (name, settings, turned) in [
         // Longer than the scenario waits: nobody's place is free because its time was up.
-        ("a", &[IN_PLACE, "session.timeout.ms=45000"][..], "classic"),
+        ("a", &[IN_PLACE, "session.timeout.ms=300000"][..], "classic"),
         ("b", &[IN_PLACE, "group.protocol=consumer"], "consumer"),
-        ("c", &[IN_PLACE, "session.timeout.ms=45000"], "classic"),
+        ("c", &[IN_PLACE, "session.timeout.ms=300000"], "classic"),
     ] {
         members.join(name, topic, topic, settings)?;
         members.until_shared(&[name])?;

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::broker::Kind;
+use super::ingested_columns::progress;
 use super::lab::Trial;
 use super::workload::Noise;
 use crate::failure::{Failure, Outcome, ensure};
@@ -48,6 +49,9 @@ pub(crate) fn survives_its_own_death(trial: &Trial) -> Outcome<String> {
     for kill in 1..=load.kills {
         let mut life = slow_ingest(trial, &file, &topic, &bootstrap, load.rate(LIFE_MAX))?;
         thread::sleep(Duration::from_millis(80 + pause.next() % 420));
+        if kill == load.kills {
+            until_committed(trial, &mut life, &topic, &bootstrap)?;
+        }
         is_amid(trial, &mut life, kill)?;
         life.kill();
     }
@@ -65,7 +69,7 @@ pub(crate) fn survives_the_brokers_death(trial: &Trial) -> Outcome<String> {
     };
     let topic = trial.topic("events");
     let file = click_file(trial, load.rows)?;
-    let mut broker = trial.own_broker(&[])?;
+    let mut broker = trial.own_broker(trial.broker.soon_back())?;
     let bootstrap = broker.bootstrap();
     let rate = load.rate(Duration::from_millis(life_ms * 3));
     let mut life = slow_ingest(trial, &file, &topic, &bootstrap, rate)?;
@@ -82,6 +86,17 @@ pub(crate) fn survives_the_brokers_death(trial: &Trial) -> Outcome<String> {
     let summary = finish(trial, &file, &topic, &bootstrap, load.rows)?;
     broker.stop(Duration::from_secs(20))?;
     Ok(format!("{} rows, the broker killed {} times amid them, {summary}", load.rows, load.kills))
+}
+
+/// Waits until rows are committed, if no life came so far on this machine.
+fn until_committed(trial: &Trial, life: &mut Group, job: &str, bootstrap: &str) -> Outcome<()> {
+    let deadline = Instant::now() + LIMIT;
+    while progress(trial, job, bootstrap)?.is_empty() {
+        ensure!(life.is_running(), "it ended by itself: {}", said(trial)?);
+        ensure!(Instant::now() < deadline, "nothing is committed in 300 s");
+        thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 fn is_amid(trial: &Trial, life: &mut Group, kill: usize) -> Outcome<()> {

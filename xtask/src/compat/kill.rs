@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::broker::Kind;
 use super::lab::{LIMIT, Trial};
@@ -17,8 +17,8 @@ use super::workload::Noise;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process::{self, Group};
 
-/// Apache Kafka takes ten seconds to come back each time, and only shows that the scenario is
-/// right: a few kills do.
+/// Apache Kafka takes seconds to come back each time, and only shows that the scenario is right: a
+/// few kills do.
 const fn kills(broker: Kind) -> u32 {
     match broker {
         Kind::Ours => 20,
@@ -28,6 +28,11 @@ const fn kills(broker: Kind) -> u32 {
 pub(crate) const PARTITIONS: i32 = 3;
 /// Records a second: load enough that every kill hits batches in flight.
 pub(crate) const RATE: u32 = 5_000;
+/// So many are acknowledged before a sender is judged.
+const RECORDS_MIN: u64 = 5_000;
+/// So many bytes of acks at least are written down before a kill: hundreds of acks, as senders
+/// write 8 KiB at a time.
+const ACK_BYTES_BEFORE_KILL: u64 = 1_000;
 
 /// A producer that numbers the records of each partition from 0 on, in order, and writes each
 /// ack to a file, until it is told to stop.
@@ -53,41 +58,60 @@ pub(crate) fn under_java(trial: &Trial) -> Outcome<String> {
 /// Kills the broker many times under a sender, then holds the log against the acks.
 pub(crate) fn under<S: Sender>(trial: &Trial) -> Outcome<String> {
     let kills = kills(trial.broker);
-    let mut broker = trial.own_broker(&[])?;
+    let mut broker = trial.own_broker(trial.broker.soon_back())?;
     let topic = trial.topic("numbers");
     let mut create = trial.tools().go()?;
     create.args(["create", &broker.bootstrap(), &PARTITIONS.to_string(), &topic]);
     process::run_ok(&mut create, b"", LIMIT)?;
     let acks: PathBuf = trial.directory.join("acks.tsv");
     let mut sender = S::start(trial, &broker.bootstrap(), &topic, &acks)?;
-    thread::sleep(Duration::from_millis(1500));
     let mut pause = Noise::seeded(3);
     for kill in 1..=kills {
+        under_way(&mut sender, &acks)
+            .map_err(|failure| failure.while_doing(format!("sending before kill {kill}")))?;
+        thread::sleep(Duration::from_millis(pause.next() % 500));
         broker.kill();
-        ensure!(sender.is_running(), "the producer ended before kill {kill}");
         broker
             .start_again(trial.tools())
             .map_err(|failure| failure.while_doing(format!("starting after kill {kill}")))?;
-        thread::sleep(Duration::from_millis(300 + pause.next() % 700));
     }
     let (sent, read) = judge(trial, sender, &broker.bootstrap(), &topic, &acks)?;
     broker.stop(Duration::from_secs(20))?;
     Ok(format!("{} records acked over {kills} kills, {read} in the log", sent.acked))
 }
 
-/// Waits for the sender's end and holds the log against what it was told; says how many records
-/// there are.
+/// Waits until more acks are written down than now: the load is under way, whatever came before.
+pub(crate) fn under_way<S: Sender>(sender: &mut S, acks: &Path) -> Outcome<()> {
+    let written = || std::fs::metadata(acks).map_or(0, |file| file.len());
+    let before = written();
+    until_acked(sender, || written() >= before + ACK_BYTES_BEFORE_KILL)
+}
+
+fn until_acked<S: Sender>(sender: &mut S, is_enough: impl Fn() -> bool) -> Outcome<()> {
+    let deadline = Instant::now() + LIMIT;
+    while !is_enough() {
+        ensure!(sender.is_running(), "the producer ended by itself");
+        ensure!(Instant::now() < deadline, "too little is acknowledged in 120 s");
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Waits until enough is acknowledged, then for the sender's end, and holds the log against what it
+/// was told; says how many records there are.
 pub(crate) fn judge<S: Sender>(
     trial: &Trial,
-    sender: S,
+    mut sender: S,
     broker: &str,
     topic: &str,
     acks: &Path,
 ) -> Outcome<(Sent, usize)> {
+    let acked = || std::fs::read_to_string(acks).map_or(0, |text| text.lines().count() as u64);
+    until_acked(&mut sender, || acked() >= RECORDS_MIN)?;
     let sent = sender.stop()?;
     ensure!(sent.failed == 0, "{} of {} records failed", sent.failed, sent.sent);
     ensure!(sent.acked == sent.sent, "{} of {} records were acked", sent.acked, sent.sent);
-    ensure!(sent.sent >= 5_000, "only {} records: no load to speak of", sent.sent);
+    ensure!(sent.sent >= RECORDS_MIN, "only {} records: no load to speak of", sent.sent);
     let mut consume = trial.tools().go()?;
     consume.args(["consume", broker, topic]);
     let said = process::run_ok(&mut consume, b"", LIMIT)?.text();

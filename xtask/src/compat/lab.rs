@@ -15,8 +15,15 @@ use crate::process::{self, Finished};
 /// A single peer program may take this long before the scenario fails.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
-/// How the shared brokers are set: compaction looks often, so that a scenario need not wait for it.
-const SHARED: [&str; 2] = ["num.partitions=6", "log.cleaner.backoff.ms=500"];
+/// How the shared brokers are set: compaction looks often, groups don't wait for members that may
+/// come, and members of the next generation hear soon what they are to do.
+const SHARED: [&str; 5] = [
+    "num.partitions=6",
+    "log.cleaner.backoff.ms=500",
+    "group.initial.rebalance.delay.ms=0",
+    "group.consumer.min.heartbeat.interval.ms=100",
+    "group.consumer.heartbeat.interval.ms=150",
+];
 
 /// One broker of each kind for all scenarios that don't ask for their own, started when needed.
 pub(crate) struct Lab {

@@ -28,6 +28,7 @@ mod our_producer;
 mod our_racks;
 mod our_tokens;
 mod our_transactions;
+mod our_victims;
 mod ours;
 mod peer;
 mod python;
@@ -148,7 +149,7 @@ const SCENARIOS: &[Scenario] = &[
     our_client("ours-txn-groups", our_transactions::processes_in_groups),
     our_client("ours-txn-fenced", our_transactions::fences),
     our_client("ours-txn-timeout", our_transactions::times_out),
-    our_client("ours-txn-killed", our_transactions::survives_its_own_death),
+    our_client("ours-txn-killed", our_victims::survive_their_own_death),
     our_client("ours-txn-restart", our_transactions::survives_the_brokers_death),
     our_client("ours-assignors", our_groups::assigns_as_java),
     our_client("ours-group-range", our_groups::by_range),
@@ -252,7 +253,7 @@ struct Results {
     scenarios: Vec<Row>,
 }
 
-pub(crate) use self::our_transactions::transact_until_killed;
+pub(crate) use self::our_victims::transact_until_killed;
 
 /// Runs the scenarios one after the other; fails if any did, or if none was asked for.
 pub(crate) fn run(options: &Options) -> Outcome<()> {

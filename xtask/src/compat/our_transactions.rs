@@ -1,8 +1,6 @@
 //! Our client's transactions: what is committed is read once by everyone, and nothing else is.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -11,18 +9,17 @@ use std::time::{Duration, Instant};
 use streamledger::{
     CommittedOffset, ConsumeProcessProduce, Consumer, ConsumerConfig, ConsumerGroupMetadata,
     Offset, PartitionIndex, Position, ProcessError, Processed, Producer, ProducerConfig,
-    ProducerRecord, Properties, TopicPartition, Transaction, TransactionError,
+    ProducerRecord, Properties, TopicPartition, Transaction, TransactionError, TransactionalId,
 };
 
 use super::broker::Kind;
 use super::lab::{LIMIT, Trial};
 use super::our_client;
-use super::workload::Noise;
 use crate::failure::{Failure, Outcome, ensure};
-use crate::process::{self, Group};
+use crate::process;
 
 /// Each transaction writes one record to each.
-const PARTITIONS: i32 = 3;
+pub(super) const PARTITIONS: i32 = 3;
 
 /// The values of each partition, in order.
 pub(crate) type Seen = BTreeMap<i32, Vec<String>>;
@@ -243,7 +240,7 @@ pub(crate) fn times_out(trial: &Trial) -> Outcome<String> {
     let mut late = producer.begin_transaction()?;
     write(&late, &topic, "late")?;
     producer.flush()?;
-    thread::sleep(Duration::from_secs(4));
+    until_aborted(&bootstrap, trial.name())?;
     let error = late.commit().err();
     let said = error.as_ref().map_or(String::new(), ToString::to_string);
     let refused = error.is_some_and(|error| error.is_fatal() || error.must_abort());
@@ -255,33 +252,24 @@ pub(crate) fn times_out(trial: &Trial) -> Outcome<String> {
     Ok(format!("{said:?}, and nothing to be read"))
 }
 
-/// kill -9 of the producer again and again; each next life goes on after what was committed.
-pub(crate) fn survives_its_own_death(trial: &Trial) -> Outcome<String> {
-    let topic = trial.topic("numbers");
-    trial.create_topics(std::slice::from_ref(&topic), PARTITIONS, &[])?;
-    let bootstrap = trial.bootstrap()?;
-    let (lives, mut pause) = (8, Noise::seeded(5));
-    for life in 1..=lives {
-        let mut producer = victim(&trial.directory, &bootstrap, &topic, trial.name())?;
-        thread::sleep(Duration::from_millis(700 + pause.next() % 400));
-        ensure!(producer.is_running(), "life {life} ended by itself");
-        producer.kill();
+/// Waits until the coordinator has aborted the last transaction of that name.
+fn until_aborted(bootstrap: &str, name: &str) -> Outcome<()> {
+    let admin = our_client::admin(bootstrap)?;
+    let id = [TransactionalId::from(name)];
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let state = admin.describe_transactions(&id)?.only()?.state;
+        if state == "CompleteAbort" {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "it is {state} after 120 s");
+        thread::sleep(Duration::from_millis(20));
     }
-    // The last life's transaction is aborted by the next producer of the name.
-    transactional(&bootstrap, trial.name(), &[])?.init_transactions()?;
-    let seen = committed(&bootstrap, &topic)?;
-    let whole = seen.values().map(Vec::len).min().unwrap_or(0);
-    let expected: Vec<String> = (0..whole).map(|number| number.to_string()).collect();
-    for (partition, values) in &seen {
-        ensure!(*values == expected, "partition {partition} has {values:?}, not 0 to {whole}");
-    }
-    ensure!(whole >= 20, "only {whole} transactions: no load to speak of");
-    Ok(format!("{whole} transactions over {lives} kills, each whole and once"))
 }
 
 /// kill -9 of the broker amid transactions, of which every third is aborted.
 pub(crate) fn survives_the_brokers_death(trial: &Trial) -> Outcome<String> {
-    let mut broker = trial.own_broker(&[])?;
+    let mut broker = trial.own_broker(trial.broker.soon_back())?;
     let (bootstrap, topic) = (broker.bootstrap(), trial.topic("numbers"));
     create(trial, &bootstrap, &topic)?;
     let name = trial.name();
@@ -459,10 +447,7 @@ pub(crate) fn transact_until(
         if load.stop.load(Ordering::Relaxed) {
             break;
         }
-        insist(|| producer.begin_transaction().map(std::mem::forget))?;
-        let Some(mut transaction) = producer.resume_transaction() else {
-            return Err(Failure::new("the transaction that was begun is gone"));
-        };
+        let mut transaction = begin(&producer)?;
         let written = write(&transaction, topic, &number.to_string());
         if written.is_err() || number % 3 == 2 {
             drop(transaction);
@@ -484,6 +469,13 @@ pub(crate) fn transact_until(
     Ok(done)
 }
 
+/// Begins a transaction, however long that takes.
+pub(crate) fn begin(producer: &Producer) -> Outcome<Transaction<'_>> {
+    insist(|| producer.begin_transaction().map(std::mem::forget))?;
+    let begun = producer.resume_transaction();
+    begun.ok_or_else(|| Failure::new("the transaction that was begun is gone"))
+}
+
 /// Calls again as long as time-outs are all that is heard.
 pub(crate) fn insist(
     mut call: impl FnMut() -> Result<(), TransactionError>,
@@ -497,39 +489,9 @@ pub(crate) fn insist(
     }
 }
 
-fn is_passing(error: &TransactionError) -> bool {
+pub(crate) fn is_passing(error: &TransactionError) -> bool {
     use streamledger::TransactionErrorKind::{OtherPending, TimedOut};
     matches!(error.kind, TimedOut | OtherPending(_))
-}
-
-/// The program of `cargo xtask transact`: numbers on from what is committed, one transaction each,
-/// with a record that is aborted after every third.
-pub(crate) fn transact_until_killed(bootstrap: &str, topic: &str, name: &str) -> Outcome<()> {
-    let producer = transactional(bootstrap, name, &["linger.ms=1"])?;
-    producer.init_transactions()?;
-    let seen = committed(bootstrap, topic)?;
-    let first = seen.get(&0).map_or(0, Vec::len);
-    for number in first.. {
-        let mut transaction = producer.begin_transaction()?;
-        write(&transaction, topic, &number.to_string())?;
-        transaction.commit()?;
-        if number % 3 == 0 {
-            let aborted = producer.begin_transaction()?;
-            write(&aborted, topic, "aborted")?;
-            producer.flush()?;
-            aborted.abort()?;
-        }
-    }
-    Ok(())
-}
-
-fn victim(directory: &Path, bootstrap: &str, topic: &str, name: &str) -> Outcome<Group> {
-    let said =
-        std::fs::OpenOptions::new().create(true).append(true).open(directory.join("victim.log"))?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["transact", bootstrap, topic, name]);
-    command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
-    Group::spawn(&mut command)
 }
 
 /// The same value to each partition.

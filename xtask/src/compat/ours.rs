@@ -1,6 +1,6 @@
 //! Our client against a broker: what it writes is read by everyone, and the other way round.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use streamledger::{ErrorCode, NewPartitions, NewTopic, TopicName};
 
@@ -98,8 +98,15 @@ pub(crate) fn administers(trial: &Trial) -> Outcome<String> {
     let name = TopicName::new(trial.topic("made"));
     let new = || NewTopic::new(name.clone(), 3, 1).config("retention.ms", "86400000");
     admin.create_topics(&[new()])?.only()?;
-    let listed = admin.list_topics()?.into_iter().find(|topic| topic.name == name);
-    ensure!(listed.is_some_and(|topic| topic.partition_count == 3), "{name} is not listed");
+    // The controller has made it before the broker knows of it.
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let listed = admin.list_topics()?.into_iter().find(|topic| topic.name == name);
+        if listed.is_some_and(|topic| topic.partition_count == 3) {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "{name} is not listed in 120 s");
+    }
     let described = admin.describe_topics(std::slice::from_ref(&name))?.only()?;
     let partitions = described.partitions.len();
     ensure!(partitions == 3, "{partitions} partitions of 3");

@@ -58,11 +58,13 @@ pub(crate) fn pushes_metrics(trial: &Trial) -> Outcome<String> {
             drop(our_client::send(&producer, &Record { value, ..Record::to("clicks") })?);
         }
         transaction.commit()?;
-        thread::sleep(Duration::from_millis(150));
+        thread::sleep(Duration::from_millis(50));
     }
+    wait_for(&file, "more pushes than the last", |received| pushes(received) >= 2)?;
     our_client::close(&producer)?;
 
-    let received = wait_for_last(&file)?;
+    let has_last = |received: &[Received]| received.iter().any(|row| row.is_last);
+    let received = wait_for(&file, "the last push", has_last)?;
     let ours = |row: &Received| row.client_id == "shop" && row.instance_id == id.to_string();
     ensure!(received.iter().all(ours), "metrics of somebody else");
     let wrong = received.iter().find(|row| row.resource != "transactional_id=till-1");
@@ -84,8 +86,7 @@ pub(crate) fn pushes_metrics(trial: &Trial) -> Outcome<String> {
     }
     let latency = largest(&received, "org.apache.kafka.producer.node.request.latency.max");
     ensure!(latency.is_normal() && latency.is_sign_positive(), "a request took {latency} ms");
-    let pushes = received.iter().filter(|row| row.name.ends_with("producer.record.send.total"));
-    let count = pushes.count();
+    let count = pushes(&received);
     ensure!(count > 2, "only {count} pushes");
     Ok(format!("{} names in {count} pushes, the last at the close", names.len()))
 }
@@ -98,17 +99,28 @@ fn subscribe(trial: &Trial, bootstrap: &str, name: &str, prefix: &str) -> Outcom
     process::run_ok(&mut tool, b"", LIMIT).map(drop)
 }
 
-/// What was received, when the last push has been.
-fn wait_for_last(file: &Path) -> Outcome<Vec<Received>> {
+/// How many pushes there were, by what is in each.
+fn pushes(received: &[Received]) -> usize {
+    received.iter().filter(|row| row.name.ends_with("producer.record.send.total")).count()
+}
+
+/// What was received, as soon as it is enough.
+fn wait_for(
+    file: &Path,
+    what: &str,
+    is_enough: impl Fn(&[Received]) -> bool,
+) -> Outcome<Vec<Received>> {
     let deadline = Instant::now() + LIMIT;
     loop {
         let text = std::fs::read_to_string(file).unwrap_or_default();
-        let lines = text.lines().map(Received::from_line);
+        // An empty line ends a push; what comes after the last is still being written.
+        let whole = text.rfind("\n\n").map_or("", |end| &text[..end]);
+        let lines = whole.lines().filter(|line| !line.is_empty()).map(Received::from_line);
         let received: Vec<Received> = lines.collect::<Outcome<_>>()?;
-        if received.iter().any(|row| row.is_last) {
+        if is_enough(&received) {
             return Ok(received);
         }
-        ensure!(Instant::now() < deadline, "no last push among {} metrics", received.len());
+        ensure!(Instant::now() < deadline, "not in 120 s: {what}; {} metrics", received.len());
         thread::sleep(Duration::from_millis(20));
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Tools {
     given_binary: Option<PathBuf>,
     /// Of each release, in the order of [`Release::ALL`].
     jars: [Prepared; Release::ALL.len()],
+    /// The empty data directory of a single node of each release.
+    data: [Prepared; Release::ALL.len()],
     classes: Prepared,
     python: Prepared,
     go: Prepared,
@@ -37,6 +39,7 @@ impl Tools {
             cache: target.join("compat"),
             given_binary: streamledger,
             jars: std::array::from_fn(|_| prepared()),
+            data: std::array::from_fn(|_| prepared()),
             classes: prepared(),
             python: prepared(),
             go: prepared(),
@@ -71,6 +74,19 @@ impl Tools {
 
     fn jars(&self, release: Release) -> Outcome<&PathBuf> {
         get(&self.jars[release as usize], || self.fetch_jars(release))
+    }
+
+    /// The data directory of a node that was never started, made once in this run.
+    pub(crate) fn data_of(
+        &self,
+        release: Release,
+        make: impl FnOnce(&Path) -> Outcome<()>,
+    ) -> Outcome<&PathBuf> {
+        get(&self.data[release as usize], || {
+            let data = self.cache.join("run").join(format!("data-{release:?}"));
+            make(&data)?;
+            Ok(data)
+        })
     }
 
     /// `compat/python/peer.py` in its own environment.
@@ -172,7 +188,8 @@ impl Tools {
 
     fn build_go(&self) -> Outcome<PathBuf> {
         let directory = compat().join("go");
-        let sources = ["main.go", "group.go", "go.mod", "go.sum"].map(|name| directory.join(name));
+        let sources = ["main.go", "group.go", "process.go", "go.mod", "go.sum"]
+            .map(|name| directory.join(name));
         let made = self.cache.join("go");
         let program = made.join("peer");
         up_to_date(&made, &sources.each_ref().map(PathBuf::as_path), || {

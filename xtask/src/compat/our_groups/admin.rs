@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use streamledger::admin::{GroupOffsets, GroupPartitions};
+use streamledger::admin::{Admin, GroupOffsets, GroupPartitions};
 use streamledger::{CommittedOffset, ErrorCode, GroupId, Offset, PartitionIndex, TopicPartition};
 
 use super::super::lab::Trial;
@@ -27,8 +27,10 @@ pub(crate) fn administers(trial: &Trial) -> Outcome<String> {
         let own = own.ok_or_else(|| Failure::new("the group is not listed"))?;
         let kind = if protocol == "consumer" { "consumer" } else { "classic" };
         ensure!(own.group_type.as_deref() == Some(kind), "listed as {own:?}");
+        // A next-generation member has its partitions before its coordinator has heard so.
+        until_it_is(&admin, &group, "Stable")?;
         let described = admin.describe_groups(std::slice::from_ref(&group))?.only()?;
-        ensure!(described.state == "Stable" && described.group_type == kind, "{described:?}");
+        ensure!(described.group_type == kind, "{described:?}");
         ensure!(described.members.len() == 1, "{} members", described.members.len());
         ensure!(described.members[0].partitions.len() == 6, "{described:?}");
         let taken = admin.delete_groups(std::slice::from_ref(&group))?.only();
@@ -40,7 +42,7 @@ pub(crate) fn administers(trial: &Trial) -> Outcome<String> {
         ensure!(stored.len() == 6, "{} partitions are stored", stored.len());
         ensure!(stored.iter().all(|(_, stored)| stored.offset.0 == EACH), "{stored:?}");
         // A next-generation member that left may count as one for a moment more.
-        std::thread::sleep(Duration::from_millis(500));
+        until_it_is(&admin, &group, "Empty")?;
         let at = |index| TopicPartition::new(written.topic.as_str(), PartitionIndex(index));
         let offsets = vec![(at(2), CommittedOffset::new(Offset(7)))];
         admin.alter_group_offsets(&[GroupOffsets { group_id: group.clone(), offsets }])?.only()?;
@@ -67,6 +69,13 @@ pub(crate) fn administers(trial: &Trial) -> Outcome<String> {
     Ok("classic and next generation listed, described, altered, forgotten and deleted, as \
         kafka-consumer-groups sees it"
         .to_owned())
+}
+
+fn until_it_is(admin: &Admin, group: &GroupId, state: &str) -> Outcome<()> {
+    until(&format!("the group is {state}"), || {
+        let described = admin.describe_groups(std::slice::from_ref(group));
+        described.and_then(|groups| groups.only()).is_ok_and(|group| group.state == state)
+    })
 }
 
 /// Many workers on one member, which is closed half-way; another goes on. Of each key in order by

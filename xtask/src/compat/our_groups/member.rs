@@ -130,6 +130,8 @@ impl Member for OurMember {
 pub(super) struct JavaMember {
     seen: Arc<Mutex<Seen>>,
     process: Group,
+    /// Reads what it says until it has ended.
+    reader: JoinHandle<()>,
 }
 
 impl JavaMember {
@@ -148,7 +150,7 @@ impl JavaMember {
         let output = process.take_stdout().ok_or_else(|| Failure::new("no output"))?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let sees = Arc::clone(&seen);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let words: Vec<&str> = line.split('\t').collect();
                 let number = |place: usize| words.get(place).and_then(|word| word.parse().ok());
@@ -169,7 +171,7 @@ impl JavaMember {
                 }
             }
         });
-        Ok(Self { seen, process })
+        Ok(Self { seen, process, reader })
     }
 
     /// Closes it, and gives what it did.
@@ -177,8 +179,7 @@ impl JavaMember {
         drop(self.process.take_stdin());
         let status = self.process.wait(LIMIT)?;
         ensure!(status.success(), "the Java member ended with {status}");
-        // What it said last is on its way through a thread.
-        thread::sleep(Duration::from_millis(200));
+        self.reader.join().map_err(|_| Failure::new("the reader of a Java member panicked"))?;
         Ok(std::mem::take(&mut *locked(&self.seen)))
     }
 }
@@ -191,9 +192,9 @@ impl Member for JavaMember {
 
 /// Waits until something holds; `what` it is goes into the failure.
 pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) -> Outcome<()> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + LIMIT;
     while !holds() {
-        ensure!(Instant::now() < deadline, "not in 60 s: {what}");
+        ensure!(Instant::now() < deadline, "not in 120 s: {what}");
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
-use streamledger::{PartitionIndex, Producer, ProducerRecord};
+use streamledger::{GroupId, NewTopic, PartitionIndex, Producer, ProducerRecord};
 
 use self::member::{JavaMember, Member, OurMember, Seen, Wanted, until};
 use super::lab::Trial;
@@ -40,7 +40,8 @@ fn settings(trial: &Trial, protocol: &str) -> Vec<String> {
             "partition.assignment.strategy=org.apache.kafka.clients.consumer.{class}"
         ));
         settings.push("heartbeat.interval.ms=200".to_owned());
-        settings.push("session.timeout.ms=10000".to_owned());
+        // A machine may stand still for seconds.
+        settings.push("session.timeout.ms=30000".to_owned());
     }
     settings
 }
@@ -231,11 +232,11 @@ pub(crate) fn keeps_static_members(trial: &Trial) -> Outcome<String> {
 /// A member that isn't polled is put out, its partitions go to the other; it comes back later.
 pub(crate) fn puts_out_who_does_not_poll(trial: &Trial) -> Outcome<String> {
     let bootstrap = trial.bootstrap()?;
-    let mut settings = settings(trial, "range");
-    settings.push("max.poll.interval.ms=2000".to_owned());
+    let settings = settings(trial, "range");
+    let impatient = [&settings[..], &["max.poll.interval.ms=3000".to_owned()]].concat();
     let mut written = Written::new(trial, "idle")?;
     written.more()?;
-    let first = OurMember::join(&bootstrap, &settings, &written.wanted())?;
+    let first = OurMember::join(&bootstrap, &impatient, &written.wanted())?;
     let second = OurMember::join(&bootstrap, &settings, &written.wanted())?;
     until("both have half", || share([&first, &second]))?;
     written.until_read(0, &[&first, &second])?;
@@ -277,17 +278,14 @@ pub(crate) fn finds_topics_by_patterns(trial: &Trial) -> Outcome<String> {
 
 /// The broker dies and comes back: the group goes on from what was committed.
 pub(crate) fn survives_the_coordinator(trial: &Trial) -> Outcome<String> {
-    let mut broker =
-        trial.own_broker(&["num.partitions=6", "group.initial.rebalance.delay.ms=0"])?;
+    let own = ["num.partitions=6", "group.initial.rebalance.delay.ms=0"];
+    let mut broker = trial.own_broker(&[&own, trial.broker.soon_back()].concat())?;
     let bootstrap = broker.bootstrap();
     let mut settings = settings(trial, "cooperative-sticky");
     settings.push("auto.commit.interval.ms=100".to_owned());
     let topic = trial.topic("numbers");
-    our_client::admin(&bootstrap)?.create_topics(&[streamledger::NewTopic::new(
-        topic.as_str(),
-        PARTITIONS,
-        1,
-    )])?;
+    let admin = our_client::admin(&bootstrap)?;
+    admin.create_topics(&[NewTopic::new(topic.as_str(), PARTITIONS, 1)])?.only()?;
     let producer = our_client::producer(&bootstrap, &[])?;
     let mut written = Written { topic, producer, each: 0 };
     written.more()?;
@@ -295,7 +293,13 @@ pub(crate) fn survives_the_coordinator(trial: &Trial) -> Outcome<String> {
     let second = OurMember::join(&bootstrap, &settings, &written.wanted())?;
     until("both have half", || share([&first, &second]))?;
     written.until_read(0, &[&first, &second])?;
-    thread::sleep(Duration::from_millis(500));
+    let group = [GroupId::from(trial.topic("cooperative-sticky"))];
+    until("all that was read is committed", || {
+        let stored = admin.list_group_offsets(&group).and_then(|results| results.only());
+        stored.is_ok_and(|stored| {
+            stored.len() == PARTITIONS as usize && stored.iter().all(|(_, at)| at.offset.0 == EACH)
+        })
+    })?;
     broker.kill();
     thread::sleep(Duration::from_secs(1));
     broker.start_again(trial.tools())?;
