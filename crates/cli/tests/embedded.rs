@@ -5,10 +5,10 @@
 mod tool;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tool::{Sandbox, interrupt, stderr, stdout, wait};
+use tool::{PATIENCE, Sandbox, interrupt, stderr, stdout, wait};
 
 fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -358,10 +358,15 @@ fn ctrl_c_ends_an_ingest_cleanly_and_says_what_arrived() {
     let made = sandbox.run(&["generate", "clicks", "--rows", "1500000", "-o", "clicks.csv"]);
     assert!(made.status.success());
     let mut child = sandbox.spawn(&["ingest", "clicks.csv", "--json", "--partitions", "2"]);
-    while !sandbox.path(".streamledger").exists() {
+    let has_records = |partition: u8| {
+        let log = format!(".streamledger/ecommerce.events-{partition}/{:020}.log", 0);
+        std::fs::metadata(sandbox.path(&log)).is_ok_and(|log| log.len() > 0)
+    };
+    let begun = Instant::now();
+    while !has_records(0) && !has_records(1) {
+        assert!(begun.elapsed() < PATIENCE, "nothing arrives");
         std::thread::sleep(Duration::from_millis(5));
     }
-    std::thread::sleep(Duration::from_millis(400));
     interrupt(&child, "INT");
     assert_eq!(wait(&mut child), Some(130));
     let output = child.wait_with_output().unwrap();

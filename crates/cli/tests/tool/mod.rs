@@ -72,6 +72,22 @@ impl Sandbox {
         }
     }
 
+    /// Waits until rows of a job are committed.
+    pub fn await_commit(&self, job: &str, server: &str) {
+        let begun = Instant::now();
+        let has_rows = |line: &str| {
+            let kept: Value = serde_json::from_str(line).unwrap_or_default();
+            kept["rows"].as_u64().is_some_and(|rows| rows > 0)
+        };
+        while !stdout(&self.run(&["jobs", "show", job, "--json", "-b", server]))
+            .lines()
+            .any(has_rows)
+        {
+            assert!(begun.elapsed() < PATIENCE, "nothing is committed");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Runs a command with this standard input.
     pub fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
         self.write("stdin", input);
