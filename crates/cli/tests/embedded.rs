@@ -210,6 +210,12 @@ fn a_row_larger_than_a_request_is_named_and_goes_through_when_allowed() {
     sandbox.succeed(&arguments);
     let lengths: Vec<usize> = values(&sandbox, "large").iter().map(String::len).collect();
     assert_eq!(lengths, [23, 10 * (1 << 20) + 18, 23]);
+    sandbox.succeed(&["audit", "a.csv", "large", "-X", "max.request.size=20000000"]);
+    sandbox.succeed(&["ingest", "a.csv", "--topic", "skipped", "--on-error", "skip"]);
+    let audit = sandbox.succeed(&["audit", "a.csv", "skipped"]);
+    assert!(audit.contains("2 rows, and 1 bad ones"), "{audit}");
+    let output = sandbox.run(&["audit", "a.csv", "large"]);
+    assert_eq!(output.status.code(), Some(6), "{}", stdout(&output));
 }
 
 #[test]

@@ -290,6 +290,10 @@ fn a_bad_row_keeps_the_rows_before_it_and_is_met_again() {
     let output = sandbox.run(&[&limited[..], &["--max-rejected", "2"]].concat());
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("more than 2 bad rows"), "{}", stderr(&output));
+    let output = sandbox.run(&[&limited[..], &["--max-rejected", "2"]].concat());
+    assert_eq!(output.status.code(), Some(3), "the limit begins anew with each run");
+    assert!(stderr(&output).contains("2 were left out before"), "{}", stderr(&output));
+    sandbox.succeed(&[&limited[..], &["--max-rejected", "3"]].concat());
 }
 
 #[test]

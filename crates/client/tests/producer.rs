@@ -245,11 +245,13 @@ fn an_error_says_all_that_is_known() {
 fn a_record_too_large_is_told_apart_with_its_size_and_the_limit() {
     let cluster = FakeCluster::start(1);
     let producer = Producer::new(cluster.config(&[("max.request.size", "1000")])).unwrap();
-    let error = producer.send(record(&"x".repeat(2000))).unwrap_err();
+    let long = "x".repeat(2000);
+    let error = producer.send(record(&long)).unwrap_err();
     let ProduceError::RecordTooLarge { record_bytes, bytes_max: 1000, .. } = error else {
         panic!("{error}");
     };
     assert!(record_bytes > 2000);
+    assert_eq!(record_bytes, record(&long).batch_bytes());
     assert!(producer.send(record("small")).unwrap().wait().is_ok());
 }
 

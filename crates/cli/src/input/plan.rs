@@ -39,6 +39,7 @@ pub struct InputPlan {
     options: InputOptions,
     pub(super) partition_count: Option<i32>,
     times: TopicTimes,
+    record_bytes_max: usize,
 }
 
 impl InputPlan {
@@ -91,8 +92,14 @@ impl InputPlan {
         options: InputOptions,
     ) -> Outcome<InputPlan> {
         agree_on_types(&mut files);
-        let plan =
-            InputPlan { files, empty, options, partition_count: None, times: TopicTimes::ANY };
+        let plan = InputPlan {
+            files,
+            empty,
+            options,
+            partition_count: None,
+            times: TopicTimes::ANY,
+            record_bytes_max: usize::MAX,
+        };
         for file in &plan.files {
             plan.registered_schema(file)?;
         }
@@ -162,6 +169,17 @@ impl InputPlan {
     /// From here on a row whose --timestamp the topic doesn't take is a bad row.
     pub fn set_times(&mut self, times: TopicTimes) {
         self.times = times;
+    }
+
+    /// From here on a record that takes more bytes in a batch of its own is one of a bad row, for
+    /// those who don't have a producer say so.
+    pub fn set_record_bytes_max(&mut self, bytes: usize) {
+        self.record_bytes_max = bytes;
+    }
+
+    /// See `set_record_bytes_max`.
+    pub fn record_bytes_max(&self) -> usize {
+        self.record_bytes_max
     }
 
     /// The length of all files, in bytes; None if standard input is one of them.

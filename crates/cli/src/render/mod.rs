@@ -11,11 +11,13 @@ pub mod typed_row;
 
 pub use avro_line::AvroLineRenderer;
 pub use avro_row::AvroRenderer;
-pub use headers::{HEADERS_MAX, Headers};
+pub use headers::{HEADERS_MAX, Headers, NO_HEADERS};
 pub use json_buffer::JsonBuffer;
 pub use ndjson::{NdjsonRenderer, RecordFields};
 pub use record_columns::{HeaderColumn, RawRenderer, RecordColumns, RecordParts};
 pub use typed_row::{OutputColumn, TypedRenderer};
+
+use streamledger::{PartitionIndex, ProducerRecord, TimestampMs};
 
 use crate::input::{Line, RowFault};
 
@@ -36,6 +38,21 @@ pub struct Rendered<'a> {
     pub partition: Option<i32>,
     /// The headers.
     pub headers: Headers<'a>,
+}
+
+impl<'a> Rendered<'a> {
+    /// The record for a topic, without the headers.
+    #[inline]
+    pub fn to_record(&self, topic: &'a str) -> ProducerRecord<'a> {
+        let mut record = ProducerRecord::to(topic).nullable_key(self.key).value(self.value);
+        if let Some(ms) = self.timestamp_ms {
+            record = record.timestamp(TimestampMs(ms));
+        }
+        if let Some(partition) = self.partition {
+            record = record.partition(PartitionIndex(partition));
+        }
+        record
+    }
 }
 
 /// Takes lines as they stand; an empty line is an empty value.

@@ -1,6 +1,6 @@
 //! A record to be sent: borrowed from the caller, copied once, into its batch.
 
-use streamledger_protocol::record_batch::Header;
+use streamledger_protocol::record_batch::{HEADER_BYTES, Header, RecordBatchBuilder};
 use streamledger_protocol::{PartitionIndex, TimestampMs};
 
 /// A record to be sent.
@@ -76,6 +76,16 @@ impl<'a> ProducerRecord<'a> {
     #[must_use]
     pub const fn headers(self, headers: &'a [Header<'a>]) -> Self {
         Self { headers, ..self }
+    }
+
+    /// The bytes it takes in a batch of its own, not compressed: what may not be more than
+    /// `max.request.size`.
+    #[must_use]
+    pub fn batch_bytes(&self) -> usize {
+        // A first record has no timestamp before it: which one it has doesn't count.
+        let timestamp = self.timestamp.unwrap_or(TimestampMs(0));
+        let empty = RecordBatchBuilder::new(Vec::new());
+        HEADER_BYTES + empty.record_size(timestamp, self.key, self.value, self.headers)
     }
 
     /// The topic it is for.

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use clap::Args;
 use streamledger::config::ClientKind;
+use streamledger::{ProducerConfig, Properties};
 
 use self::difference::{Difference, Suspects, Suspicion};
 use self::order::KeyOrders;
@@ -25,6 +26,7 @@ use crate::given::given;
 use crate::help::with_examples;
 use crate::input::InputPlan;
 use crate::interrupt::Interrupt;
+use crate::producing::config_failure;
 use crate::registry::{Registering, RegistryArguments};
 use crate::topic_access;
 use crate::ui;
@@ -58,7 +60,8 @@ pub struct AuditArguments {
     #[command(flatten)]
     broker: BrokerArguments,
 
-    /// A setting of the consumer by Kafka's name; may be repeated and wins over --consumer-config
+    /// A setting of the consumer by Kafka's name; may be repeated and wins over --consumer-config.
+    /// If `ingest` was given max.request.size, give it here too: larger rows are bad rows
     #[arg(short = 'X', value_name = "NAME=VALUE", help_heading = "Consumer")]
     settings: Vec<String>,
 
@@ -125,6 +128,7 @@ fn run_on(
 ) -> Outcome<Exit> {
     let begun = Instant::now();
     let given = given(arguments.consumer_config.as_deref(), &arguments.settings)?;
+    plan.set_record_bytes_max(max_request_size(&given, access)?);
     let given = topic_access::known_to(ClientKind::Consumer, &given);
     let compared = Compared {
         timestamps: arguments.input.timestamp.is_some(),
@@ -172,6 +176,17 @@ fn run_on(
         ui::print(report.text())?;
     }
     Ok(if report.is_equal() { Exit::Done } else { Exit::Different })
+}
+
+/// The most bytes of a record that the producer of `ingest` took.
+fn max_request_size(given: &Properties, access: &Access) -> Outcome<usize> {
+    const NAME: &str = "max.request.size";
+    let mut own = Properties::new().with("bootstrap.servers", &access.bootstrap_servers);
+    if let Some(bytes) = given.get(NAME) {
+        own = own.with(NAME, bytes);
+    }
+    let config = ProducerConfig::from_properties(&own).map_err(|error| config_failure(&error))?;
+    Ok(config.max_request_size)
 }
 
 /// Both sides, counted.

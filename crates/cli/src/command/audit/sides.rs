@@ -16,6 +16,7 @@ use crate::failure::{Failure, Outcome};
 use crate::input::{InputPlan, ReadFault, file};
 use crate::interrupt::Interrupt;
 use crate::producing::config_failure;
+use crate::render::NO_HEADERS;
 use crate::topic_access;
 
 /// How long one look for records may take.
@@ -34,7 +35,8 @@ const CHECK_ROWS: u64 = 1024;
 /// bad, or nothing after Ctrl-C.
 pub(super) type Read = Outcome<Option<u64>>;
 
-/// The rows of all files, in order; the bad ones are counted.
+/// The rows of all files, in order; the bad ones are counted, and those that are more than the
+/// producer of `ingest` took.
 pub(super) fn read_files(
     plan: &InputPlan,
     interrupt: &Interrupt,
@@ -48,6 +50,13 @@ pub(super) fn read_files(
             match source.next_record() {
                 Ok(Some(record)) => {
                     let rendered = record.rendered;
+                    let mut room = NO_HEADERS;
+                    let as_sent =
+                        rendered.to_record("").headers(rendered.headers.written_to(&mut room));
+                    if as_sent.batch_bytes() > plan.record_bytes_max() {
+                        rejected += 1;
+                        continue;
+                    }
                     headers.clear();
                     for (name, value) in rendered.headers.iter() {
                         write_header(&mut headers, name, value);

@@ -4,7 +4,10 @@
 //! `CHECK_ROWS` rows of a file, so that a row costs no lock and no clock; a transaction ends
 //! between two rows, never inside one.
 
-use streamledger::{Header, PartitionIndex, ProduceError, Producer, ProducerRecord, TimestampMs};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use streamledger::{Header, ProduceError, Producer, ProducerRecord};
 
 use super::OnError;
 use super::follow::NextGeneration;
@@ -22,7 +25,7 @@ use crate::input::{Place, Position, ReadFault, RecordSource, RowFault, SourceRec
 use crate::interrupt::Interrupt;
 use crate::ledger::Ledger;
 use crate::producing::send_failure;
-use crate::render::HEADERS_MAX;
+use crate::render::NO_HEADERS;
 use crate::ui::units;
 
 /// Every so many rows the loop looks for Ctrl-C and failed batches, and shows how far it is.
@@ -69,6 +72,10 @@ pub(super) struct Fed {
     pub(super) sent: u64,
     /// Rows that were left out.
     pub(super) rejected: u64,
+    /// Rows that earlier runs left out of the files that this one goes on with.
+    rejected_before: u64,
+    /// Those files.
+    goes_on_with: BTreeSet<PathBuf>,
     /// The first of them.
     pub(super) rejections: Vec<Rejection>,
     /// Bytes of the files that were read, without those of the file at hand.
@@ -165,6 +172,7 @@ impl Feed<'_> {
             None => file.plan.open(file.file)?,
         };
         self.tell_of_start(file, source.read_bytes());
+        self.count_earlier_rejects(file);
         self.keep_beginning(file)?;
         let end = loop {
             let first_bytes = source.read_bytes();
@@ -201,6 +209,14 @@ impl Feed<'_> {
                 return Err(failure);
             }
         })
+    }
+
+    /// A file that comes back in the same run, as it has grown, was counted by the run itself.
+    fn count_earlier_rejects(&mut self, file: &FeedFile<'_>) {
+        let Some(kept) = &file.kept else { return };
+        if self.fed.goes_on_with.insert(file.file.path.clone()) {
+            self.fed.rejected_before += kept.progress.rejected;
+        }
     }
 
     fn send_rows(
@@ -273,23 +289,11 @@ impl Feed<'_> {
         if let Some(transactions) = &mut self.transactions {
             transactions.begin()?;
         }
-        let rendered = &record.rendered;
-        let mut outgoing =
-            ProducerRecord::to(self.topic).nullable_key(rendered.key).value(rendered.value);
-        if let Some(ms) = rendered.timestamp_ms {
-            outgoing = outgoing.timestamp(TimestampMs(ms));
-        }
-        if let Some(partition) = rendered.partition {
-            outgoing = outgoing.partition(PartitionIndex(partition));
-        }
-        if !rendered.headers.is_empty() {
-            let mut headers = [Header { key: "", value: None }; HEADERS_MAX];
-            let mut count = 0;
-            for (slot, (key, value)) in headers.iter_mut().zip(rendered.headers.iter()) {
-                *slot = Header { key, value };
-                count += 1;
-            }
-            return Ok(self.producer.send(outgoing.headers(&headers[..count])).map(drop));
+        let outgoing = record.rendered.to_record(self.topic);
+        if !record.rendered.headers.is_empty() {
+            let mut room = NO_HEADERS;
+            let headers = record.rendered.headers.written_to(&mut room);
+            return Ok(self.producer.send(outgoing.headers(headers)).map(drop));
         }
         Ok(self.producer.send(outgoing).map(drop))
     }
@@ -322,10 +326,14 @@ impl Feed<'_> {
         if self.rejects.on_error == OnError::Stop {
             return Ok(Some(file::bad_row(&file.file.path, line, fault).into()));
         }
-        if self.fed.rejected > self.rejects.count_max {
+        let before = self.fed.rejected_before;
+        if self.fed.rejected + before > self.rejects.count_max {
             let mut failure = file::bad_row(&file.file.path, line, fault);
             let allowed = units::grouped(self.rejects.count_max);
             failure.what = format!("more than {allowed} bad rows: {}", failure.what);
+            if before > 0 {
+                failure = failure.cause(format!("{} were left out before", units::grouped(before)));
+            }
             return Ok(Some(failure.remedy("repair the rows, or raise --max-rejected").into()));
         }
         if self.rejects.on_error == OnError::DeadLetter {

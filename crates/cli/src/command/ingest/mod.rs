@@ -64,7 +64,8 @@ pub struct IngestArguments {
     #[arg(long, value_enum, default_value_t = OnError::Stop)]
     on_error: OnError,
 
-    /// Stop at a bad row after so many of them were left out or sent to the dead letters
+    /// Stop at a bad row after so many of them were left out or sent to the dead letters, also by
+    /// earlier runs from the files that this one goes on with
     #[arg(long, value_name = "N")]
     max_rejected: Option<u64>,
 
