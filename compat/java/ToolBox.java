@@ -45,16 +45,19 @@ public final class ToolBox {
 
     private static final List<KafkaProducer<String, String>> OPEN = new ArrayList<>();
 
+    /** How the tool would have ended first: some take what is thrown then for an error. */
+    private static Integer ended;
+
     public static void main(String[] args) throws Exception {
         PrintStream out = System.out;
         Exit.setExitProcedure((status, message) -> {
             if (message != null) {
                 System.err.println(message);
             }
-            throw new Ended(status);
+            throw end(status);
         });
         Exit.setHaltProcedure((status, message) -> {
-            throw new Ended(status);
+            throw end(status);
         });
         BufferedReader calls =
             new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -65,13 +68,24 @@ public final class ToolBox {
             System.setOut(both);
             System.setErr(both);
             System.setIn(new ByteArrayInputStream(new byte[0]));
+            ended = null;
             int status = call(args[0], words[0], Arrays.copyOfRange(words, 1, words.length));
+            if (ended != null) {
+                status = ended;
+            }
             both.flush();
             out.println(said.toString(StandardCharsets.UTF_8).stripTrailing());
             out.println("@@ " + status);
             out.flush();
         }
         Runtime.getRuntime().halt(0);
+    }
+
+    private static Ended end(int status) {
+        if (ended == null) {
+            ended = status;
+        }
+        return new Ended(status);
     }
 
     private static int call(String brokers, String name, String[] arguments) {

@@ -12,6 +12,7 @@ use super::broker::Broker;
 use super::lab::{LIMIT, Trial};
 use super::our_client;
 use super::record::{Record, lines_of};
+use super::toolbox::ToolBox;
 use super::transactions;
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process::{self, Group};
@@ -520,11 +521,13 @@ pub(crate) fn tool(trial: &Trial) -> Outcome<String> {
     let mut members = Members::start(program)?;
     members.join("a", &topic, &topic, &["partition.assignment.strategy=range"])?;
     members.until_read(RECORDS)?;
-    let groups = |arguments: &[&str]| -> Outcome<String> {
+    let bootstrap = stage.broker.bootstrap();
+    let mut tools = ToolBox::open(trial, &bootstrap)?;
+    let mut groups = |arguments: &[&str]| -> Outcome<String> {
         let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-        let mut command = trial.tools().java(class)?;
-        command.args(["--bootstrap-server", &stage.broker.bootstrap()]).args(arguments);
-        Ok(process::run(&mut command, b"", LIMIT)?.all_text())
+        let start = [class, "--bootstrap-server", &bootstrap];
+        let (_, said) = tools.call(start.into_iter().chain(arguments.iter().copied()))?;
+        Ok(said)
     };
     let lines_with = |text: &str, words: &[&str]| {
         let has_all = |line: &&str| {

@@ -3,6 +3,7 @@
 use super::lab::{LIMIT, Trial};
 use super::peer::{Job, Peer};
 use super::record::Record;
+use super::toolbox::Calls;
 use super::workload::{CODECS, PARTITIONS, motley, numbered};
 use super::{stock, workload};
 use crate::failure::{Failure, Outcome, ensure};
@@ -95,46 +96,31 @@ pub(crate) fn administers(trial: &Trial) -> Outcome<String> {
 /// kafka-topics: create, list, describe, alter, create again, delete.
 pub(crate) fn topics(trial: &Trial) -> Outcome<String> {
     let topic = trial.topic("made");
-    let run = |arguments: &[&str]| trial.run_kafka_tool("TopicCommand", arguments, "");
-    let create = ["--create", "--topic", &topic, "--partitions", "3", "--replication-factor", "1"];
-    let configs = ["--config", "retention.ms=86400000", "--config", "cleanup.policy=compact"];
-    let said = run(&[&create[..], &configs].concat())?.text();
-    ensure!(said.contains(&format!("Created topic {topic}.")), "create said {said}");
-    let listed = run(&["--list"])?.text();
-    ensure!(listed.lines().any(|line| line == topic), "not listed: {listed}");
-
-    let described = run(&["--describe", "--topic", &topic])?.text();
-    for part in ["PartitionCount: 3", "ReplicationFactor: 1", "retention.ms=86400000"] {
-        ensure!(described.contains(part), "no {part} in {described}");
-    }
-    ensure!(described.contains("cleanup.policy=compact"), "no policy in {described}");
-    let in_sync = described.lines().filter(|line| line.contains("Isr: 1")).count();
-    ensure!(in_sync == 3, "{in_sync} partitions of 3 have their replica in sync: {described}");
-
-    run(&["--alter", "--topic", &topic, "--partitions", "5"])?;
-    let grown = run(&["--describe", "--topic", &topic])?.text();
-    ensure!(grown.contains("PartitionCount: 5"), "after alter: {grown}");
-    refused(trial, &create, "already exists")?;
-    refused(
-        trial,
-        &["--alter", "--topic", &topic, "--partitions", "2"],
-        "would not be an increase",
-    )?;
-
-    run(&["--delete", "--topic", &topic])?;
-    let left = run(&["--list"])?.text();
-    ensure!(!left.lines().any(|line| line == topic), "still listed: {left}");
-    refused(trial, &["--describe", "--topic", &topic], "does not exist")?;
+    let mut calls = Calls::default();
+    let topics = "TopicCommand --bootstrap-server BROKERS";
+    let create = format!("{topics} --create --topic {topic} --partitions 3 --replication-factor 1");
+    let configs = "--config retention.ms=86400000 --config cleanup.policy=compact";
+    calls.tool(&format!("{create} {configs}"), &[&format!("Created topic {topic}.")]);
+    let list = format!("{topics} --list");
+    calls.tool(&list, &[&topic]);
+    let describe = format!("{topics} --describe --topic {topic}");
+    let settings = ["retention.ms=86400000", "cleanup.policy=compact"];
+    let in_sync = [0, 1, 2].map(|index| {
+        format!("Topic: {topic}\tPartition: {index}\tLeader: 1\tReplicas: 1\tIsr: 1\t")
+    });
+    let rows = in_sync.each_ref().map(String::as_str);
+    let counts = ["PartitionCount: 3", "ReplicationFactor: 1"];
+    calls.tool(&describe, &[&counts[..], &settings, &rows].concat());
+    let alter = format!("{topics} --alter --topic {topic} --partitions");
+    calls.tool(&format!("{alter} 5"), &[]);
+    calls.tool(&describe, &["PartitionCount: 5"]);
+    calls.tool_ends(&create, 1, &["already exists"]);
+    calls.tool_ends(&format!("{alter} 2"), 1, &["would not be an increase"]);
+    calls.tool(&format!("{topics} --delete --topic {topic}"), &[]);
+    calls.tool(&list, &[&format!("!{topic}")]);
+    calls.tool_ends(&describe, 1, &["does not exist"]);
+    calls.run(trial)?;
     Ok("create, list, describe, alter, delete, refusals".to_owned())
-}
-
-fn refused(trial: &Trial, arguments: &[&str], reason: &str) -> Outcome<()> {
-    let mut command = trial.kafka_tool("TopicCommand", arguments)?;
-    let finished = process::run(&mut command, b"", LIMIT)?;
-    let said = finished.all_text();
-    let status = finished.status;
-    ensure!(!status.success() && said.contains(reason), "{arguments:?}: {status}, {said}");
-    Ok(())
 }
 
 /// kafka-producer-perf-test, and kafka-get-offsets for what it left.

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::Stdio;
+use std::process::{ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 
 use super::lab::{LIMIT, Trial};
 use crate::failure::{Failure, Outcome, ensure};
@@ -23,7 +25,7 @@ impl Calls {
     }
 
     /// The same with the status that it must end with.
-    fn tool_ends(&mut self, call: &str, status: i32, wanted: &[&str]) {
+    pub(super) fn tool_ends(&mut self, call: &str, status: i32, wanted: &[&str]) {
         self.call(&format!("org.apache.kafka.tools.{call}"), status, wanted);
     }
 
@@ -44,7 +46,7 @@ impl Calls {
     }
 
     /// Makes the calls, and holds what each says against what it must say.
-    fn run(self, trial: &Trial) -> Outcome<usize> {
+    pub(super) fn run(self, trial: &Trial) -> Outcome<usize> {
         self.run_against(trial, &trial.bootstrap()?)
     }
 
@@ -79,6 +81,51 @@ impl Calls {
             next.clone_into(&mut output);
         }
         Ok(self.calls.len())
+    }
+}
+
+/// A JVM that makes calls of tools as they come, and ends when this is dropped.
+pub(super) struct ToolBox {
+    _java: Group,
+    calls: ChildStdin,
+    answers: Receiver<(i32, String)>,
+}
+
+impl ToolBox {
+    pub(super) fn open(trial: &Trial, brokers: &str) -> Outcome<Self> {
+        let mut command = trial.tools().java("ToolBox")?;
+        command.arg(brokers);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut java = Group::spawn(&mut command)?;
+        let none = || Failure::new("no pipe to the tools");
+        let calls = java.take_stdin().ok_or_else(none)?;
+        let output = java.take_stdout().ok_or_else(none)?;
+        let (tell, answers) = channel();
+        thread::spawn(move || {
+            let mut said = String::new();
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                match line.strip_prefix("@@ ").and_then(|status| status.parse().ok()) {
+                    Some(status) if tell.send((status, std::mem::take(&mut said))).is_err() => {
+                        return;
+                    }
+                    Some(_) => {}
+                    None => said.push_str(&(line + "\n")),
+                }
+            }
+        });
+        Ok(Self { _java: java, calls, answers })
+    }
+
+    /// Its status, and what it said.
+    pub(super) fn call<'a>(
+        &mut self,
+        words: impl IntoIterator<Item = &'a str>,
+    ) -> Outcome<(i32, String)> {
+        let words: Vec<&str> = words.into_iter().collect();
+        writeln!(self.calls, "{}", words.join("\t"))?;
+        self.calls.flush()?;
+        let answer = self.answers.recv_timeout(LIMIT);
+        answer.map_err(|_| Failure::new(format!("no answer in {LIMIT:?}: {}", words.join(" "))))
     }
 }
 
@@ -166,8 +213,7 @@ pub(crate) fn limits_changes(trial: &Trial) -> Outcome<String> {
     let told = ["made 0", "ThrottlingQuotaExceededException", "is to wait: true"];
     calls.call(&format!("exhaust {refused} {refused}"), 0, &told);
     let list = "TopicCommand --bootstrap-server BROKERS --list";
-    // It takes its own exit for an error.
-    calls.tool_ends(list, 1, &[&format!("{refused}-0"), &format!("!{refused}-19")]);
+    calls.tool(list, &[&format!("{refused}-0"), &format!("!{refused}-19")]);
     // Sixty partitions are 16 more than eleven seconds allow: four seconds of Java's patience.
     calls.call(&format!("{config} --entity-name {waits} {rate}=4"), 0, &["Completed"]);
     for (name, partitions) in [("first", 60), ("second", 1)] {
@@ -302,18 +348,9 @@ pub(crate) fn by_our_command(trial: &Trial) -> Outcome<String> {
     let (topic, id) = (trial.topic("t"), trial.topic("id"));
     trial.create_topics(std::slice::from_ref(&topic), 1, &[])?;
     let bootstrap = trial.bootstrap()?;
-    let mut java = trial.tools().java("ToolBox")?;
-    java.arg(&bootstrap);
-    let calls = format!("begin\t{topic}\t{id}\nwait\t20000\n");
-    java.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut java = Group::spawn(&mut java)?;
-    let mut stdin = java.take_stdin().ok_or_else(|| Failure::new("no stdin"))?;
-    stdin.write_all(calls.as_bytes())?;
-    let stdout = java.take_stdout().ok_or_else(|| Failure::new("no stdout"))?;
-    let begun = BufReader::new(stdout)
-        .lines()
-        .find(|line| line.as_ref().map_or(true, |line| line.starts_with("@@")));
-    ensure!(begun.is_some_and(|line| line.is_ok_and(|line| line == "@@ 0")), "nothing was begun");
+    let mut java = ToolBox::open(trial, &bootstrap)?;
+    let (status, said) = java.call(["begin", &topic, &id])?;
+    ensure!(status == 0, "nothing was begun: {said}");
     let run = |arguments: &[&str]| -> Outcome<String> {
         let mut command = trial.tools().streamledger()?;
         command.arg("transactions").args(arguments).args(["-b", &bootstrap]);
