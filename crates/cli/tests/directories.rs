@@ -279,6 +279,11 @@ fn a_watched_file_that_changes_stops_the_run_unless_it_may_grow_and_an_empty_one
     let resumed = told.iter().find(|event| event["event"] == "resumed").unwrap();
     assert_eq!(resumed["rows"], 10, "what was added is sent, and no more");
 
+    // It looks otherwise and is the same: that is kept, and nobody is told again that it is done.
+    rename_into(&sandbox, "d/a.ndjson", &rows(0, 25));
+    let told = run.until(|event| event["event"] == "committed");
+    assert!(!names(&told).contains(&"file_done"), "{told:#?}");
+
     rename_into(&sandbox, "d/b.ndjson", &rows(30, 40));
     run.until(is_done("d/b.ndjson"));
     rename_into(&sandbox, "d/b.ndjson", &rows(40, 50));

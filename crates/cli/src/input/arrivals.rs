@@ -64,9 +64,20 @@ pub struct Arrivals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     /// It looks so since then, and wasn't taken.
-    Settling { look: FileLook, since: Instant, was_taken: bool },
+    Settling { look: FileLook, since: Instant, before: TakenBefore },
     /// It was taken when it looked so.
     Taken(FileLook),
+}
+
+/// Who took a file before it changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenBefore {
+    /// Nobody.
+    Never,
+    /// A run before this one.
+    ByEarlierRun,
+    /// This one; or it found it as an earlier one had left it.
+    ByThisRun,
 }
 
 /// A file that is whole.
@@ -78,8 +89,8 @@ pub struct Arrived {
     pub real: PathBuf,
     /// How it looks.
     pub look: FileLook,
-    /// Whether it was taken before, and has changed since.
-    pub was_taken: bool,
+    /// Who took it before; it has changed since.
+    pub before: TakenBefore,
 }
 
 /// What a look at the directories found.
@@ -119,29 +130,27 @@ impl Arrivals {
                     scan.known.push((path, done));
                     continue;
                 }
-                let seen = Seen::Settling { look, since: now, was_taken: true };
-                self.files.insert(real.clone(), seen);
+                let before = TakenBefore::ByEarlierRun;
+                self.files.insert(real.clone(), Seen::Settling { look, since: now, before });
             }
-            let seen = self.files.entry(real.clone()).or_insert(Seen::Settling {
-                look,
-                since: now,
-                was_taken: false,
-            });
+            let before = TakenBefore::Never;
+            let unseen = Seen::Settling { look, since: now, before };
+            let seen = self.files.entry(real.clone()).or_insert(unseen);
             match *seen {
-                Seen::Taken(before) if before == look => {}
-                Seen::Settling { look: before, since, was_taken } if before == look => {
+                Seen::Taken(seen) if seen == look => {}
+                Seen::Settling { look: seen, since, before } if seen == look => {
                     if now.saturating_duration_since(since) >= self.settle {
-                        scan.arrived.push(Arrived { path, real, look, was_taken });
+                        scan.arrived.push(Arrived { path, real, look, before });
                     } else {
                         scan.settling_count += 1;
                     }
                 }
                 Seen::Taken(_) | Seen::Settling { .. } => {
-                    let was_taken = match *seen {
-                        Seen::Taken(_) => true,
-                        Seen::Settling { was_taken, .. } => was_taken,
+                    let before = match *seen {
+                        Seen::Taken(_) => TakenBefore::ByThisRun,
+                        Seen::Settling { before, .. } => before,
                     };
-                    *seen = Seen::Settling { look, since: now, was_taken };
+                    *seen = Seen::Settling { look, since: now, before };
                     scan.settling_count += 1;
                 }
             }
@@ -201,7 +210,7 @@ mod tests {
         write("b", "2, as long as it was or not");
         assert_eq!(watched.scan(now + 3 * SETTLE).unwrap().settling_count, 1);
         let scan = watched.scan(now + 4 * SETTLE).unwrap();
-        assert!(names(&scan) == ["b"] && scan.arrived[0].was_taken);
+        assert!(names(&scan) == ["b"] && scan.arrived[0].before == TakenBefore::ByThisRun);
         fs::remove_file(directory.path().join("b")).unwrap();
         assert!(watched.scan(now + 5 * SETTLE).unwrap().arrived.is_empty());
     }
@@ -222,7 +231,8 @@ mod tests {
         let scan = watched.scan(now).unwrap();
         assert_eq!((scan.known.len(), scan.settling_count), (1, 1));
         let scan = watched.scan(now + SETTLE).unwrap();
-        assert!(names(&scan) == ["other"] && scan.arrived[0].was_taken);
+        assert!(names(&scan) == ["other"]);
+        assert_eq!(scan.arrived[0].before, TakenBefore::ByEarlierRun);
         assert!(scan.known.is_empty(), "told once");
     }
 }

@@ -4,7 +4,7 @@
 //! file that was ingested whole isn't opened again until it changes; nothing is open in a
 //! transaction while files are waited for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::prepare::{self, Destination};
 use super::transactions::Transactions;
 use crate::access::Access;
 use crate::failure::Outcome;
-use crate::input::arrivals::{Arrivals, Arrived, DoneBefore, Scan};
+use crate::input::arrivals::{Arrivals, Arrived, DoneBefore, Scan, TakenBefore};
 use crate::input::timed::TopicTimes;
 use crate::input::{InputOptions, InputPlan};
 use crate::interrupt::Interrupt;
@@ -118,7 +118,7 @@ impl<'a> Watched<'a> {
 
     /// Reads anew what is kept of files that were taken and have changed. False after Ctrl-C.
     fn read_kept(&mut self, files: &[Arrived], interrupt: &Interrupt) -> Outcome<bool> {
-        if !files.iter().any(|file| file.was_taken) {
+        if files.iter().all(|file| file.before == TakenBefore::Never) {
             return Ok(true);
         }
         let Some(mut all) = job::read(self.access, &self.properties, interrupt)? else {
@@ -186,6 +186,10 @@ impl Feed<'_> {
             Err(failure) => return Err(failure),
         };
         let looks: HashMap<_, _> = files.iter().map(|file| (&file.path, file.look)).collect();
+        let told: HashSet<_> = (files.iter())
+            .filter(|file| file.before == TakenBefore::ByThisRun)
+            .map(|file| &file.path)
+            .collect();
         let mut prepared = prepare::after_progress(&plan, watched.to, &watched.kept)?;
         for file in &mut prepared {
             let Some(kept) = &mut file.kept else { continue };
@@ -195,6 +199,11 @@ impl Feed<'_> {
                 transactions.file_ended(kept.key.clone(), kept.progress.clone());
             }
         }
+        // Told by this run already: its look changed, and nothing was added.
+        prepared.retain(|file| {
+            let is_done = file.kept.as_ref().is_some_and(|kept| kept.is_done);
+            !(is_done && told.contains(&file.file.path))
+        });
         if !watched.is_quiet {
             for remark in plan.remarks().into_iter().chain(prepare::remarks(&prepared)) {
                 self.observer.say(&format!("note: {remark}"));
