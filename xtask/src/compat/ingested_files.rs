@@ -1,6 +1,6 @@
-//! What else `ingest` reads: Parquet by its row groups, a directory of several formats, and a file
-//! that grows and is rotated. Each is killed with -9 amid it and gone on with; what a reader of
-//! committed records finds is the files, each row once, and `audit` says so.
+//! What else `ingest` reads: Parquet by its row groups, a directory of several formats, a file that
+//! grows and is rotated, and files that come. Each is killed with -9 amid it and gone on with; what
+//! a reader of committed records finds is the files, each row once, and `audit` says so.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -17,6 +17,7 @@ use parquet::schema::parser::parse_message_type;
 use serde_json::Value;
 
 use super::ingested_columns::{json, progress};
+use super::ingested_watched::watched;
 use super::lab::{LIMIT, Trial};
 use crate::failure::{Failure, Outcome, ensure};
 use crate::process::Group;
@@ -37,6 +38,7 @@ pub(crate) fn by_files(trial: &Trial) -> Outcome<String> {
         said.push(killed_amid(trial, what, &path).map_err(doing)?);
     }
     said.push(grown_and_rotated(trial).map_err(|failure| failure.while_doing("following"))?);
+    said.push(watched(trial).map_err(|failure| failure.while_doing("watching"))?);
     Ok(said.join(", "))
 }
 

@@ -15,6 +15,7 @@ mod ingested;
 mod ingested_avro;
 mod ingested_columns;
 mod ingested_files;
+mod ingested_watched;
 mod java;
 mod kcat;
 mod kill;
