@@ -450,6 +450,14 @@ const GENERAL: &[ConfigSpec] = &[
         "Kafka's 100 MiB."
     ),
     row!(
+        "socket.send.buffer.bytes",
+        ConfigKind::int_from(-1),
+        Some("-1"),
+        "The send buffer of a connection, in bytes; -1: 256 KiB to clients on this machine, \
+         to others what the kernel finds.",
+        "Nearby, a small one stays in the processor's cache; far away, Kafka's 100 KiB are slow."
+    ),
+    row!(
         "streamledger.connection.requests.max",
         ConfigKind::int_from(1),
         Some("100"),

@@ -167,11 +167,10 @@ pub const NO_EFFECT: &[NoEffect] = &[
         ]
     ),
     group!(
-        "the kernel sizes the buffers of sockets",
+        "the kernel sizes the receive buffers of sockets",
         None,
         [
             "socket.receive.buffer.bytes": INT,
-            "socket.send.buffer.bytes": INT,
         ]
     ),
     group!(

@@ -254,7 +254,7 @@ mod tests {
             config.settings.listeners.iter().map(|own| own.name.as_str()).collect();
         assert_eq!(names, ["PLAINTEXT"], "nothing listens for controllers");
         let without_effect = config.without_effect();
-        assert_eq!(without_effect.len(), 10, "{without_effect:?}");
+        assert_eq!(without_effect.len(), 9, "{without_effect:?}");
         let reason = |wanted| without_effect.iter().find(|(name, _)| *name == wanted).unwrap().1;
         assert!(reason("num.io.threads").contains("streamledger.worker.threads"));
     }

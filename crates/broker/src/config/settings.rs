@@ -114,6 +114,8 @@ pub(crate) struct NetworkSettings {
     pub(crate) request_read_timeout: Duration,
     /// streamledger.response.write.timeout.ms, before what the length adds.
     pub(crate) response_write_timeout: Duration,
+    /// socket.send.buffer.bytes; none: as is best for the client's place.
+    pub(crate) send_buffer_bytes: Option<usize>,
     /// socket.request.max.bytes.
     pub(crate) request_bytes_max: u32,
     /// streamledger.connection.requests.max.
@@ -219,6 +221,7 @@ impl Settings {
                 handshake_timeout: ms("streamledger.handshake.timeout.ms"),
                 request_read_timeout: ms("streamledger.request.read.timeout.ms"),
                 response_write_timeout: ms("streamledger.response.write.timeout.ms"),
+                send_buffer_bytes: usize::try_from(configs.number("socket.send.buffer.bytes")).ok(),
                 request_bytes_max: int("socket.request.max.bytes").unsigned_abs(),
                 requests_in_flight_max: count("streamledger.connection.requests.max"),
                 queued_request_bytes_max: count("queued.max.request.bytes"),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
@@ -22,6 +23,13 @@ use streamledger_broker_core::authorizer::Principal;
 
 /// How long nothing is accepted after the system refused (no file descriptors left, usually).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The send buffer of a connection within this machine, as it is asked for; the kernel doubles it.
+///
+/// There the sender also does the receiver's part of TCP. What waits in megabytes, as the kernel
+/// would have it, has left the processor's cache when it is taken: that costs both sides a third
+/// (docs/measurements/broker-speed.md).
+const LOCAL_SEND_BUFFER_BYTES: usize = 256 << 10;
 
 /// A listener with its port, on which nothing is accepted yet.
 #[derive(Debug)]
@@ -190,6 +198,10 @@ impl Serving {
             return;
         }
         debug!(%peer, connections = self.admission.connection_count(), "connection opened");
+        if let Err(error) = size_send_buffer(&stream, self.node.settings.network.send_buffer_bytes)
+        {
+            debug!(%peer, %error, "connection refuses SO_SNDBUF");
+        }
         let endpoint = listener.endpoint(&stream);
         let opened = connection::Opened { stream, peer, endpoint, listener: Arc::clone(listener) };
         let serving = connection::serve(Arc::clone(&self.node), opened, self.clone());
@@ -198,5 +210,36 @@ impl Serving {
             serving.await;
             drop((ticket, counted));
         });
+    }
+}
+
+/// Gives a connection its send buffer: the one that was set, or else what is best for its place.
+fn size_send_buffer(stream: &TcpStream, bytes: Option<usize>) -> io::Result<()> {
+    let is_local = stream.peer_addr()?.ip() == stream.local_addr()?.ip();
+    match bytes.or(is_local.then_some(LOCAL_SEND_BUFFER_BYTES)) {
+        Some(bytes) => Ok(set_socket_send_buffer_size(stream, bytes)?),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt::socket_send_buffer_size;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_has_the_send_buffer_that_is_set_or_a_small_one_within_a_machine() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let sized = |bytes| {
+            size_send_buffer(&stream, bytes).unwrap();
+            socket_send_buffer_size(&stream).unwrap()
+        };
+        let as_asked = |bytes: usize| bytes..=2 * bytes;
+        assert!(as_asked(100_000).contains(&sized(Some(100_000))));
+        // A kernel may allow less than is asked for, but no less than it begins with.
+        assert!((100_000..=2 * LOCAL_SEND_BUFFER_BYTES).contains(&sized(None)));
     }
 }
