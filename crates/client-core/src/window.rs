@@ -90,7 +90,8 @@ impl Windowed {
     /// all samples but the running one are full, as if they were: a first value is no burst.
     #[must_use]
     pub fn per_second(&self, now: Instant) -> f64 {
-        let sum: f64 = self.recent(now).map(|sample| sample.sum).sum();
+        // From 0 on: the sum of no numbers is -0 to Rust.
+        let sum = self.recent(now).fold(0.0, |sum, sample| sum + sample.sum);
         sum / self.seconds(now)
     }
 
@@ -144,6 +145,7 @@ mod tests {
         close(values.mean(start + seconds(70)), 1.0);
         close(values.mean(start + seconds(95)), 0.0);
         close(values.max(start + seconds(95)), 0.0);
+        assert!(values.per_second(start + seconds(95)).is_sign_positive(), "0, not -0");
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub enum RowFault {
         /// The parser's reason with its column.
         reason: String,
     },
+    /// JSON, but no object, of which fields are wanted.
+    #[error("is JSON, but not an object with fields")]
+    NoObject,
     /// JSON without the field that was to be the key or timestamp.
     #[error("has no usable field {field:?}: {reason}")]
     Field {
@@ -106,7 +109,7 @@ impl RowFault {
                 Some("write a quote inside a quoted column twice (\"\")")
             }
             RowFault::Value { .. } => {
-                Some("name the column's type with --type COLUMN=string, or repair the row")
+                Some("repair the row; of a CSV column, --type COLUMN=string takes any text")
             }
             RowFault::Refused { .. } => Some(
                 "raise -X max.request.size=BYTES (and the topic's max.message.bytes) if the row is \
@@ -118,9 +121,10 @@ impl RowFault {
             RowFault::ColumnCount { .. } => {
                 Some("quote columns that hold the delimiter or a line break")
             }
-            RowFault::TooManyColumns { .. } | RowFault::Json { .. } | RowFault::Field { .. } => {
-                None
-            }
+            RowFault::TooManyColumns { .. }
+            | RowFault::Json { .. }
+            | RowFault::NoObject
+            | RowFault::Field { .. } => None,
         }
     }
 
@@ -139,7 +143,19 @@ impl RowFault {
             | RowFault::TooManyColumns { .. }
             | RowFault::TooLong { .. }
             | RowFault::Json { .. }
+            | RowFault::NoObject
             | RowFault::Refused { .. } => None,
+        }
+    }
+
+    /// Why a line couldn't be read as an object: it isn't JSON, or is some other.
+    pub fn no_object(line: &str, error: &serde_json::Error) -> RowFault {
+        match serde_json::from_str::<serde::de::IgnoredAny>(line) {
+            Ok(_) if error.is_data() => RowFault::NoObject,
+            _ => {
+                let reason = error.to_string().replace(" at line 1 column", " at column");
+                RowFault::Json { reason }
+            }
         }
     }
 

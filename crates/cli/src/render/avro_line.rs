@@ -99,7 +99,7 @@ impl AvroLineRenderer {
         let seek = Seek { text, fields, names, found, wrong: &mut wrong };
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let sought = seek.deserialize(&mut deserializer).and_then(|()| deserializer.end());
-        sought.map_err(|error| RowFault::Json { reason: error.to_string() })?;
+        sought.map_err(|error| RowFault::no_object(text, &error))?;
         if let Some(fault) = wrong {
             return Err(fault);
         }
@@ -204,7 +204,7 @@ mod tests {
     #[case(r#"{"n":1}"#, "\"s\": it is missing, and the Avro schema has no default for it")]
     #[case(r#"{"s":null}"#, "holds \"null\" in column s, which isn't text")]
     #[case(r#"{"s":"x","a b":1,"a_b":2}"#, "another field of the line is the same one in Avro")]
-    #[case("[1]", "isn't JSON: invalid type: sequence, expected an object")]
+    #[case("[1]", "is JSON, but not an object with fields")]
     fn a_line_that_isnt_of_the_schema_is_bad(#[case] line: &str, #[case] expected: &str) {
         let error = render(RecordFields::default(), line).unwrap_err();
         assert!(error.contains(expected), "{error}");

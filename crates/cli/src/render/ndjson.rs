@@ -140,7 +140,8 @@ impl NdjsonRenderer {
             value: &mut self.value,
         };
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        scan.deserialize(&mut deserializer).map_err(|error| not_json(&error))?;
+        let scanned = scan.deserialize(&mut deserializer);
+        scanned.map_err(|error| RowFault::no_object(text, &error))?;
         deserializer.end().map_err(|error| not_json(&error))?;
         match self.named.iter().position(|named| named.by_renaming && named.of_itself) {
             None => Ok(()),
@@ -382,7 +383,7 @@ mod tests {
     #[case("{\"id\":[1]}", "has no usable field \"id\": it is an object or an array")]
     #[case("{\"id\":1", "isn't JSON: EOF while parsing an object at column 7")]
     #[case("{\"id\":1} x", "isn't JSON: trailing characters at column 10")]
-    #[case("[1]", "isn't JSON: invalid type: sequence, expected an object at column 0")]
+    #[case("[1]", "is JSON, but not an object with fields")]
     #[case("", "isn't JSON: EOF while parsing a value at column 0")]
     fn what_isnt_usable_says_why(#[case] text: &str, #[case] reason: &str) {
         assert_eq!(render(text, "id", "").unwrap_err(), reason);
@@ -445,7 +446,7 @@ mod tests {
             r#"{"A \"x\"":"x\u0041","b":{"a":1},"m":1.50,"A \"x\"":[ 1 ]}"#
         );
         assert_eq!(value(&renamed, "{}").unwrap(), "{}");
-        assert!(value(&renamed, "[1]").unwrap_err().contains("expected an object"));
+        assert!(value(&renamed, "[1]").unwrap_err().contains("not an object"));
         assert!(value(&renamed, r#"{"a":1}}"#).unwrap_err().contains("trailing"));
     }
 
