@@ -221,6 +221,16 @@ pub enum DecodeFault {
         /// What is wrong there.
         reason: String,
     },
+    /// A Parquet file is whole, and written in a way that isn't read.
+    #[error("{place}: it is {written}, which isn't read")]
+    Unreadable {
+        /// Where in the file.
+        place: String,
+        /// How it is written.
+        written: &'static str,
+        /// What the user may do about it.
+        remedy: &'static str,
+    },
 }
 
 impl DecodeFault {
@@ -245,6 +255,7 @@ impl DecodeFault {
                 "get the whole file anew (it was cut, damaged, or is still being written) and run \
                  the same command again"
             }
+            DecodeFault::Unreadable { remedy, .. } => remedy,
         }
     }
 }

@@ -121,9 +121,13 @@ impl Layout {
                 let codec = group.column(leaf).compression();
                 if let Codec::BROTLI(_) | Codec::LZO = codec {
                     let column = group.column(leaf).column_path().string();
-                    let name = if codec == Codec::LZO { "LZO" } else { "Brotli" };
-                    let what = format!("it is compressed by {name}, which isn't read");
-                    return Err(fault(&self.place(index, &column), &what));
+                    let place = self.place(index, &column);
+                    let written = match codec {
+                        Codec::LZO => "compressed by LZO",
+                        _ => "compressed by Brotli",
+                    };
+                    let remedy = "write the file with zstd, or leave the column out: --select";
+                    return Err(unreadable(place, written, remedy));
                 }
             }
         }
@@ -147,6 +151,12 @@ pub(super) fn fault(place: &str, reason: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, DecodeFault::Parquet { place, reason })
 }
 
+/// Something of the file that is written as it should be, and can't be read here.
+fn unreadable(place: String, written: &'static str, remedy: &'static str) -> io::Error {
+    let fault = DecodeFault::Unreadable { place, written, remedy };
+    io::Error::new(io::ErrorKind::InvalidData, fault)
+}
+
 /// The footer, and what stands behind it.
 fn footer(bytes: &FileBytes) -> io::Result<(bytes::Bytes, bytes::Bytes)> {
     let file_bytes = bytes.file_bytes;
@@ -159,7 +169,8 @@ fn footer(bytes: &FileBytes) -> io::Result<(bytes::Bytes, bytes::Bytes)> {
     let tail = bytes.range(file_bytes - TAIL_BYTES, TAIL_BYTES as usize)?;
     let (length, magic) = tail.split_at(4);
     if magic == MAGIC_ENCRYPTED {
-        return Err(fault("its footer", "it is encrypted, which isn't read"));
+        let remedy = "write the file without encryption";
+        return Err(unreadable("its footer".to_owned(), "encrypted", remedy));
     }
     if magic != MAGIC {
         return Err(fault(

@@ -305,22 +305,33 @@ fn a_schema_without_end_is_refused_before_it_is_walked() {
 #[test]
 fn what_isnt_a_whole_parquet_file_says_what_is_wrong() {
     let whole = numbered(&[20]);
-    let mut encrypted = whole.clone();
-    let end = encrypted.len();
-    encrypted[end - 1] = b'E';
+    let end = whole.len();
     let mut long = whole.clone();
     long[end - 8..end - 4].copy_from_slice(&u32::MAX.to_le_bytes());
     for (content, part) in [
         (&b""[..], "too short"),
         (b"k,row\n1,2\n3,4\n", "they aren't PAR1: it isn't a Parquet file"),
         (&whole[..end - 3], "the file doesn't end where it should"),
-        (&encrypted, "it is encrypted"),
         (&long, "longer than the file"),
     ] {
         let told = refused(content, InputOptions::unsaid());
         for part in [part, "can't read ", "f.parquet", "get the whole file anew"] {
             assert!(told.contains(part), "{part} isn't in\n{told}");
         }
+    }
+    let mut encrypted = whole.clone();
+    encrypted[end - 1] = b'E';
+    // The codec stands in the footer behind the column's path.
+    let mut brotli = whole.clone();
+    let path_and_codec = b"\x19\x18\x01k\x15\x02";
+    let at = brotli.windows(path_and_codec.len()).rposition(|bytes| bytes == path_and_codec);
+    brotli[at.unwrap() + path_and_codec.len() - 1] = 8;
+    for (content, written, remedy) in [
+        (&encrypted, "its footer: it is encrypted, which isn't read", "without encryption"),
+        (&brotli, "column k: it is compressed by Brotli, which isn't read", "--select"),
+    ] {
+        let told = refused(content, InputOptions::unsaid());
+        assert!(told.contains(written) && told.contains(remedy), "{told}");
     }
     let gzipped = InputOptions { compression: Some(Compression::Gzip), ..InputOptions::unsaid() };
     assert!(refused(&whole, gzipped).contains("unpack it first: gzip -d"));
