@@ -1,13 +1,7 @@
 //! The headers that a row gives its record, in a buffer that is used again for each row.
 
-use streamledger::Header;
-
 /// The most headers that rows may give.
 pub const HEADERS_MAX: usize = 16;
-
-/// Room for a record's headers.
-pub const NO_HEADERS: [Header<'static>; HEADERS_MAX] =
-    [Header { key: "", value: None }; HEADERS_MAX];
 
 /// Headers under construction.
 #[derive(Debug, Default)]
@@ -56,16 +50,6 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// The headers as a record takes them.
-    pub fn written_to<'r>(self, room: &'r mut [Header<'a>; HEADERS_MAX]) -> &'r [Header<'a>] {
-        let mut count = 0;
-        for (slot, (key, value)) in room.iter_mut().zip(self.iter()) {
-            *slot = Header { key, value };
-            count += 1;
-        }
-        &room[..count]
-    }
-
     /// Each header's name and value; None for null.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> {
         let mut rest = self.bytes;

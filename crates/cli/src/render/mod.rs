@@ -11,13 +11,13 @@ pub mod typed_row;
 
 pub use avro_line::AvroLineRenderer;
 pub use avro_row::AvroRenderer;
-pub use headers::{HEADERS_MAX, Headers, NO_HEADERS};
+pub use headers::{HEADERS_MAX, Headers};
 pub use json_buffer::JsonBuffer;
 pub use ndjson::{NdjsonRenderer, RecordFields};
 pub use record_columns::{HeaderColumn, RawRenderer, RecordColumns, RecordParts};
 pub use typed_row::{OutputColumn, TypedRenderer};
 
-use streamledger::{PartitionIndex, ProducerRecord, TimestampMs};
+use streamledger::{Header, PartitionIndex, ProducerRecord, TimestampMs};
 
 use crate::input::{Line, RowFault};
 
@@ -40,10 +40,10 @@ pub struct Rendered<'a> {
     pub headers: Headers<'a>,
 }
 
-impl<'a> Rendered<'a> {
-    /// The record for a topic, without the headers.
+impl Rendered<'_> {
+    /// Gives the record for a topic to `take`; nothing is allocated for it.
     #[inline]
-    pub fn to_record(&self, topic: &'a str) -> ProducerRecord<'a> {
+    pub fn with_record<T>(&self, topic: &str, take: impl FnOnce(ProducerRecord<'_>) -> T) -> T {
         let mut record = ProducerRecord::to(topic).nullable_key(self.key).value(self.value);
         if let Some(ms) = self.timestamp_ms {
             record = record.timestamp(TimestampMs(ms));
@@ -51,7 +51,16 @@ impl<'a> Rendered<'a> {
         if let Some(partition) = self.partition {
             record = record.partition(PartitionIndex(partition));
         }
-        record
+        if self.headers.is_empty() {
+            return take(record);
+        }
+        let mut room = [Header { key: "", value: None }; HEADERS_MAX];
+        let mut count = 0;
+        for (slot, (key, value)) in room.iter_mut().zip(self.headers.iter()) {
+            *slot = Header { key, value };
+            count += 1;
+        }
+        take(record.headers(&room[..count]))
     }
 }
 

@@ -16,7 +16,6 @@ use crate::failure::{Failure, Outcome};
 use crate::input::{InputPlan, ReadFault, file};
 use crate::interrupt::Interrupt;
 use crate::producing::config_failure;
-use crate::render::NO_HEADERS;
 use crate::topic_access;
 
 /// How long one look for records may take.
@@ -50,10 +49,8 @@ pub(super) fn read_files(
             match source.next_record() {
                 Ok(Some(record)) => {
                     let rendered = record.rendered;
-                    let mut room = NO_HEADERS;
-                    let as_sent =
-                        rendered.to_record("").headers(rendered.headers.written_to(&mut room));
-                    if as_sent.batch_bytes() > plan.record_bytes_max() {
+                    let bytes = rendered.with_record("", |record| record.batch_bytes());
+                    if bytes > plan.record_bytes_max() {
                         rejected += 1;
                         continue;
                     }

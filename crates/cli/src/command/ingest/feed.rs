@@ -25,7 +25,6 @@ use crate::input::{Place, Position, ReadFault, RecordSource, RowFault, SourceRec
 use crate::interrupt::Interrupt;
 use crate::ledger::Ledger;
 use crate::producing::send_failure;
-use crate::render::NO_HEADERS;
 use crate::ui::units;
 
 /// Every so many rows the loop looks for Ctrl-C and failed batches, and shows how far it is.
@@ -289,13 +288,8 @@ impl Feed<'_> {
         if let Some(transactions) = &mut self.transactions {
             transactions.begin()?;
         }
-        let outgoing = record.rendered.to_record(self.topic);
-        if !record.rendered.headers.is_empty() {
-            let mut room = NO_HEADERS;
-            let headers = record.rendered.headers.written_to(&mut room);
-            return Ok(self.producer.send(outgoing.headers(headers)).map(drop));
-        }
-        Ok(self.producer.send(outgoing).map(drop))
+        let send = |outgoing: ProducerRecord<'_>| self.producer.send(outgoing).map(drop);
+        Ok(record.rendered.with_record(self.topic, send))
     }
 
     #[inline]
