@@ -284,7 +284,8 @@ impl Partition {
         }
     }
 
-    /// Puts a compacted segment in the place of those it was made of.
+    /// Puts a compacted segment in the place of those it was made of. What is sealed is finished,
+    /// also by a store that closes meanwhile: the log that it leaves is the one on disk.
     fn replace_segments(&self, replacement: &Replacement) -> Result<(), Ended> {
         // Segments neither go nor come meanwhile.
         let _alone = self.replacing.lock();
@@ -295,7 +296,7 @@ impl Partition {
         self.directory.write_cleaned_indexes(replacement)?;
         self.perform_durably(&replacement.seal_steps())?;
         let file = self.directory.open_swap(replacement.base_offset())?;
-        self.with_open_unused(|open| {
+        self.with_open_to_finish(|open| {
             open.log.segments_replaced(replacement);
             open.reading = None;
             open.swapping = Some(file);
@@ -304,7 +305,7 @@ impl Partition {
         if let Err(ended) = finished {
             return Err(self.give_up_swap(ended));
         }
-        self.with_open_unused(|open| open.swapping = None)?;
+        self.with_open_to_finish(|open| open.swapping = None)?;
         let replaced = replacement.sources.len() as u64;
         self.shared.counts.segments_replaced.fetch_add(replaced, Ordering::Relaxed);
         Ok(())

@@ -21,6 +21,8 @@ struct FaultState {
     syncs_left: Option<u64>,
     sync_delay: Duration,
     frozen: bool,
+    /// After that many more flushes it freezes.
+    freezes_after: Option<u64>,
     syncs: u64,
 }
 
@@ -61,9 +63,22 @@ impl DiskFaults {
         self.state.lock().frozen = true;
     }
 
-    /// Ends a freeze.
+    /// The same once the next `count` fsyncs are done, in the one after them.
+    pub fn freeze_after(&self, count: u64) {
+        self.state.lock().freezes_after = Some(count);
+    }
+
+    /// Whether it is frozen.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.state.lock().frozen
+    }
+
+    /// Ends a freeze, also one that was to come.
     pub fn thaw(&self) {
-        self.state.lock().frozen = false;
+        let mut state = self.state.lock();
+        (state.frozen, state.freezes_after) = (false, None);
+        drop(state);
         self.thawed.notify_all();
     }
 
@@ -94,6 +109,12 @@ impl DiskFaults {
 
     pub(super) fn before_sync(&self) -> io::Result<()> {
         let mut state = self.state.lock();
+        if let Some(left) = &mut state.freezes_after {
+            match left.checked_sub(1) {
+                Some(fewer) => *left = fewer,
+                None => state.frozen = true,
+            }
+        }
         self.thawed.wait_while(&mut state, |state| state.frozen);
         state.syncs += 1;
         let none_left = match &mut state.syncs_left {

@@ -329,9 +329,25 @@ impl Partition {
         &self,
         work: impl FnOnce(&mut OpenLog) -> T,
     ) -> Result<T, StorageOffline> {
+        self.with_open_if(Self::check_online, work)
+    }
+
+    /// The same for the end of what can't be left half done: while the store closes, too.
+    pub(super) fn with_open_to_finish<T>(
+        &self,
+        work: impl FnOnce(&mut OpenLog) -> T,
+    ) -> Result<T, StorageOffline> {
+        self.with_open_if(Self::check_alive, work)
+    }
+
+    fn with_open_if<T>(
+        &self,
+        check: impl FnOnce(&Self) -> Result<(), StorageOffline>,
+        work: impl FnOnce(&mut OpenLog) -> T,
+    ) -> Result<T, StorageOffline> {
         let mut state = self.state.lock();
         // Under the lock: a store that closes has not been through this log yet, or it is refused.
-        self.check_online()?;
+        check(self)?;
         if let LogState::Cold(summary) = &*state {
             let config = self.config();
             let opened = load::open_cold(&self.directory, &self.shared, &config, summary.clone());

@@ -8,6 +8,7 @@ use streamledger_protocol::compression::Decompressor;
 
 use super::*;
 use crate::storage::compaction::Cleaner;
+use crate::storage::partition::LogState;
 
 fn compacted() -> LogConfig {
     LogConfig { cleanup: CleanupPolicy::Compact, dirty_ratio_ppm_min: 0, ..small_segments() }
@@ -140,6 +141,42 @@ fn failure_47_a_crash_at_each_flush_of_a_compaction_loses_nothing() {
         }
     }
     panic!("a compaction without end");
+}
+
+#[test]
+fn a_swap_that_a_clean_stop_comes_into_is_finished_by_it() {
+    let mut swaps = 0;
+    for syncs in 0..9 {
+        let directory = tempfile::tempdir().unwrap();
+        let faults = Arc::new(DiskFaults::new());
+        let store = open_compacting(directory.path(), |config| {
+            config.faults = Some(Arc::clone(&faults));
+        });
+        let partition = create_compacted(&store);
+        let wanted = fill(&partition, 60);
+        faults.freeze_after(syncs);
+        std::thread::scope(|scope| {
+            let compaction = scope.spawn(|| compact(&partition));
+            let until = Instant::now() + Duration::from_secs(60);
+            while !faults.is_frozen() {
+                assert!(Instant::now() < until, "a compaction has at least nine flushes");
+                std::thread::yield_now();
+            }
+            partition.shared.begin_to_close();
+            faults.thaw();
+            compaction.join().unwrap();
+        });
+        swaps += partition.shared.counts.segments_replaced.load(Ordering::Relaxed);
+        store.close().unwrap();
+        assert!(files(directory.path(), 0, "cleaned").is_empty(), "after {syncs} flushes");
+        assert!(files(directory.path(), 0, "swap").is_empty(), "after {syncs} flushes");
+        let again = open_compacting(directory.path(), |_| {});
+        let partition = again.partition(&clicks(0)).unwrap();
+        let is_known = matches!(*partition.state.lock(), LogState::Cold(_));
+        assert!(is_known, "after {syncs} flushes the start had to walk the log");
+        assert_eq!(view(&partition).0, wanted, "after {syncs} flushes");
+    }
+    assert!(swaps >= 9, "{swaps} segments were replaced in nine compactions");
 }
 
 #[test]
