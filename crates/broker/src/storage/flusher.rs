@@ -140,7 +140,7 @@ impl Partition {
     }
 
     /// A flush has failed: takes the directory offline.
-    fn fail(&self, error: &io::Error) {
+    pub(super) fn fail(&self, error: &io::Error) {
         // One that was deleted meanwhile has nothing to flush: its directory is gone.
         if matches!(*self.state.lock(), LogState::Gone(StorageOffline::Deleted(_))) {
             return;
@@ -236,7 +236,7 @@ impl Partition {
 
     /// Writes the producer snapshot where a segment ends that is on disk now. Without it the next
     /// start knows less and reads more, and nothing is lost: a full disk stops no flush.
-    fn note_flushed(&self, offset: Offset, content: &[u8], durability: Durability) {
+    pub(super) fn note_flushed(&self, offset: Offset, content: &[u8], durability: Durability) {
         let written = self.directory.write_snapshot(offset, content, durability);
         if let Err(error) = written {
             let partition = self.topic_partition();

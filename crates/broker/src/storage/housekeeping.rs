@@ -20,7 +20,7 @@ use streamledger_protocol::TimestampMs;
 
 use super::disk::Durability;
 use super::errors::{AppendError, StorageError};
-use super::partition::{LogState, OpenLog, Partition};
+use super::partition::{ClosedSegment, LogState, OpenLog, Partition};
 use super::shared::Shared;
 
 /// The file in a data directory that sums up its logs.
@@ -327,21 +327,40 @@ impl Partition {
                 self.roll(open)?;
                 plan = open.log.plan_retention(clock);
             }
-            if plan.segments.is_empty() {
-                return Ok::<_, AppendError>((plan, super::partition::Progress::default()));
+            let mut unflushed = Vec::new();
+            if !plan.segments.is_empty() {
+                let goes =
+                    |closed: &ClosedSegment| plan.segments.contains(&closed.file.base_offset);
+                (unflushed, open.closing) =
+                    std::mem::take(&mut open.closing).into_iter().partition(goes);
+                open.log.segments_removed(&plan);
+                open.settled = false;
+                open.reading = None;
             }
-            open.log.segments_removed(&plan);
-            open.settled = false;
-            open.reading = None;
-            open.closing.retain(|closed| !plan.segments.contains(&closed.file.base_offset));
-            Ok((plan, self.publish(&open.log)))
+            Ok::<_, AppendError>((plan, unflushed, self.publish(&open.log)))
         })?;
-        let (plan, progress) = removed?;
+        let (plan, unflushed, progress) = removed?;
         self.wake(progress);
+        self.keep_producers(&unflushed)?;
         for base_offset in &plan.segments {
             self.directory.remove_segment(*base_offset).map_err(AppendError::NotWritten)?;
         }
         Ok(plan.segments.len())
+    }
+
+    /// What segments that go unflushed say of producers is nowhere else: without the snapshot where
+    /// the last of them ends, a crash would have the log refuse the next batch of each.
+    fn keep_producers(&self, unflushed: &[ClosedSegment]) -> Result<(), AppendError> {
+        for closed in unflushed {
+            if let Err(error) = self.shared.disk.sync_file(&closed.file.file) {
+                self.fail(&error);
+                return Err(AppendError::NotWritten(error));
+            }
+        }
+        if let Some((offset, content)) = unflushed.last().and_then(|last| last.snapshot.as_ref()) {
+            self.note_flushed(*offset, content, Durability::Content);
+        }
+        Ok(())
     }
 
     /// Whether a log that is put down would lose anything: else it is not opened for it.

@@ -160,6 +160,25 @@ fn old_segments_go_whole_with_all_their_files() {
     );
 }
 
+/// Retention closes the active segment when all of it is too old, and takes it at once: what it
+/// said of producers is in the snapshot that is written before it goes.
+#[test]
+fn failure_47_producers_outlive_the_last_of_their_records_and_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let partition = create(&store, 0);
+    produce(&partition, batch(Some((5, 0))));
+    partition.reconfigure(&LogConfig { retention_ms: Some(1000), ..small_segments() });
+    let shared = &partition.shared;
+    housekeeping::retain(shared, TimestampMs(1000 + HOUR_MS), shared.clock.now().monotonic);
+    assert_eq!(partition.log_start_offset(), Offset(10));
+    let crashed = crashed(directory.path());
+    let again = open_with(crashed.path(), |_| {});
+    let partition = again.partition(&clicks(0)).unwrap();
+    assert!(produce(&partition, batch(Some((5, 0)))).duplicate);
+    assert_eq!(produce(&partition, batch(Some((5, 10)))).base_offset, Offset(10));
+}
+
 #[test]
 fn flush_ms_goes_from_when_a_log_has_it_and_not_from_the_next_round_on() {
     let directory = tempfile::tempdir().unwrap();
