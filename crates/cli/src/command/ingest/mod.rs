@@ -6,6 +6,7 @@ mod events;
 mod feed;
 mod follow;
 mod guarantee;
+mod in_force;
 mod observer;
 pub mod pace;
 mod pacing;
