@@ -29,6 +29,7 @@ pub mod access;
 pub mod args;
 pub mod broker_settings;
 pub mod command;
+pub mod dead_letter;
 pub mod given;
 pub mod interrupt;
 pub mod job;

@@ -250,7 +250,10 @@ fn a_run_goes_on_only_with_the_same_columns() {
         assert!(stderr(&output).contains("was ingested as csv"), "{}", stderr(&output));
     }
     assert!(run(&["--select", "id", "--header", "n"]).status.success());
-    sandbox.succeed(&["audit", "a.csv", "t", "--select", "id", "--header", "n"]);
+    let shown = sandbox.succeed(&["audit", "a.csv", "t", "--select", "id", "--header", "n"]);
+    assert!(!shown.contains("not compared"), "{shown}");
+    let shown = sandbox.succeed(&["audit", "a.csv", "t", "--select", "id"]);
+    assert!(shown.contains("not compared, and 3 records have some"), "{shown}");
 }
 
 #[rstest]

@@ -214,6 +214,11 @@ fn a_row_larger_than_a_request_is_named_and_goes_through_when_allowed() {
     sandbox.succeed(&["ingest", "a.csv", "--topic", "skipped", "--on-error", "skip"]);
     let audit = sandbox.succeed(&["audit", "a.csv", "skipped"]);
     assert!(audit.contains("2 rows, and 1 bad ones"), "{audit}");
+    // Too large for a record of its own, too: its dead letter is without it.
+    sandbox.succeed(&["ingest", "a.csv", "--topic", "large-2", "--on-error", "dead-letter"]);
+    let letters = ["--dead-letter-topic", "large-2.dead-letters"];
+    let audit = sandbox.succeed(&[&["audit", "a.csv", "large-2"], &letters[..]].concat());
+    assert!(audit.contains("and every bad one among the dead letters"), "{audit}");
     let output = sandbox.run(&["audit", "a.csv", "large"]);
     assert_eq!(output.status.code(), Some(6), "{}", stdout(&output));
 }

@@ -270,6 +270,58 @@ fn bad_rows_go_to_the_dead_letters_with_the_rows_around_them() {
 }
 
 #[test]
+fn an_audit_looks_for_each_bad_row_among_the_dead_letters() {
+    let sandbox = Sandbox::new();
+    let text = rows(0, 3) + "{\"k\":\n" + &rows(3, 6) + "{\"k\":{}}\n";
+    sandbox.write("f.ndjson", text.as_bytes());
+    let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
+    let at = ["-b", server.address.as_str()];
+    sandbox.succeed(&[&INGEST[..], &["--on-error", "dead-letter"], &at].concat());
+    let audit = ["audit", "f.ndjson", "t", "--key", "k"];
+    let audit = |more: &[&str], exit: i32| -> String {
+        let output = sandbox.run(&[&audit[..], more, &at].concat());
+        assert_eq!(output.status.code(), Some(exit), "{}{}", stderr(&output), stdout(&output));
+        stdout(&output)
+    };
+    let letters = |topic: &str, exit: i32| -> Value {
+        let shown = audit(&["--dead-letter-topic", topic, "--json"], exit);
+        serde_json::from_str::<Value>(&shown).unwrap()["dead_letters"].take()
+    };
+    let counts = |of: &Value| {
+        ["records", "of_others", "missing", "doubled", "altered", "unexpected"]
+            .map(|name| of[name].as_u64().unwrap())
+    };
+    assert!(audit(&[], 0).contains("not compared: --dead-letter-topic t.dead-letters"));
+    let equal = audit(&["--dead-letters", "t.dead-letters"], 0);
+    assert!(equal.contains("and every bad one among the dead letters"), "{equal}");
+    assert_eq!(counts(&letters("t.dead-letters", 0)), [2, 0, 0, 0, 0, 0]);
+
+    // Letters that someone else writes: of another file, once more, of a good row; and of another
+    // topic's only one, under another name of the file and with other bytes.
+    let write = |topic: &str, file: &str, line: &str, row: &str| {
+        let (file, line) = (format!("file={file}"), format!("line={line}"));
+        let how = ["produce", topic, "--header", &file, "--header", &line, "-q"];
+        let sent = sandbox.run_with_input(&[&how[..], &at].concat(), row.as_bytes());
+        assert!(sent.status.success(), "{}", stderr(&sent));
+    };
+    write("t.dead-letters", "g.ndjson", "4", "{\"k\":\n");
+    assert_eq!(counts(&letters("t.dead-letters", 0)), [2, 1, 0, 0, 0, 0]);
+    write("t.dead-letters", "f.ndjson", "4", "{\"k\":\n");
+    write("t.dead-letters", "f.ndjson", "1", "{\"k\":\n");
+    let different = letters("t.dead-letters", 6);
+    assert_eq!(counts(&different), [4, 1, 0, 1, 0, 1], "{different}");
+    assert_eq!(different["differences"][0]["row"], "f.ndjson:4", "{different}");
+    let whole = sandbox.path("f.ndjson");
+    write("other", whole.to_str().unwrap(), "4", "{\"K\":\n");
+    let different = letters("other", 6);
+    assert_eq!(counts(&different), [1, 0, 1, 0, 1, 0], "{different}");
+    let named = different["differences"].to_string();
+    assert!(named.contains("f.ndjson:8") && named.contains("f.ndjson:4"), "{named}");
+    let shown = audit(&["--dead-letter-topic", "other"], 6);
+    assert!(shown.contains("different: of the dead letters 1 missing, 1 altered"), "{shown}");
+}
+
+#[test]
 fn a_bad_row_keeps_the_rows_before_it_and_is_met_again() {
     let sandbox = Sandbox::new();
     let text = rows(0, 300) + "oops\n" + &rows(300, 600);

@@ -159,15 +159,18 @@ fn finish(
     let finished: Value = serde_json::from_str(&finished)?;
     let left = finished["rows"].as_u64().unwrap_or(u64::MAX);
     ensure!(left < rows as u64, "nothing was committed before the last life: {finished}");
+    let letters = format!("{topic}.dead-letters");
     let mut audit = trial.tools().streamledger()?;
     audit.arg("audit").arg(file).args([topic, "--key", "user_id", "--json", "-b", bootstrap]);
+    audit.args(["--dead-letter-topic", &letters]);
     let audited = process::run_ok(&mut audit, b"", LIMIT)?.text();
     let audited: Value = serde_json::from_str(&audited)?;
     ensure!(audited["equal"] == true, "audit says {audited}");
     ensure!(audited["order"] == "kept", "audit says {audited}");
     ensure!(audited["topic_records"] == rows as u64, "audit says {audited}");
+    let bad_rows = (rows / BAD_EVERY) as u64;
+    ensure!(audited["dead_letters"]["records"] == bad_rows, "audit says {audited}");
 
-    let letters = format!("{topic}.dead-letters");
     let mut consume = trial.tools().streamledger()?;
     consume.args(["consume", &letters, "--format", "json", "-b", bootstrap]);
     let letters = process::run_ok(&mut consume, b"", LIMIT)?.text();

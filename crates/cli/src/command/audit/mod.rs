@@ -1,6 +1,7 @@
 //! `audit`: whether a topic holds the rows of files, each of them once and in order.
 
 mod difference;
+mod letters;
 mod order;
 mod report;
 mod sides;
@@ -12,14 +13,17 @@ use std::time::Instant;
 use clap::Args;
 use streamledger::config::ClientKind;
 use streamledger::{ProducerConfig, Properties};
+use twox_hash::XxHash3_128;
 
-use self::difference::{Difference, Suspects, Suspicion};
+use self::difference::{Findings, Suspects, Suspicion};
+use self::letters::{LetterRow, LetterSide};
 use self::order::KeyOrders;
-use self::report::{Order, Report};
-use self::sides::{Compared, TopicSide, partition_of, read_files};
+use self::report::{BadRows, Order, Report};
+use self::sides::{BadRow, Compared, FileSide, TopicSide, partition_of};
 use self::tally::{Fingerprint, Fingerprints, KeyPlace, Row, Tally};
 use crate::access::{Access, MissingDirectory};
 use crate::args::{BrokerArguments, InputArguments};
+use crate::dead_letter::default_topic;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::given::given;
@@ -31,8 +35,8 @@ use crate::registry::{Registering, RegistryArguments};
 use crate::topic_access;
 use crate::ui;
 
-/// So often both sides are read again to name what differs; what is left then is counted only.
-const NAMING_PASSES_MAX: usize = 4;
+/// So often both sides are read again to name what differs.
+const LOOKS_MAX: u64 = 8;
 
 /// Flags of `audit`.
 #[derive(Debug, Args)]
@@ -46,6 +50,11 @@ pub struct AuditArguments {
     /// The topic
     #[arg(required = true, value_name = "TOPIC")]
     topic: String,
+
+    /// The topic of the dead letters, if bad rows were sent there: each is to be there once, as it
+    /// stands in its file. `ingest` names it TOPIC.dead-letters, unless told otherwise
+    #[arg(long, visible_alias = "dead-letters", value_name = "TOPIC")]
+    dead_letter_topic: Option<String>,
 
     #[command(flatten)]
     input: InputArguments,
@@ -76,8 +85,8 @@ The files are read as `ingest` reads them (give the same --key, --timestamp, --p
 --header, --value, --select, --rename and --type), the topic as a reader of committed records \
 does, up to where it ends now. Both are hashed row by row, so memory stays the same whatever \
 their size; where they differ they are read again, to name the rows that are missing, doubled, \
-altered, or in no file. Rows that `ingest` would have rejected are counted, and none of the \
-topic's business. The order of the rows of each key is compared too, where the default \
+altered, or in no file. Headers are compared with --header only. Rows that `ingest` would have rejected are counted, and none of the \
+topic's business; with --dead-letter-topic each is looked for among the dead letters. The order of the rows of each key is compared too, where the default \
 partitioner placed them.
 
 Ends with 0 if they are equal, and with 6 if they differ.";
@@ -90,6 +99,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "With the options that ingest was given for columns",
         "streamledger audit orders.csv orders --key shop,id --select id,sum --header shop",
+    ),
+    (
+        "After --on-error dead-letter: each bad row is among the dead letters, once",
+        "streamledger audit orders.csv orders --dead-letter-topic orders.dead-letters",
     ),
     ("All files of a directory", "streamledger audit logs/ logs"),
     (
@@ -105,6 +118,13 @@ pub fn run(arguments: &AuditArguments) -> Outcome<Exit> {
         return Failure::new(Exit::Usage, "standard input can't be audited")
             .cause("it may have to be read again, to name what differs")
             .remedy("write it to a file first")
+            .err();
+    }
+    if arguments.dead_letter_topic.as_ref() == Some(&arguments.topic) {
+        let what = format!("{} can't be the topic of its own dead letters", arguments.topic);
+        return Failure::new(Exit::Usage, what)
+            .cause("bad rows among the others would be taken for rows")
+            .remedy("name the topic that `ingest` sent them to, or leave --dead-letter-topic out")
             .err();
     }
     let mut options = arguments.input.options(&arguments.topic)?;
@@ -140,34 +160,36 @@ fn run_on(
     if compared.timestamps {
         plan.set_times(topic_access::times(access, &given, &arguments.topic)?);
     }
-    let plan = &*plan;
-    let Some(counted) = count(plan, &topic, interrupt)? else { return Ok(Exit::Interrupted) };
-    let mut unnamed = counted.files.differing_buckets(&counted.topic);
-    let mut differences = Vec::new();
-    for _ in 0..NAMING_PASSES_MAX {
-        if unnamed.is_empty() {
-            break;
-        }
-        let (suspicion, rest) = Suspicion::of(&unnamed);
-        let Some(found) = name(plan, &topic, &suspicion, interrupt)? else {
-            return Ok(Exit::Interrupted);
-        };
-        differences.extend(found);
-        unnamed = rest.to_vec();
-    }
-    differences.sort();
-    let Some(order) = order(plan, &topic, &counted, interrupt)? else {
+    let files = FileSide { plan, topic: &arguments.topic };
+    let letters = arguments.dead_letter_topic.as_deref();
+    let letters = letters.map(|letters| LetterSide::look(access, &given, letters, files));
+    let letters = letters.transpose()?;
+    let Some(counted) = count(files, &topic, interrupt)? else { return Ok(Exit::Interrupted) };
+    let differing = counted.files.differing_buckets(&counted.topic);
+    let found = findings(&differing, |look| name(files, &topic, look, interrupt))?;
+    let Some(findings) = found else { return Ok(Exit::Interrupted) };
+    let Some(order) = order(files, &topic, &counted, interrupt)? else {
         return Ok(Exit::Interrupted);
+    };
+    let bad_rows = match &letters {
+        Some(letters) => match letters.compare(files, &counted.bad_rows, interrupt)? {
+            Some(found) => BadRows::Compared(found),
+            None => return Ok(Exit::Interrupted),
+        },
+        None => BadRows::Counted {
+            letters_by_default: letters_by_default(arguments, &counted, access, &given)?,
+        },
     };
     let report = Report {
         topic: &arguments.topic,
         files: plan.files.iter().map(|file| file.path.display().to_string()).collect(),
         file_rows: counted.files.row_count,
-        rejected: counted.rejected,
+        rejected: counted.bad_rows.row_count,
+        bad_rows,
         topic_records: counted.topic.row_count,
+        headers_ignored: counted.headers_ignored,
         order,
-        differences: &differences,
-        is_all_named: unnamed.is_empty(),
+        findings,
         elapsed: begun.elapsed(),
     };
     if arguments.json {
@@ -189,19 +211,35 @@ fn max_request_size(given: &Properties, access: &Access) -> Outcome<usize> {
     Ok(config.max_request_size)
 }
 
+/// The topic that `ingest` sends dead letters to by itself, if it is there, nobody has named it,
+/// and there are bad rows.
+fn letters_by_default(
+    arguments: &AuditArguments,
+    counted: &Counted,
+    access: &Access,
+    given: &Properties,
+) -> Outcome<Option<String>> {
+    let name = default_topic(&arguments.topic);
+    let is_there = counted.bad_rows.row_count > 0 && topic_access::exists(access, given, &name)?;
+    Ok(is_there.then_some(name))
+}
+
 /// Both sides, counted.
 #[derive(Debug)]
 struct Counted {
     files: Tally,
+    /// Their bad rows, as dead letters.
+    bad_rows: Tally,
     topic: Tally,
-    rejected: u64,
     /// Records with a key that aren't where the default partitioner puts them.
     misplaced: u64,
+    /// Records with headers, where those aren't compared.
+    headers_ignored: u64,
 }
 
 /// Whether the rows of each key are in the files' order. None after Ctrl-C.
 fn order(
-    plan: &InputPlan,
+    from: FileSide<'_>,
     topic: &TopicSide<'_>,
     counted: &Counted,
     interrupt: &Interrupt,
@@ -215,12 +253,12 @@ fn order(
     let partition_count = topic.partition_count();
     let mut groups = counted.files.reordered_groups(&counted.topic);
     let mut keys = Vec::new();
-    for _ in 0..NAMING_PASSES_MAX {
+    for _ in 0..LOOKS_MAX {
         if groups.is_empty() {
             break;
         }
         let (mut orders, mut fingerprints) = (KeyOrders::of(groups), Fingerprints::default());
-        let of_files = read_files(plan, interrupt, |row, place| {
+        let of_files = from.read_rows(interrupt, |row, place| {
             if let Some(key) = KeyPlace::of(row, partition_of(row, partition_count)) {
                 orders.in_files(&counted.files, key, fingerprints.of(row), place);
             }
@@ -246,13 +284,13 @@ fn order(
 
 /// Counts both sides, one beside the other. None after Ctrl-C.
 fn count(
-    plan: &InputPlan,
+    from: FileSide<'_>,
     topic: &TopicSide<'_>,
     interrupt: &Interrupt,
 ) -> Outcome<Option<Counted>> {
     let partition_count = topic.partition_count();
     let (mut files, mut misplaced) = (Tally::new(partition_count), 0);
-    let mut records = Tally::new(partition_count);
+    let (mut records, mut bad_rows) = (Tally::new(partition_count), Tally::without_order());
     let (of_topic, of_files) = side_by_side(
         || {
             let mut fingerprints = Fingerprints::default();
@@ -265,52 +303,70 @@ fn count(
             })
         },
         || {
-            let mut fingerprints = Fingerprints::default();
-            read_files(plan, interrupt, |row, _| {
+            let (mut fingerprints, mut letter) = (Fingerprints::default(), LetterRow::default());
+            let mut letter_fingerprints = Fingerprints::default();
+            let row = |row: &Row<'_>, _| {
                 let key = KeyPlace::of(row, partition_of(row, partition_count));
                 files.add(fingerprints.of(row), key);
-            })
+            };
+            let bad = |bad: &BadRow<'_>, place| {
+                bad_rows.add(letter_fingerprints.of(&letter.of(bad, place)), None);
+            };
+            from.read(interrupt, row, bad)
         },
     )?;
-    let (Some(_), Some(rejected)) = (of_topic, of_files) else { return Ok(None) };
-    Ok(Some(Counted { files, topic: records, rejected, misplaced }))
+    let (Some(headers_ignored), Some(())) = (of_topic, of_files) else { return Ok(None) };
+    Ok(Some(Counted { files, bad_rows, topic: records, misplaced, headers_ignored }))
+}
+
+/// What differs, found out by looks at the rows of buckets that do. None after Ctrl-C.
+fn findings(
+    differing: &[(usize, u64)],
+    mut look_at: impl FnMut(&Suspicion) -> Outcome<Option<Suspects>>,
+) -> Outcome<Option<Findings>> {
+    let (mut findings, mut suspicion) = (Findings::default(), Suspicion::of(differing));
+    for look in 0..suspicion.look_count.min(LOOKS_MAX) {
+        suspicion.set_look(look);
+        let Some(suspects) = look_at(&suspicion)? else { return Ok(None) };
+        suspects.add_to(&mut findings);
+    }
+    findings.has_more |= suspicion.look_count > LOOKS_MAX;
+    Ok(Some(findings))
 }
 
 /// Reads both sides again for the rows that are suspect. None after Ctrl-C.
 fn name(
-    plan: &InputPlan,
+    from: FileSide<'_>,
     topic: &TopicSide<'_>,
     suspicion: &Suspicion,
     interrupt: &Interrupt,
-) -> Outcome<Option<Vec<Difference>>> {
-    let mut suspects = Suspects::default();
+) -> Outcome<Option<Suspects>> {
+    let mut suspects = Suspects::new();
     let mut fingerprints = Fingerprints::default();
-    let mut suspect = |row: &Row<'_>| {
-        let fingerprint = fingerprints.of(row);
-        suspicion.has(fingerprint).then(|| (fingerprint, key_of(&mut fingerprints, row)))
-    };
-    let of_files = read_files(plan, interrupt, |row, place| {
-        if let Some((row, key)) = suspect(row) {
+    let of_files = from.read_rows(interrupt, |row, place| {
+        if let Some((row, key)) = suspect(suspicion, fingerprints.of(row), row) {
             suspects.in_files(row, key, place);
         }
     })?;
     let of_topic = topic.read(interrupt, |row, place| {
-        if let Some((row, key)) = suspect(row) {
+        if let Some((row, key)) = suspect(suspicion, fingerprints.of(row), row) {
             suspects.in_topic(row, key, place);
         }
     })?;
-    Ok(of_files.and(of_topic).map(|_| suspects.differences()))
+    Ok(of_files.and(of_topic).map(|_| suspects))
 }
 
-fn key_of(fingerprints: &mut Fingerprints, row: &Row<'_>) -> u128 {
-    let Fingerprint(key) = fingerprints.of(&Row {
-        value: None,
-        timestamp_ms: None,
-        partition: None,
-        headers: &[],
-        ..*row
-    });
-    key
+/// A row that is to be looked at now, and its key's hash.
+fn suspect(
+    suspicion: &Suspicion,
+    fingerprint: Fingerprint,
+    row: &Row<'_>,
+) -> Option<(Fingerprint, u64)> {
+    if !suspicion.has(fingerprint) {
+        return None;
+    }
+    let key = row.key.map(|key| XxHash3_128::oneshot(key) as u64);
+    suspicion.is_now(fingerprint, key).then_some((fingerprint, key.unwrap_or_default()))
 }
 
 /// Does one thing on a thread of its own and another on this one; fails as the first of them.

@@ -1,21 +1,24 @@
 //! The two sides of an audit, each read from front to back as rows.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use streamledger::{
-    Consumer, ConsumerConfig, Offset, PartitionIndex, Position, Properties, TopicPartition,
-    murmur2_partition,
+    Consumer, ConsumerConfig, Offset, PartitionIndex, Position, Properties, RecordView,
+    TopicPartition, murmur2_partition,
 };
 
 use super::difference::{FilePlace, TopicPlace};
 use super::tally::{Row, write_header};
 use crate::access::Access;
+use crate::dead_letter::too_large;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::input::{InputPlan, ReadFault, file};
+use crate::input::{InputPlan, ReadFault, RowFault, SourceRecord, file};
 use crate::interrupt::Interrupt;
 use crate::producing::config_failure;
+use crate::render::Rendered;
 use crate::topic_access;
 
 /// How long one look for records may take.
@@ -30,59 +33,98 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 /// Rows between two looks for Ctrl-C.
 const CHECK_ROWS: u64 = 1024;
 
-/// What `visit` is called with for each row, and what reading a side ends with: how many rows were
-/// bad, or nothing after Ctrl-C.
-pub(super) type Read = Outcome<Option<u64>>;
+/// What reading a side ends with: nothing after Ctrl-C.
+pub(super) type Read = Outcome<Option<()>>;
 
-/// The rows of all files, in order; the bad ones are counted, and those that are more than the
-/// producer of `ingest` took.
-pub(super) fn read_files(
-    plan: &InputPlan,
-    interrupt: &Interrupt,
-    mut visit: impl FnMut(&Row<'_>, FilePlace),
-) -> Read {
-    let (mut rejected, mut headers) = (0, Vec::new());
-    for (index, planned) in plan.files.iter().enumerate() {
-        let mut source = plan.open(planned)?;
-        let mut until_check = CHECK_ROWS;
-        loop {
-            match source.next_record() {
-                Ok(Some(record)) => {
-                    let rendered = record.rendered;
-                    let bytes = rendered.with_record("", |record| record.batch_bytes());
-                    if bytes > plan.record_bytes_max() {
-                        rejected += 1;
-                        continue;
+/// The files, whose rows were to go to a topic.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FileSide<'a> {
+    pub(super) plan: &'a InputPlan,
+    pub(super) topic: &'a str,
+}
+
+/// A row that is no record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BadRow<'a> {
+    pub(super) file: &'a Path,
+    /// Its bytes, if they are known.
+    pub(super) row: Option<&'a [u8]>,
+    pub(super) fault: &'a RowFault,
+    /// The most bytes that the producer of `ingest` took of a record.
+    pub(super) bytes_max: usize,
+}
+
+impl FileSide<'_> {
+    /// The rows of all files, in order, without the bad ones.
+    pub(super) fn read_rows(
+        self,
+        interrupt: &Interrupt,
+        visit: impl FnMut(&Row<'_>, FilePlace),
+    ) -> Read {
+        self.read(interrupt, visit, |_, _| ())
+    }
+
+    /// The rows of all files, in order, those that are good and those that are bad: also those that
+    /// are more than the producer of `ingest` took.
+    pub(super) fn read(
+        self,
+        interrupt: &Interrupt,
+        mut visit: impl FnMut(&Row<'_>, FilePlace),
+        mut reject: impl FnMut(&BadRow<'_>, FilePlace),
+    ) -> Read {
+        let FileSide { plan, topic } = self;
+        let mut headers = Vec::new();
+        let bytes_max = plan.record_bytes_max();
+        for (file, planned) in plan.files.iter().enumerate() {
+            let mut source = plan.open(planned)?;
+            let mut until_check = CHECK_ROWS;
+            loop {
+                let bad = match source.next_record() {
+                    Ok(Some(SourceRecord { rendered, line })) => {
+                        let bytes = rendered.with_record("", |record| record.batch_bytes());
+                        if bytes > bytes_max {
+                            Some((line, too_large(topic, bytes, bytes_max)))
+                        } else {
+                            headers.clear();
+                            for (name, value) in rendered.headers.iter() {
+                                write_header(&mut headers, name, value);
+                            }
+                            visit(&row_of(&rendered, &headers), FilePlace { file, line });
+                            None
+                        }
                     }
-                    headers.clear();
-                    for (name, value) in rendered.headers.iter() {
-                        write_header(&mut headers, name, value);
-                    }
-                    let row = Row {
-                        key: rendered.key,
-                        value: Some(rendered.value),
-                        timestamp_ms: rendered.timestamp_ms,
-                        partition: rendered.partition,
-                        headers: &headers,
-                    };
-                    visit(&row, FilePlace { file: index, line: record.line });
+                    Ok(None) => break,
+                    Err(fault) => match *fault {
+                        ReadFault::Row { line, fault } => Some((line, fault)),
+                        io => return Err(file::failed_at(&planned.path, io).into()),
+                    },
+                };
+                if let Some((line, fault)) = bad {
+                    let (row, fault) = (source.last_row(), &fault);
+                    let bad = BadRow { file: &planned.path, row, fault, bytes_max };
+                    reject(&bad, FilePlace { file, line });
                 }
-                Ok(None) => break,
-                Err(fault) => match *fault {
-                    ReadFault::Row { .. } => rejected += 1,
-                    io => return Err(file::failed_at(&planned.path, io).into()),
-                },
-            }
-            until_check -= 1;
-            if until_check == 0 {
-                until_check = CHECK_ROWS;
-                if interrupt.is_raised() {
-                    return Ok(None);
+                until_check -= 1;
+                if until_check == 0 {
+                    until_check = CHECK_ROWS;
+                    if interrupt.is_raised() {
+                        return Ok(None);
+                    }
                 }
             }
         }
+        Ok(Some(()))
     }
-    Ok(Some(rejected))
+}
+
+fn row_of<'a>(rendered: &Rendered<'a>, headers: &'a [u8]) -> Row<'a> {
+    Row {
+        key: rendered.key,
+        value: Some(rendered.value),
+        timestamp_ms: rendered.timestamp_ms,
+        partition: rendered.partition,
+        headers,
+    }
 }
 
 /// A topic as it is when the audit begins: what comes later is not part of it.
@@ -104,6 +146,12 @@ pub(super) struct Compared {
     pub(super) partitions: bool,
     /// Its headers.
     pub(super) headers: bool,
+}
+
+impl Compared {
+    /// Nothing else.
+    pub(super) const NOTHING: Compared =
+        Compared { timestamps: false, partitions: false, headers: false };
 }
 
 impl<'a> TopicSide<'a> {
@@ -150,46 +198,60 @@ impl<'a> TopicSide<'a> {
         self.partitions.len()
     }
 
-    /// Its records, of each partition in order.
+    /// Its records as rows, of each partition in order; how many of them have headers that aren't
+    /// compared. None after Ctrl-C.
     pub(super) fn read(
         &self,
         interrupt: &Interrupt,
         mut visit: impl FnMut(&Row<'_>, TopicPlace),
+    ) -> Outcome<Option<u64>> {
+        let Compared { timestamps, partitions, headers: has_headers } = self.compared;
+        let (mut headers, mut ignored) = (Vec::new(), 0);
+        let read = self.read_records(interrupt, |record, place| {
+            headers.clear();
+            if !has_headers {
+                ignored += u64::from(record.headers().next().is_some());
+            } else {
+                for (name, value) in record.headers() {
+                    write_header(&mut headers, &name, value);
+                }
+            }
+            let row = Row {
+                key: record.key,
+                value: record.value,
+                timestamp_ms: timestamps.then_some(record.timestamp.0),
+                partition: partitions.then_some(place.partition),
+                headers: &headers,
+            };
+            visit(&row, place);
+        })?;
+        Ok(read.map(|()| ignored))
+    }
+
+    /// Its records, of each partition in order.
+    pub(super) fn read_records(
+        &self,
+        interrupt: &Interrupt,
+        mut visit: impl FnMut(&RecordView<'_>, TopicPlace),
     ) -> Read {
         let consumer = self.consumer("read_committed")?;
         let start: Vec<_> =
             self.partitions.iter().map(|of| (of.clone(), Position::Beginning)).collect();
         consumer.assign(&start);
-        let Compared { timestamps, partitions, headers: has_headers } = self.compared;
-        let mut headers = Vec::new();
         while !self.is_read(&consumer) {
             if interrupt.is_raised() {
                 return Ok(None);
             }
             let polled = consumer.poll_with(POLL, |record| {
-                let partition = record.topic_partition.partition;
-                let end = usize::try_from(partition.0).ok().and_then(|at| self.ends.get(at));
-                if end.is_none_or(|end| record.offset >= *end) {
-                    return;
+                let partition = record.topic_partition.partition.0;
+                let end = usize::try_from(partition).ok().and_then(|at| self.ends.get(at));
+                if end.is_some_and(|end| record.offset < *end) {
+                    visit(&record, TopicPlace { partition, offset: record.offset.0 });
                 }
-                headers.clear();
-                if has_headers {
-                    for (name, value) in record.headers() {
-                        write_header(&mut headers, &name, value);
-                    }
-                }
-                let row = Row {
-                    key: record.key,
-                    value: record.value,
-                    timestamp_ms: timestamps.then_some(record.timestamp.0),
-                    partition: partitions.then_some(partition.0),
-                    headers: &headers,
-                };
-                visit(&row, TopicPlace { partition: partition.0, offset: record.offset.0 });
             });
             polled.map_err(|error| self.failed(&error))?;
         }
-        Ok(Some(0))
+        Ok(Some(()))
     }
 
     fn consumer(&self, isolation: &str) -> Outcome<Consumer> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use streamledger::{Header, ProduceError, Producer, ProducerRecord};
+use streamledger::{ProduceError, Producer, ProducerRecord};
 
 use super::OnError;
 use super::follow::NextGeneration;
@@ -18,6 +18,7 @@ use super::prepare::FeedFile;
 use super::report::Rejection;
 use super::telling::Untold;
 use super::transactions::Transactions;
+use crate::dead_letter::DeadLetter;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::input::planned::PlannedFile;
@@ -366,20 +367,12 @@ impl Feed<'_> {
         if let Some(transactions) = &mut self.transactions {
             transactions.begin()?;
         }
-        let (path, line) = (file.path.display().to_string(), line.to_string());
-        let (reason, column) = (fault.to_string(), fault.column());
-        let mut headers =
-            vec![header("file", &path), header("line", &line), header("reason", &reason)];
-        headers.extend(column.as_deref().map(|column| header("column", column)));
-        let letter = ProducerRecord::to(self.rejects.topic).headers(&headers);
-        let whole = match row {
-            Some(row) => self.producer.send(letter.value(row)).map(drop),
-            None => self.producer.send(letter).map(drop),
-        };
-        match whole {
+        let letter = DeadLetter::of(&file.path, line, row, fault);
+        let send = |outgoing: ProducerRecord<'_>| self.producer.send(outgoing).map(drop);
+        match letter.with_record(self.rejects.topic, send) {
             Err(ProduceError::RecordTooLarge { .. }) => {
-                let letter = ProducerRecord::to(self.rejects.topic).headers(&headers);
-                self.producer.send(letter).map(drop).map_err(|error| send_failure(&error).into())
+                let sent = letter.without_row().with_record(self.rejects.topic, send);
+                sent.map_err(|error| send_failure(&error).into())
             }
             sent => sent.map_err(|error| send_failure(&error).into()),
         }
@@ -473,10 +466,6 @@ pub(super) fn known(file: &PlannedFile, position: Option<Position>) -> Outcome<P
         let path = file.path.display();
         Failure::new(Exit::Failed, format!("can't tell how far {path} was read")).into()
     })
-}
-
-fn header<'a>(key: &'a str, text: &'a str) -> Header<'a> {
-    Header { key, value: Some(text.as_bytes()) }
 }
 
 /// The producer didn't take a record: its row is bad, or the run is over.

@@ -29,6 +29,7 @@ use self::transactions::TransactionLimits;
 use crate::args::{BrokerArguments, InputArguments, ProducerArguments};
 use crate::clicks;
 use crate::command::name_and_value;
+use crate::dead_letter::default_topic;
 use crate::help::with_examples;
 use crate::job_file::OptionInForce;
 use crate::metrics_server::MetricsArguments;
@@ -321,7 +322,7 @@ impl IngestArguments {
     }
 
     fn dead_letter_topic(&self) -> String {
-        self.dead_letter_topic.clone().unwrap_or_else(|| format!("{}.dead-letters", self.topic))
+        self.dead_letter_topic.clone().unwrap_or_else(|| default_topic(&self.topic))
     }
 
     /// Whether standard output is for a program.
