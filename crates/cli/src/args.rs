@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use streamledger::{AdminConfig, Properties};
 
 use crate::avro::derive;
 use crate::command::name_and_value;
@@ -86,7 +87,8 @@ pub struct BrokerArguments {
         visible_alias = "bootstrap-server",
         value_name = "HOST:PORT,..",
         env = "STREAMLEDGER_BOOTSTRAP_SERVERS",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = servers
     )]
     pub bootstrap_servers: Option<String>,
 
@@ -250,6 +252,17 @@ impl InputArguments {
             types: self.types.clone(),
             row_bytes_max: usize::try_from(self.max_row_bytes).unwrap_or(usize::MAX),
         })
+    }
+}
+
+/// The addresses of brokers, as any client takes them.
+fn servers(text: &str) -> Result<String, String> {
+    let settings = Properties::new().with("bootstrap.servers", text);
+    match AdminConfig::from_properties(&settings) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("it takes one or more host:port, separated by commas, here and in \
+                       STREAMLEDGER_BOOTSTRAP_SERVERS"
+            .to_owned()),
     }
 }
 

@@ -113,6 +113,22 @@ fn completions_name_the_commands() {
 #[case(
     &["generate", "clicks", "--rows", "5", "--output", "no/x.csv"], 1, &["can't write no/x.csv"]
 )]
+#[case(&["ingest", "loop.csv"], 3, &["can't open loop.csv", "symbolic links", "leads back to it"])]
+#[case(&["ingest", "loop.csv/x.csv"], 3, &["can't open loop.csv/x.csv", "a directory of the path"])]
+#[case(&["ingest", "gone.csv"], 3, &["can't open gone.csv", "No such file", "ln -sfn"])]
+#[case(&["audit", "gone.csv", "t"], 3, &["can't open gone.csv", "a link to what isn't there"])]
+#[case(&["ingest", "ok.csv/x.csv"], 3, &["can't open ok.csv/x.csv", "a part of it is a file"])]
+#[case(&["ingest", "ok.csv", "never.csv"], 3, &["can't read never.csv", "os error 5", "disk"])]
+#[case(&["audit", "never.csv", "t"], 3, &["can't read never.csv", "os error 5"])]
+#[case(&["ingest", "ok.csv", "-X", "transactional.id=x"], 2, &["transactional.id=x can't be", "--job"])]
+#[case(
+    &["audit", "ok.csv", "t", "--dead-letters", "t"], 2, &["can't be the topic of its own dead"]
+)]
+#[case(&["ingest", "ok.csv", "-b", ""], 2, &["--bootstrap-servers", "one or more host:port"])]
+#[case(&["topics", "list", "-b", "host"], 2, &["'host' for '--bootstrap-servers", "host:port"])]
+#[case(
+    &["ingest", "ok.csv", "ok.dat", "--watch"], 2, &["nothing can come", "--append", "--follow"]
+)]
 #[case(&["injest"], 2, &["injest", "ingest"])]
 fn what_cant_be_done_says_why_and_what_to_do(
     #[case] arguments: &[&str],
@@ -124,6 +140,11 @@ fn what_cant_be_done_says_why_and_what_to_do(
     std::fs::create_dir(sandbox.path("none")).unwrap();
     sandbox.write("ok.dat", b"x");
     sandbox.write("empty.csv", b"");
+    // What nobody may read, root neither.
+    let link = |to: &str, name| std::os::unix::fs::symlink(to, sandbox.path(name)).unwrap();
+    link("loop.csv", "loop.csv");
+    link("nowhere.csv", "gone.csv");
+    link("/proc/self/mem", "never.csv");
     sandbox.write("cr.csv", b"a,b\r1,2\r");
     sandbox.write("broken.csv.gz", b"\x1f\x8bno gzip at all");
     let made = std::process::Command::new("mkfifo").arg(sandbox.path("pipe.csv")).status();
@@ -137,6 +158,19 @@ fn what_cant_be_done_says_why_and_what_to_do(
     }
     assert!(output.stdout.is_empty(), "{}", stdout(&output));
     assert!(!sandbox.path(".streamledger").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_name_that_no_file_can_have_is_told() {
+    let sandbox = Sandbox::new();
+    let name = format!("{}.csv", "x".repeat(300));
+    let output = sandbox.run(&["ingest", &name]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    for part in [&format!("can't open {name}"), "File name too long", "longer than the file system"]
+    {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
 }
 
 #[test]

@@ -63,16 +63,28 @@ pub struct Listed {
     pub real: PathBuf,
 }
 
-/// That an argument is a directory, a pattern, or a file that is there.
-pub fn check_can_be_watched(argument: &Path) -> Outcome<()> {
-    let cause = match Argument::of(argument) {
-        Argument::StandardInput => "standard input can be read once",
-        Argument::File(path) if fs::metadata(path).is_err() => "it isn't there",
-        Argument::File(_) | Argument::Directory(_) | Argument::Pattern(_) => return Ok(()),
-    };
-    Failure::new(Exit::Usage, format!("{} can't be watched", argument.display()))
-        .cause(cause)
-        .remedy("name a directory that is there, or a pattern such as 'logs/*.csv'")
+/// That arguments are directories, patterns, or files that are there; not files alone, unless they
+/// may grow.
+pub fn check_can_be_watched(arguments: &[PathBuf], may_grow: bool) -> Outcome<()> {
+    for argument in arguments {
+        let cause = match Argument::of(argument) {
+            Argument::StandardInput => "standard input can be read once",
+            Argument::File(path) if fs::metadata(path).is_err() => "it isn't there",
+            Argument::File(_) | Argument::Directory(_) | Argument::Pattern(_) => continue,
+        };
+        return Failure::new(Exit::Usage, format!("{} can't be watched", argument.display()))
+            .cause(cause)
+            .remedy("name a directory that is there, or a pattern such as 'logs/*.csv'")
+            .err();
+    }
+    if may_grow || !arguments.iter().all(|argument| is_one_file(argument)) {
+        return Ok(());
+    }
+    Failure::new(Exit::Usage, "nothing can come that --watch would wait for")
+        .cause("files alone are named, and no directory or pattern that others may come to")
+        .remedy(
+            "leave --watch out; or name a directory or a pattern such as 'logs/*.csv';\n             --append goes on with files that grow, --follow with a log as it is written",
+        )
         .err()
 }
 

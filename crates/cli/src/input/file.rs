@@ -28,15 +28,37 @@ pub fn open(path: &Path) -> Outcome<(File, u64)> {
 }
 
 fn cannot_open(path: &Path, error: &io::Error) -> Box<Failure> {
-    let remedy = match error.kind() {
-        io::ErrorKind::NotFound => "check the path; a relative one starts at the current directory",
-        io::ErrorKind::PermissionDenied => "let your user read it, or run as one who may",
+    let leads_to = std::fs::read_link(path).ok();
+    let remedy = match (error.kind(), leads_to) {
+        (io::ErrorKind::NotFound, Some(_)) => {
+            "it is a link to what isn't there: put that back, or make the link anew (ln -sfn)"
+        }
+        (_, Some(_)) if is_link_in_a_circle(error) => {
+            "it is a link that leads back to itself: make it anew (ln -sfn)"
+        }
+        (io::ErrorKind::NotFound, None) => {
+            "check the path; a relative one starts at the current directory"
+        }
+        (io::ErrorKind::NotADirectory, _) => {
+            "check the path: a part of it is a file, where a directory is meant"
+        }
+        (io::ErrorKind::InvalidFilename, _) => {
+            "check the path: a name in it is longer than the file system takes"
+        }
+        (io::ErrorKind::PermissionDenied, _) => "let your user read it, or run as one who may",
+        _ if is_link_in_a_circle(error) => {
+            "a directory of the path is a link that leads back to itself: make that anew"
+        }
         _ => "check that the disk holding it is readable",
     };
     Failure::new(Exit::BadInput, format!("can't open {}", path.display()))
         .because(error)
         .remedy(remedy)
         .into()
+}
+
+fn is_link_in_a_circle(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 /// What reading a file ended with, as a failure that names the file and the line.

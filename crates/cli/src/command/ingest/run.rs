@@ -78,9 +78,7 @@ fn look_at_files(arguments: &IngestArguments, interrupt: &Interrupt) -> Outcome<
     let mut options = arguments.input.options(&arguments.topic)?;
     arguments.registry.complete(&arguments.topic, &mut options)?;
     if arguments.watch {
-        for argument in &arguments.files {
-            discovery::check_can_be_watched(argument)?;
-        }
+        discovery::check_can_be_watched(&arguments.files, arguments.append)?;
         return InputPlan::of_arrived(std::iter::empty(), options);
     }
     let followed = arguments.files.last().filter(|_| arguments.follow);
@@ -247,7 +245,8 @@ fn configure(
     }
     let id = job::transactional_id(arguments.job());
     defaults.extend([("transactional.id", id.as_str()), TRANSACTION_TIMEOUT]);
-    producing::config(&arguments.producer, bootstrap_servers, &defaults).map_err(|mut failure| {
+    let configured = producing::config(&arguments.producer, bootstrap_servers, &defaults);
+    let configured = configured.map_err(|mut failure| {
         // Told of what stands against transactions only if nothing else is wrong.
         if producing::config(&arguments.producer, bootstrap_servers, &OWN_DEFAULTS).is_ok() {
             let remedy = "leave that setting out; or say --at-least-once, and rows may be there \
@@ -255,7 +254,18 @@ fn configure(
             failure.remedy = Some(remedy.to_owned());
         }
         failure
-    })
+    })?;
+    match configured.properties.get("transactional.id") {
+        Some(other) if other != id => {
+            Failure::new(Exit::Usage, format!("transactional.id={other} can't be set for a job"))
+                .cause(format!(
+                    "by its own, {id}, a run finds an earlier one of the job and ends it"
+                ))
+                .remedy("leave that setting out; --job NAME makes it streamledger-ingest-NAME")
+                .err()
+        }
+        _ => Ok(configured),
+    }
 }
 
 /// Sees to it that the topics of the run are there: of the rows, of the dead letters, of progress.
