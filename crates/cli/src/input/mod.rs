@@ -1,6 +1,7 @@
 //! Input files as rows: read in big chunks, split without an allocation per row, each row with the
 //! line it starts on.
 
+pub mod adapted;
 pub mod arrivals;
 pub mod avro_source;
 pub mod chunk;

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::adapted::Adapted;
 use super::chunk::ChunkReader;
 use super::compression::{Compression, Meter};
 use super::discovery::{self, Found};
@@ -221,7 +222,7 @@ impl InputPlan {
     ) -> Outcome<Box<dyn RecordSource>> {
         let records = self.open_rendered(file, path, source, meter, is_hashed)?;
         Ok(match &self.options.timestamp {
-            Some(column) => Box::new(Timed::new(records, column, self.times)),
+            Some(column) => Box::new(Adapted::new(records, Timed::new(column, self.times))),
             None => records,
         })
     }
@@ -277,7 +278,7 @@ impl InputPlan {
             }
         };
         Ok(match file.schema_id {
-            Some(_) => Box::new(Prefixed::new(records, file.value_prefix())),
+            Some(_) => Box::new(Adapted::new(records, Prefixed::new(file.value_prefix()))),
             None => records,
         })
     }

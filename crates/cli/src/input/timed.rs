@@ -6,9 +6,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::ReadFault;
+use super::adapted::Adapter;
 use super::fault::RowFault;
-use super::position::{Place, Position, ResumeFault};
-use super::source::{RecordSource, SourceRecord};
+use super::source::SourceRecord;
 use crate::time::format_timestamp;
 
 /// How far from now a topic takes times, in milliseconds.
@@ -50,10 +50,9 @@ impl TopicTimes {
     }
 }
 
-/// The records of another source that have times.
+/// Lets records through whose times, from a column, the topic takes.
 #[derive(Debug)]
 pub struct Timed {
-    source: Box<dyn RecordSource>,
     /// The column that the times are from.
     column: String,
     times: TopicTimes,
@@ -62,9 +61,9 @@ pub struct Timed {
 }
 
 impl Timed {
-    /// The records of a source whose times, from this column, the topic takes.
-    pub fn new(source: Box<dyn RecordSource>, column: &str, times: TopicTimes) -> Timed {
-        Timed { source, column: column.to_owned(), times, now_ms: now_ms() }
+    /// Those with times from this column that the topic takes.
+    pub fn new(column: &str, times: TopicTimes) -> Timed {
+        Timed { column: column.to_owned(), times, now_ms: now_ms() }
     }
 }
 
@@ -73,10 +72,12 @@ fn now_ms() -> i64 {
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
-impl RecordSource for Timed {
-    fn next_record(&mut self) -> Result<Option<SourceRecord<'_>>, Box<ReadFault>> {
-        let Some(record) = self.source.next_record()? else { return Ok(None) };
-        let Some(ms) = record.rendered.timestamp_ms else { return Ok(Some(record)) };
+impl Adapter for Timed {
+    fn adapt<'a>(
+        &'a mut self,
+        record: SourceRecord<'a>,
+    ) -> Result<SourceRecord<'a>, Box<ReadFault>> {
+        let Some(ms) = record.rendered.timestamp_ms else { return Ok(record) };
         // The clock is read for those only that seemed wrong by what it was before.
         if self.times.refuses(ms, self.now_ms).is_some() {
             self.now_ms = now_ms();
@@ -86,31 +87,7 @@ impl RecordSource for Timed {
                 return Err(ReadFault::Row { line: record.line, fault }.into());
             }
         }
-        Ok(Some(record))
-    }
-
-    fn place(&self) -> Place {
-        self.source.place()
-    }
-
-    fn position(&mut self) -> Option<Position> {
-        self.source.position()
-    }
-
-    fn skip_to(&mut self, place: Place) -> Result<(), ResumeFault> {
-        self.source.skip_to(place)
-    }
-
-    fn resume(&mut self, position: &Position) -> Result<(), ResumeFault> {
-        self.source.resume(position)
-    }
-
-    fn read_bytes(&self) -> u64 {
-        self.source.read_bytes()
-    }
-
-    fn last_row(&self) -> Option<&[u8]> {
-        self.source.last_row()
+        Ok(record)
     }
 }
 
