@@ -38,6 +38,7 @@ pub mod logging;
 pub mod metrics_server;
 pub mod producing;
 pub mod registry;
+pub mod rights;
 pub mod topic_access;
 pub mod usage;
 pub mod value_reader;

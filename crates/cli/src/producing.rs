@@ -14,6 +14,7 @@ use crate::failure::{Failure, Outcome};
 use crate::given::given;
 use crate::interrupt::Interrupt;
 use crate::ledger::{BatchDone, LastRecord, Ledger};
+use crate::rights::MissingRight;
 use crate::ui::units;
 
 /// How long records in flight may take to be acknowledged after Ctrl-C.
@@ -134,9 +135,11 @@ pub fn send_failure(error: &ProduceError) -> Failure {
         ProduceError::MetadataTimeout { .. } => Exit::Unreachable,
         _ => Exit::Failed,
     };
-    Failure::new(exit, "the producer takes no more records")
-        .because(error)
-        .remedy(error.next_action())
+    let failure = Failure::new(exit, "the producer takes no more records").because(error);
+    match MissingRight::of_record(error) {
+        Some(right) => right.explain(failure, ""),
+        None => failure.remedy(error.next_action()),
+    }
 }
 
 /// What a run still has to do when Ctrl-C comes.

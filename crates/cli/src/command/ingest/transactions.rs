@@ -14,6 +14,7 @@ use crate::interrupt::Interrupt;
 use crate::job::{self, FileProgress, ProgressKey};
 use crate::ledger::Ledger;
 use crate::producing::send_failure;
+use crate::rights::MissingRight;
 use crate::ui;
 
 /// How long a run that failed waits to hear that its rows are taken back. It learns no more than
@@ -246,6 +247,13 @@ pub(super) fn failure(job: &str, error: &TransactionError) -> Failure {
             .because(error)
             .remedy("run the same command again: it finds out, and goes on from there");
     }
+    let id = job::transactional_id(job);
+    if let Some(right) = MissingRight::of_transaction(&id, error) {
+        let failure =
+            Failure::new(Exit::Failed, format!("the job {job:?} may not send in transactions"));
+        let otherwise = ";\nor say --at-least-once: rows may then be there twice after a failure";
+        return right.explain(failure.because(error), otherwise);
+    }
     let exit = if error.last_broker_error().is_none() && !error.is_fatal() {
         Exit::Unreachable
     } else {
@@ -255,4 +263,39 @@ pub(super) fn failure(job: &str, error: &TransactionError) -> Failure {
         "{},\nthen run the same command again: it goes on after the last committed row",
         error.next_action()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use streamledger::{
+        ErrorCode, FatalError, TransactionErrorKind, TransactionOperation, TransactionStage,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_refused_transactional_id_is_told_with_the_right_and_the_command() {
+        let code = ErrorCode::TransactionalIdAuthorizationFailed;
+        let told = failure(
+            "nightly",
+            &TransactionError {
+                operation: TransactionOperation::Init,
+                kind: TransactionErrorKind::Fatal(FatalError::Broker(code)),
+                stage: TransactionStage::Requested,
+                attempts: 1,
+                last_error: None,
+                waited: Duration::ZERO,
+            },
+        );
+        let told = told.to_string();
+        for part in [
+            "the job \"nightly\" may not send in transactions",
+            "TRANSACTIONAL_ID_AUTHORIZATION_FAILED",
+            "missing: Write on the transactional id \"streamledger-ingest-nightly\"",
+            "--operation Write --transactional-id 'streamledger-ingest-nightly'",
+            "--at-least-once",
+        ] {
+            assert!(told.contains(part), "{part}\n{told}");
+        }
+    }
 }
