@@ -120,7 +120,7 @@ fn completions_name_the_commands() {
 #[case(&["ingest", "ok.csv/x.csv"], 3, &["can't open ok.csv/x.csv", "a part of it is a file"])]
 #[case(&["ingest", "ok.csv", "never.csv"], 3, &["can't read never.csv", "os error 5", "disk"])]
 #[case(&["audit", "never.csv", "t"], 3, &["can't read never.csv", "os error 5"])]
-#[case(&["ingest", "ok.csv", "-X", "transactional.id=x"], 2, &["transactional.id=x can't be", "--job"])]
+#[case(&["ingest", "ok.csv", "-X", "transactional.id=x"], 2, &["id=x can't be set for a job"])]
 #[case(
     &["audit", "ok.csv", "t", "--dead-letters", "t"], 2, &["can't be the topic of its own dead"]
 )]

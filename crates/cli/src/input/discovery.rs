@@ -83,7 +83,8 @@ pub fn check_can_be_watched(arguments: &[PathBuf], may_grow: bool) -> Outcome<()
     Failure::new(Exit::Usage, "nothing can come that --watch would wait for")
         .cause("files alone are named, and no directory or pattern that others may come to")
         .remedy(
-            "leave --watch out; or name a directory or a pattern such as 'logs/*.csv';\n             --append goes on with files that grow, --follow with a log as it is written",
+            "leave --watch out; or name a directory or a pattern such as 'logs/*.csv';\n\
+             --append goes on with files that grow, --follow with a log as it is written",
         )
         .err()
 }

@@ -1,7 +1,7 @@
 //! Whether each bad row of the files is among the dead letters, once and as it stands in its file.
 //!
-//! A dead letter is known by its file and line, and is what its row's bytes and its column are. What
-//! its reason says is for people: another release may say it otherwise.
+//! A dead letter is known by its file and line, and is what its row's bytes and its column are.
+//! What its reason says is for people: another release may say it otherwise.
 
 use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
@@ -175,8 +175,9 @@ impl FileNames {
         FileNames { whole: whole.collect(), given }
     }
 
-    /// Which file a dead letter is of. `ingest` may have named it otherwise: from another directory,
-    /// or as one of it. None of a file that isn't audited, or if it may be one or another.
+    /// Which file a dead letter is of. `ingest` may have named it otherwise: from another
+    /// directory, or as one of it. None of a file that isn't audited, or if it may be one or
+    /// another.
     fn index(&self, name: &str) -> Option<usize> {
         let is_named_so = |path: &PathBuf| path.display().to_string() == name;
         if let Some(index) = self.given.iter().position(is_named_so) {

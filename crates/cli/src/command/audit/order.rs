@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 use super::difference::FilePlace;
 use super::tally::{Chain, Fingerprint, KeyPlace, Tally};
 
-/// So many keys are kept in mind at a time.
-const KEYS_MAX: usize = 200_000;
+/// So many keys are kept in mind at a time: as many as a table of 2^17 entries holds.
+const KEYS_MAX: usize = 114_688;
 
 /// The rows of each key of some groups, as one hash that knows their order.
 #[derive(Debug)]

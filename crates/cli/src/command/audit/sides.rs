@@ -164,7 +164,7 @@ impl<'a> TopicSide<'a> {
     ) -> Outcome<TopicSide<'a>> {
         let partitions = topic_access::partitions(access, given, topic)?;
         let properties = Properties::new()
-            .with("fetch.max.bytes", "16777216")
+            .with("fetch.max.bytes", "2097152")
             .and(given.clone())
             .with("auto.offset.reset", "earliest")
             .with("bootstrap.servers", &access.bootstrap_servers);
