@@ -235,6 +235,7 @@ impl InputArguments {
             schema: given.transpose()?,
             has_registry: false,
             schema_id: None,
+            registry_is_silent: None,
             record_name: self.record_name.clone().unwrap_or_else(|| derive::record_name(topic)),
             is_recursive: self.recursive,
             format: self.format,

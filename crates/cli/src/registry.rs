@@ -130,6 +130,16 @@ impl RegistryArguments {
     /// # Errors
     /// The registry has none such, or doesn't answer; or values can't have a schema.
     pub fn complete(&self, topic: &str, options: &mut InputOptions) -> Outcome<()> {
+        self.begin(topic, options)?;
+        options.registry_is_silent.take().map_or(Ok(()), Err)
+    }
+
+    /// The same for who may have nothing to write: that the registry doesn't answer is kept in the
+    /// options.
+    ///
+    /// # Errors
+    /// As [`Self::complete`], but for that.
+    pub fn begin(&self, topic: &str, options: &mut InputOptions) -> Outcome<()> {
         let Some(registry) = self.address.registry()? else { return Ok(()) };
         let wanted = match options.value {
             Some(ValueForm::Avro) => SchemaType::Avro,
@@ -142,17 +152,22 @@ impl RegistryArguments {
             }
         };
         options.has_registry = true;
-        let found = match (self.schema_id, self.use_latest) {
-            (Some(id), _) => {
-                let what = format!("there is no schema {id}");
-                registry.by_id(SchemaId(id)).map_err(|error| failure(&what, &error))?
-            }
+        let (found, what) = match (self.schema_id, self.use_latest) {
+            (Some(id), _) => (registry.by_id(SchemaId(id)), format!("there is no schema {id}")),
             (None, true) => {
                 let subject = self.subject_name.subject(topic, &options.record_name);
-                let what = format!("there is no newest schema of {subject}");
-                registry.latest(&subject).map_err(|error| failure(&what, &error))?
+                (registry.latest(&subject), format!("there is no newest schema of {subject}"))
             }
             (None, false) => return Ok(()),
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(error) if error.kind() == RegistryErrorKind::Unreachable => {
+                options.registry_is_silent = Some(failure(&what, &error).into());
+                options.schema_id = self.schema_id;
+                return Ok(());
+            }
+            Err(error) => return Err(failure(&what, &error).into()),
         };
         let RegisteredSchema { id, schema_type, text } = found;
         if schema_type != wanted {
@@ -169,8 +184,8 @@ impl RegistryArguments {
         Ok(())
     }
 
-    /// Gives each file the id of the schema that its values are written by; each different schema
-    /// is asked for once.
+    /// Gives each file that is meant the id of the schema that its values are written by; each
+    /// different schema is asked for once.
     ///
     /// # Errors
     /// The registry refuses it, doesn't have it, or doesn't answer.
@@ -179,10 +194,11 @@ impl RegistryArguments {
         topic: &str,
         plan: &mut InputPlan,
         registering: Registering,
+        is_meant: impl Fn(usize) -> bool,
     ) -> Outcome<()> {
         let Some(registry) = self.address.registry()? else { return Ok(()) };
         let mut known: BTreeMap<(String, String), u32> = BTreeMap::new();
-        for index in 0..plan.files.len() {
+        for index in (0..plan.files.len()).filter(|index| is_meant(*index)) {
             let id = match (plan.fixed_schema_id(), plan.registered_schema(&plan.files[index])?) {
                 (Some(id), _) => id,
                 (None, None) => continue,

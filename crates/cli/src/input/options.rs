@@ -4,6 +4,7 @@ use super::columns::{HeaderOption, ValueForm};
 use super::compression::Compression;
 use super::format::FileFormat;
 use super::value_schema::GivenSchema;
+use crate::failure::Failure;
 use crate::schema::TypeOverride;
 
 /// What the columns of CSV files are called.
@@ -51,6 +52,8 @@ pub struct InputOptions {
     pub has_registry: bool,
     /// The registered schema that values are written by, if that is decided.
     pub schema_id: Option<u32>,
+    /// That the registry didn't say which schema it is: no row can be written.
+    pub registry_is_silent: Option<Box<Failure>>,
     /// The columns or fields of the value, in order; all if there are none.
     pub select: Vec<String>,
     /// Columns or fields that get another name in the value.
@@ -81,6 +84,7 @@ impl InputOptions {
             record_name: "r".to_owned(),
             has_registry: false,
             schema_id: None,
+            registry_is_silent: None,
             select: vec![],
             rename: vec![],
             types: vec![],

@@ -82,6 +82,9 @@ impl PlannedFile {
 /// What in a file's shape stands before the schema that was made of its lines.
 const IN_SHAPE: &str = ", avro ";
 
+/// What in a file's shape stands before the id of its schema.
+const ID_IN_SHAPE: &str = ", schema id ";
+
 impl InputPlan {
     /// The schema that a file's values are written by; None if they have none.
     ///
@@ -150,10 +153,27 @@ impl InputPlan {
         Ok(planned.map_err(|mismatch| self.refused(file, &mismatch))?)
     }
 
+    /// Whether a file has this shape, as far as is known: a registry that wasn't asked, or didn't
+    /// answer, may have said which schema has which id.
+    pub fn is_shape_of(&self, file: &PlannedFile, shape: &str) -> bool {
+        let options = self.options();
+        let mut own = self.shape(file);
+        if options.has_registry && file.schema_id.is_none() {
+            let id = shape.split_once(ID_IN_SHAPE).map(|(_, rest)| {
+                let end = rest.find(|next: char| !next.is_ascii_digit()).unwrap_or(rest.len());
+                &rest[..end]
+            });
+            if let (Some(id), Some(at)) = (id, shape.find(ID_IN_SHAPE)) {
+                own.insert_str(at.min(own.len()), &format!("{ID_IN_SHAPE}{id}"));
+            }
+        }
+        options.registry_is_silent.is_some() || own == shape
+    }
+
     /// Adds to a file's shape what its values are written by.
     pub(super) fn write_schema(&self, file: &PlannedFile, shape: &mut String) {
         if let Some(id) = file.schema_id {
-            let _ = write!(shape, ", schema id {id}");
+            let _ = write!(shape, "{ID_IN_SHAPE}{id}");
         }
         // What was wrong with it was told when the plan was made.
         let Ok(Some(schema)) = self.registered_schema(file) else { return };

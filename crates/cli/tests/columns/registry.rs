@@ -130,6 +130,45 @@ fn the_newest_schema_is_used_and_another_doesnt_take_its_place_amid_a_file() {
 }
 
 #[test]
+fn a_finished_job_needs_no_registry() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    sandbox.write("orders.csv", ORDERS);
+    sandbox.write("soon.properties", b"request.timeout.ms=50\n");
+    let schema = r#"{"type":"record","name":"r","fields":[{"name":"id","type":"string"}]}"#;
+    let id = registry.register("latest-value", "AVRO", schema).to_string();
+    let by_id = ["--schema-id", &id, "--select", "id", "--type", "id=string"];
+    for (job, value, more) in [
+        ("avro", "avro", &[][..]),
+        ("json", "json", &[]),
+        ("latest", "avro", &["--use-latest", "--select", "id", "--type", "id=string"]),
+        ("by-id", "avro", &by_id),
+    ] {
+        let how = ["-t", job, "--value", value, "--partitions", "1"];
+        let ingest = [&["ingest", "orders.csv"], &how[..], more].concat();
+        let at = |url: &str| {
+            let soon = ["--schema-registry-config", "soon.properties", "--schema-registry", url];
+            sandbox.run(&[&ingest[..], &soon].concat())
+        };
+        registry.asked();
+        let first = at(&registry.url);
+        assert!(first.status.success(), "{job}: {}", stderr(&first));
+        assert!(!registry.asked().is_empty());
+        let done = at("http://127.0.0.1:1");
+        let told = stderr(&done);
+        assert!(done.status.success(), "{job}: {told}");
+        assert!(told.contains("all its 3 rows were ingested before"), "{job}: {told}");
+        assert!(!told.contains("otherwise"), "{job}: {told}");
+        // One file that isn't done needs it.
+        sandbox.write("more.csv", ORDERS);
+        let more = [&["ingest", "orders.csv", "more.csv"], &ingest[2..]].concat();
+        let soon = ["--schema-registry-config", "soon.properties"];
+        let nobody = ["--schema-registry", "http://127.0.0.1:1"];
+        let more = sandbox.run(&[&more[..], &soon, &nobody].concat());
+        assert_eq!(more.status.code(), Some(4), "{job}: {}", stderr(&more));
+    }
+}
+
+#[test]
 fn a_refusal_is_told_in_the_registrys_words_and_nothing_is_sent() {
     let (sandbox, registry) = (Sandbox::new(), Registry::start());
     sandbox.write("orders.csv", ORDERS);

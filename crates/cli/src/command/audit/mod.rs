@@ -85,8 +85,9 @@ The files are read as `ingest` reads them (give the same --key, --timestamp, --p
 --header, --value, --select, --rename and --type), the topic as a reader of committed records \
 does, up to where it ends now. Both are hashed row by row, so memory stays the same whatever \
 their size; where they differ they are read again, to name the rows that are missing, doubled, \
-altered, or in no file. Headers are compared with --header only. Rows that `ingest` would have rejected are counted, and none of the \
-topic's business; with --dead-letter-topic each is looked for among the dead letters. The order of the rows of each key is compared too, where the default \
+altered, or in no file. Headers are compared with --header only. Rows that `ingest` would have \
+rejected are counted, and none of the topic's business; with --dead-letter-topic each is looked \
+for among the dead letters. The order of the rows of each key is compared too, where the default \
 partitioner placed them.
 
 Ends with 0 if they are equal, and with 6 if they differ.";
@@ -133,7 +134,7 @@ pub fn run(arguments: &AuditArguments) -> Outcome<Exit> {
     for remark in plan.remarks() {
         ui::note(false, &remark);
     }
-    arguments.registry.assign_ids(&arguments.topic, &mut plan, Registering::No)?;
+    arguments.registry.assign_ids(&arguments.topic, &mut plan, Registering::No, |_| true)?;
     let access = Access::open(&arguments.broker, MissingDirectory::Refuse)?;
     let outcome = run_on(arguments, &mut plan, &access, &interrupt);
     let closed = access.close();

@@ -132,6 +132,44 @@ pub(super) fn keep_types(
     }
 }
 
+/// Of each file, whether rows of it may be left to be sent, as what was kept of it says.
+pub(super) fn are_left(
+    plan: &InputPlan,
+    to: Destination<'_>,
+    progress: &BTreeMap<ProgressKey, FileProgress>,
+) -> Vec<bool> {
+    let is_left = |file: &PlannedFile| {
+        let kept = kept_of(&to.key(file), progress);
+        let (Some((kept, None)), Ok(look)) = (kept, Look::at(&file.path)) else { return true };
+        let now = FileNow {
+            topic: to.topic,
+            topic_id: to.topic_id,
+            // Rows that were sent are what they are.
+            shape: &kept.shape,
+            file_bytes: look.file_bytes,
+            may_grow: to.may_grow,
+            can_grow: file.can_grow(),
+        };
+        !matches!(stance(Some(kept), &now), Ok(Stance::Done(_)))
+    };
+    let mut are_left: Vec<bool> = plan.files.iter().map(is_left).collect();
+    if let Some(followed) = are_left.last_mut().filter(|_| to.is_last_followed) {
+        *followed = true;
+    }
+    are_left
+}
+
+/// That no file has rows left of which none were: it changed meanwhile.
+pub(super) fn check_left(files: &[FeedFile<'_>], are_left: &[bool]) -> Outcome<()> {
+    let is_done = |file: &FeedFile<'_>| file.kept.as_ref().is_some_and(|kept| kept.is_done);
+    let changed = files.iter().zip(are_left).find(|(file, is_left)| !**is_left && !is_done(file));
+    let Some((file, _)) = changed else { return Ok(()) };
+    let name = file.file.path.display();
+    Failure::new(Exit::BadInput, format!("{name} was written to while it was looked at"))
+        .remedy("run the same command again")
+        .err()
+}
+
 /// All files, each after what was ingested of it. A file that isn't what was ingested stops here.
 pub(super) fn after_progress<'a>(
     plan: &'a InputPlan,
@@ -298,7 +336,7 @@ impl FeedFile<'_> {
         let (name, rows) = (self.file.path.display(), units::grouped(kept.rows_before));
         if kept.is_done {
             let before = &kept.progress.shape;
-            let otherwise = match *before == self.plan.shape(self.file) {
+            let otherwise = match self.plan.is_shape_of(self.file, before) {
                 true => String::new(),
                 false => format!("; what is said otherwise now has no effect, they were {before}"),
             };

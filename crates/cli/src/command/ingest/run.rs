@@ -76,7 +76,11 @@ pub fn run(arguments: &IngestArguments) -> Outcome<Exit> {
 /// The plan of the files; of one that is followed once that has begun.
 fn look_at_files(arguments: &IngestArguments, interrupt: &Interrupt) -> Outcome<InputPlan> {
     let mut options = arguments.input.options(&arguments.topic)?;
-    arguments.registry.complete(&arguments.topic, &mut options)?;
+    if arguments.watch || arguments.follow || arguments.dry_run {
+        arguments.registry.complete(&arguments.topic, &mut options)?;
+    } else {
+        arguments.registry.begin(&arguments.topic, &mut options)?;
+    }
     if arguments.watch {
         discovery::check_can_be_watched(&arguments.files, arguments.append)?;
         return InputPlan::of_arrived(std::iter::empty(), options);
@@ -89,6 +93,7 @@ fn look_at_files(arguments: &IngestArguments, interrupt: &Interrupt) -> Outcome<
         let plan = InputPlan::make(&arguments.files, options.clone(), || {
             Box::new(InterruptibleInput::new(interrupt))
         });
+        let plan = plan.map_err(|why| options.registry_is_silent.clone().unwrap_or(why));
         // It may have been rotated just now.
         let is_gone = followed.is_some_and(|log| has_begun(log, &options).is_ok_and(|has| !has));
         if plan.is_ok() || !is_gone || interrupt.is_raised() {
@@ -314,7 +319,7 @@ fn start<'a>(
     let properties = configured.properties.clone();
     let producer = producing::start(configured.config, counted)?;
     if !guarantee.is_exactly_once() {
-        register(arguments, plan)?;
+        register(arguments, plan, |_| true)?;
         let plan = &*plan;
         let files = prepare::from_the_start(plan);
         return Ok(Some(Ready { plan, producer, guarantee, files, watched: None }));
@@ -334,9 +339,11 @@ fn start<'a>(
         partitions: topic.partitions,
     };
     prepare::keep_types(plan, to, &progress);
-    register(arguments, plan)?;
+    let is_left = prepare::are_left(plan, to, &progress);
+    register(arguments, plan, |file| is_left[file])?;
     let plan = &*plan;
     let mut files = prepare::after_progress(plan, to, &progress)?;
+    prepare::check_left(&files, &is_left)?;
     if let Some(log) = plan.files.last().filter(|_| arguments.follow) {
         let prepared = follow::prepare(plan, log, to, &progress, interrupt)?;
         let Some(followed) = prepared else { return Ok(None) };
@@ -356,9 +363,18 @@ fn start<'a>(
     Ok(Some(Ready { plan, producer, guarantee, files, watched }))
 }
 
-/// Has the schemas of values registered, if there is a registry: once types are what they stay.
-fn register(arguments: &IngestArguments, plan: &mut InputPlan) -> Outcome<()> {
-    arguments.registry.assign_ids(&arguments.topic, plan, Registering::Wanted)
+/// Has the schemas of values registered, if there is a registry: once types are what they stay, and
+/// only of files that have rows left to be sent. For the others no registry has to be there.
+fn register(
+    arguments: &IngestArguments,
+    plan: &mut InputPlan,
+    is_left: impl Fn(usize) -> bool,
+) -> Outcome<()> {
+    let has_rows = (0..plan.files.len()).any(&is_left);
+    if let Some(why) = plan.options().registry_is_silent.clone().filter(|_| has_rows) {
+        return Err(why);
+    }
+    arguments.registry.assign_ids(&arguments.topic, plan, Registering::Wanted, is_left)
 }
 
 /// What a run came to.

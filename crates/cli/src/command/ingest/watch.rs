@@ -112,7 +112,7 @@ impl<'a> Watched<'a> {
             plan.widen_types(shape);
         }
         prepare::keep_types(&mut plan, self.to, &self.kept);
-        self.registry.assign_ids(self.to.topic, &mut plan, Registering::Wanted)?;
+        self.registry.assign_ids(self.to.topic, &mut plan, Registering::Wanted, |_| true)?;
         Ok(plan)
     }
 
