@@ -182,9 +182,16 @@ pub fn decide_create_topic(
     Ok(Decision { records: vec![record], reply })
 }
 
+/// A log of Kafka's controllers, that looks like a topic and isn't one (Kafka's `ControllerApis`).
+const CLUSTER_METADATA: &str = "__cluster_metadata";
+
 fn check_name(state: &ClusterState, name: &TopicName) -> Result<(), Refusal> {
     if let Err(invalid) = name.validate() {
         return Err(Refusal::new(ErrorCode::InvalidTopicException, invalid.to_string()));
+    }
+    if name.as_str() == CLUSTER_METADATA {
+        let message = format!("{name} is the name of Kafka's own metadata: no topic has it.");
+        return Err(Refusal::new(ErrorCode::InvalidRequest, message));
     }
     if state.topic(name.as_str()).is_some() {
         let message = format!("Topic '{name}' already exists.");
@@ -449,7 +456,12 @@ pub fn decide_alter_broker_configs(
         let spec = broker_config(&change.name);
         let present = || broker.value_for(scope, &change.name).map(str::to_owned);
         let value = altered(change, spec.map(|spec| spec.kind), present)?;
-        check_broker_config(&change.name, value.as_deref().or(present().as_deref()).unwrap_or(""))?;
+        match value.clone().or_else(present) {
+            Some(checked) => check_broker_config(&change.name, &checked)?,
+            // What isn't set may be put back to its default, too.
+            None if spec.is_some() || no_effect(&change.name).is_some() => {}
+            None => check_broker_config(&change.name, "")?,
+        }
         if !is_dynamic(&change.name) {
             let message = match no_effect(&change.name) {
                 Some(none) => format!("{} has no effect here: {}.", change.name, none.reason),

@@ -85,6 +85,7 @@ fn a_topic_that_cannot_be_is_refused_with_kafkas_code() {
     assert_eq!(refused(&new_topic("taken")), ErrorCode::TopicAlreadyExists);
     assert_eq!(refused(&new_topic("..")), ErrorCode::InvalidTopicException);
     assert_eq!(refused(&new_topic("a b")), ErrorCode::InvalidTopicException);
+    assert_eq!(refused(&new_topic("__cluster_metadata")), ErrorCode::InvalidRequest);
     assert_eq!(refused(&new_topic("with_dot")), ErrorCode::InvalidTopicException);
     assert_eq!(with(&|topic| topic.partition_count = 0), ErrorCode::InvalidPartitions);
     assert_eq!(with(&|topic| topic.partition_count = 15), ErrorCode::PolicyViolation);
@@ -246,7 +247,14 @@ fn broker_settings_change_while_running_only_where_they_can() {
     assert_eq!(alter(set("num.partitions", "4")).unwrap_err().error, ErrorCode::InvalidRequest);
     assert_eq!(alter(set("nonsense", "4")).unwrap_err().error, ErrorCode::InvalidConfig);
     assert_eq!(alter(set("message.max.bytes", "-4")).unwrap_err().error, ErrorCode::InvalidConfig);
-    assert!(alter(alteration("message.max.bytes", AlterOperation::Delete, None)).is_ok());
+    for name in ["message.max.bytes", "log.retention.ms", "log.cleanup.policy"] {
+        let deleted = alter(alteration(name, AlterOperation::Delete, Some("")));
+        assert!(deleted.is_ok(), "{name}, which isn't set: {deleted:?}");
+    }
+    let deleted = alter(alteration("num.partitions", AlterOperation::Delete, None));
+    assert_eq!(deleted.unwrap_err().error, ErrorCode::InvalidRequest);
+    let deleted = alter(alteration("nonsense", AlterOperation::Delete, None));
+    assert_eq!(deleted.unwrap_err().error, ErrorCode::InvalidConfig);
 }
 
 #[test]
