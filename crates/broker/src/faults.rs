@@ -98,7 +98,7 @@ impl Faults {
     }
 
     /// What shall go wrong with the request at hand, if anything.
-    pub(crate) fn strike(&self, api: ApiKey) -> Option<Fault> {
+    pub(crate) fn strike(&self, api: ApiKey) -> Option<(Fault, HeldRequest)> {
         if self.shared.plan_count.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -110,17 +110,25 @@ impl Faults {
             planned.remove(index);
             self.shared.plan_count.store(planned.len(), Ordering::Release);
         }
+        // Before it is counted: whoever has seen that it struck can release what it holds.
+        let releases = self.shared.releases.subscribe();
         self.shared.strikes.fetch_add(1, Ordering::AcqRel);
-        Some(fault)
+        Some((fault, HeldRequest { releases }))
     }
+}
 
-    /// Resolves at the next release.
-    pub(crate) fn released(&self) -> impl Future<Output = ()> + use<> {
-        let mut releases = self.shared.releases.subscribe();
-        async move {
-            // The sender lives as long as any clone of this; if all are gone, so are the holds.
-            let _ = releases.changed().await;
-        }
+/// A request that a fault has struck, and that may be held.
+#[derive(Debug)]
+pub(crate) struct HeldRequest {
+    releases: watch::Receiver<u64>,
+}
+
+impl HeldRequest {
+    /// Resolves at the next release after it was struck.
+    pub(crate) async fn released(held: Option<Self>) {
+        let Some(mut held) = held else { return };
+        // The sender lives as long as any clone of `Faults`; if all are gone, so are the holds.
+        let _ = held.releases.changed().await;
     }
 }
 
@@ -131,11 +139,12 @@ mod tests {
     #[test]
     fn faults_strike_in_order_as_often_as_planned_and_only_their_api() {
         let faults = Faults::new();
-        assert_eq!(faults.strike(ApiKey::Produce), None);
+        assert!(faults.strike(ApiKey::Produce).is_none());
         faults.inject(ApiKey::Produce, Fault::DropResponse, 2);
         faults.inject(ApiKey::Produce, Fault::Hold, 1);
-        assert_eq!(faults.strike(ApiKey::Fetch), None);
-        let struck: Vec<_> = (0..4).map(|_| faults.strike(ApiKey::Produce)).collect();
+        assert!(faults.strike(ApiKey::Fetch).is_none());
+        let strike = |_| faults.strike(ApiKey::Produce).map(|(fault, _)| fault);
+        let struck: Vec<_> = (0..4).map(strike).collect();
         let expected =
             [Some(Fault::DropResponse), Some(Fault::DropResponse), Some(Fault::Hold), None];
         assert_eq!(struck, expected);
@@ -143,10 +152,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_release_frees_those_held_before_it() {
+    async fn a_release_frees_what_was_counted_before_it() {
         let faults = Faults::new();
-        let held = faults.released();
+        faults.inject(ApiKey::Produce, Fault::Hold, 1);
+        let (_, held) = faults.strike(ApiKey::Produce).unzip();
+        assert_eq!(faults.strikes(), 1);
         faults.release();
-        held.await;
+        HeldRequest::released(held).await;
     }
 }

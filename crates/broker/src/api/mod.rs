@@ -115,7 +115,7 @@ use tokio::time::Instant;
 use self::access::Access;
 use self::throttled::Throttled;
 use crate::authentication::Session;
-use crate::faults::Fault;
+use crate::faults::{Fault, HeldRequest};
 use crate::node::{Endpoint, Node};
 use crate::quotas::{ClientQuotas, MutationQuota};
 use crate::server::{BytePermit, Piece};
@@ -521,11 +521,11 @@ fn raw_token(node: &Node, connection: &Connection, token: &[u8]) -> Result<Reply
 
 async fn serve<R: Api>(call: Arc<Call>, body: Reader) -> Result<Reply, CloseReason> {
     let request: R = decode_request(body, call.version)?;
-    let fault = call.node.faults.strike(R::API_KEY);
+    let (fault, held) = call.node.faults.strike(R::API_KEY).unzip();
     match fault {
         Some(Fault::DropConnection) => return Err(CloseReason::Fault),
         Some(Fault::DelayRequest(delay)) => tokio::time::sleep(delay).await,
-        Some(Fault::Hold) => call.node.faults.released().await,
+        Some(Fault::Hold) => HeldRequest::released(held).await,
         Some(Fault::AnswerWith(error)) => {
             let response = request.refused(error);
             return Ok(Reply::Ready(call.outgoing(Held::whole(response))?));
