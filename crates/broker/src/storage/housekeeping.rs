@@ -246,6 +246,9 @@ impl Shared {
         };
         let mut written = self.manifest.lock();
         let entries: Vec<_> = self.all_partitions().into_iter().filter_map(entry).collect();
+        // Whoever comes late, for records that were deleted as the store closed, finds no partition
+        // there: the manifest that the close has left must stay.
+        self.check_alive()?;
         let content = encode_manifest(&entries);
         let known = Fingerprint { bytes: content.len(), crc: crc32c::crc32c(&content) };
         if written.is_some_and(|(known_to_be, how)| known_to_be == known && how >= durability) {

@@ -190,10 +190,11 @@ impl LogStore {
         leader_epoch: LeaderEpoch,
     ) -> Result<Arc<Partition>, StorageError> {
         let shared = &self.inner.shared;
-        shared.check_online()?;
         let path = self.inner.shared.directory.join(topic_partition.to_string());
         let failed = |error: io::Error| StorageError::io("creating", &path, error);
         let mut partitions = shared.partitions.write();
+        // Under the lock: a store that closes settles it with the others, or it is refused.
+        shared.check_online()?;
         if partitions.contains_key(topic_partition) || path.exists() {
             return Err(StorageError::PartitionExists(topic_partition.clone()));
         }

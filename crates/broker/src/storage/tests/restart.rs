@@ -45,6 +45,22 @@ fn what_was_appended_is_read_back_and_survives_a_clean_restart() {
 }
 
 #[test]
+fn who_deletes_records_as_the_store_closes_leaves_the_manifest_and_makes_no_partition_any_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, partition, content) = filled(directory.path());
+    store.close().unwrap();
+    let manifest = fs::read(directory.path().join("manifest")).unwrap();
+    // It was let in before, and comes to this only now.
+    partition.shared.write_manifest(disk::Durability::Flushed).unwrap_err();
+    assert_eq!(fs::read(directory.path().join("manifest")).unwrap(), manifest);
+    let made = store.create_partition(&clicks(1), TOPIC_ID, &small_segments(), LeaderEpoch(0));
+    assert!(made.is_err() && !directory.path().join("clicks-1").exists());
+    let store = open_with(directory.path(), |_| {});
+    assert!(matches!(*store.partitions()[0].state.lock(), partition::LogState::Cold(_)));
+    assert_goes_on(&store, &content);
+}
+
+#[test]
 fn failure_1_a_kill_between_append_and_ack_keeps_the_batch_and_answers_the_retry_as_a_duplicate() {
     let directory = tempfile::tempdir().unwrap();
     let (_store, partition, _) = filled(directory.path());
