@@ -6,7 +6,8 @@ mod common;
 
 use bytes::Bytes;
 use common::{
-    RawClient, batch_of, broker_with, broker_with_acls, create_topics, fetch, only_fetched, produce,
+    RawClient, batch_of, broker_with, broker_with_acls, create_topics, fetch, now_ms, only_fetched,
+    produce,
 };
 use streamledger_broker::{BrokerConfig, RunningBroker};
 use streamledger_broker_core::authorizer::Operation::{
@@ -168,7 +169,7 @@ fn of_one_produce_the_allowed_topics_are_written_and_the_others_are_not() {
 /// A transactional batch with that sequence.
 fn transactional(producer: ProducerIdentity) -> Bytes {
     let mut builder = RecordBatchBuilder::with_capacity(100);
-    builder.append(TimestampMs(1), None, Some(b"x"), &[]);
+    builder.append(TimestampMs(now_ms()), None, Some(b"x"), &[]);
     let producer = Some((producer, SequenceNumber(0)));
     let seal = BatchSeal { producer, transactional: true, ..BatchSeal::default() };
     builder.seal(&seal, &mut CompressionScratch::new()).unwrap().bytes

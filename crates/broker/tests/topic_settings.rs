@@ -39,7 +39,8 @@ fn a_topic_stores_batches_in_the_codec_it_is_told_to() {
     let mut client = RawClient::connect(&broker);
     let mut stored = |topic: &str, configs: &[(&str, &str)], sent| {
         client.create_topic(topic, 1, configs);
-        let batch = common::batch_at(&[(5, "one"), (6, "two")], None, Compression::of(sent));
+        let now = common::now_ms();
+        let batch = common::batch_at(&[(now, "one"), (now, "two")], None, Compression::of(sent));
         assert_eq!(client.produce(topic, 0, batch).error_code, ErrorCode::None);
         let fetched = client.fetch(topic, 0, 0);
         assert_eq!(common::records_of(&fetched), [(0, "one".to_owned()), (1, "two".to_owned())]);
@@ -76,7 +77,7 @@ fn a_compacted_topic_keeps_the_latest_of_each_key(
     // Where compaction would rest for long, it rests for less from now on.
     let changed = alter(&mut client, (4, "1"), ("log.cleaner.backoff.ms", "20"));
     assert_eq!(changed, ErrorCode::None);
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(120);
     loop {
         // The first record that is left lies in the segment that is written to, or right before it.
         let mut from = 0;

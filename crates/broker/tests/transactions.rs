@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{
-    RawClient, broker_with, fetch, only_fetched, only_partition, patiently, produce, records_of,
-    wait_until,
+    RawClient, broker_with, fetch, now_ms, only_fetched, only_partition, patiently, produce,
+    records_of, wait_until,
 };
 use rstest::rstest;
 use streamledger_broker::RunningBroker;
@@ -31,7 +31,7 @@ use streamledger_protocol::{
     TimestampMs, TopicName, TransactionalId,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const V1: i16 = 4;
 const V2: i16 = 5;
 
@@ -85,9 +85,7 @@ fn known_or(error: ErrorCode, producer: ProducerIdentity) -> Result<ProducerIden
 fn batch(producer: ProducerIdentity, sequence: i32, values: &[&str]) -> Bytes {
     let mut builder = RecordBatchBuilder::with_capacity(1024);
     // A marker is stamped now: records of long ago would stand in a segment of their own.
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let now = i64::try_from(now.as_millis()).unwrap();
-    for (timestamp, value) in (now..).zip(values) {
+    for (timestamp, value) in (now_ms()..).zip(values) {
         builder.append(TimestampMs(timestamp), None, Some(value.as_bytes()), &[]);
     }
     let seal = BatchSeal {

@@ -249,8 +249,13 @@ mod tests {
                 client.write_all(&frame(0, &vec![size as u8; size])).await.unwrap();
             }
         });
-        let settings =
-            NetworkSettings { request_read_timeout: Duration::from_secs(20), ..settings() };
+        let long = Duration::from_secs(60);
+        let settings = NetworkSettings {
+            idle_max: long,
+            first_request_timeout: long,
+            request_read_timeout: long,
+            ..settings()
+        };
         let mut reader = FrameReader::new(server, &settings, ReadBudgets::new(1 << 20));
         for size in sizes {
             let got = reader.next().await.unwrap().unwrap();

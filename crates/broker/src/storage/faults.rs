@@ -21,6 +21,7 @@ struct FaultState {
     syncs_left: Option<u64>,
     sync_delay: Duration,
     frozen: bool,
+    syncs_held: bool,
     /// After that many more flushes it freezes.
     freezes_after: Option<u64>,
     syncs: u64,
@@ -66,6 +67,12 @@ impl DiskFaults {
     /// The same once the next `count` fsyncs are done, in the one after them.
     pub fn freeze_after(&self, count: u64) {
         self.state.lock().freezes_after = Some(count);
+    }
+
+    /// Whether from now on no fsync returns, while all else goes on.
+    pub fn hold_syncs(&self, held: bool) {
+        self.state.lock().syncs_held = held;
+        self.thawed.notify_all();
     }
 
     /// Whether it is frozen.
@@ -115,7 +122,7 @@ impl DiskFaults {
                 None => state.frozen = true,
             }
         }
-        self.thawed.wait_while(&mut state, |state| state.frozen);
+        self.thawed.wait_while(&mut state, |state| state.frozen || state.syncs_held);
         state.syncs += 1;
         let none_left = match &mut state.syncs_left {
             Some(0) => true,

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use streamledger_broker::{Broker, BrokerConfig, RunningBroker};
@@ -29,7 +29,7 @@ use streamledger_protocol::{
 };
 
 /// No test waits longer than this for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until something is so.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -133,6 +133,22 @@ impl RawClient {
     pub(crate) fn receive<R: Response>(&mut self, version: i16) -> (CorrelationId, R) {
         let frame = self.receive_frame().expect("the broker closed the connection");
         decode_response(frame, ApiVersion(version)).unwrap()
+    }
+
+    /// As [`Self::call`]; none if the broker ends the connection instead.
+    pub(crate) fn try_call<R: Request>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> Option<R::Response> {
+        self.next_id += 1;
+        let id = CorrelationId(self.next_id);
+        let frame = encode_request(id, Some("raw"), ApiVersion(version), request).unwrap();
+        self.stream.write_all(&frame.into_bytes()).ok()?;
+        let (answered, response) =
+            decode_response(self.receive_frame()?, ApiVersion(version)).unwrap();
+        assert_eq!(answered, id);
+        Some(response)
     }
 
     pub(crate) fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
@@ -262,10 +278,17 @@ pub(crate) fn only_fetched(response: FetchResponse) -> PartitionData {
     topic.partitions.into_iter().next().unwrap()
 }
 
-/// A batch with these values, stamped 1000, 1001 and so on.
+/// A batch with these values, stamped now: what is from long ago is taken by retention, which looks
+/// for the first time ten seconds after the start.
 pub(crate) fn batch_of(values: &[&str], producer: Option<(ProducerIdentity, i32)>) -> Bytes {
-    let records: Vec<_> = (1000..).zip(values.iter().copied()).collect();
+    let records: Vec<_> = (now_ms()..).zip(values.iter().copied()).collect();
     batch_at(&records, producer, Compression::default())
+}
+
+/// The time, in milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap()
 }
 
 /// A batch of (timestamp, value).

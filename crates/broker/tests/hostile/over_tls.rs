@@ -26,7 +26,7 @@ use super::common::{
 use super::greedy_fetch;
 use super::tls::Files;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client that speaks TLS as it should, and through it what it likes.
 struct TlsClient {

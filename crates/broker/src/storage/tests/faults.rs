@@ -121,12 +121,14 @@ fn failure_37_a_slow_fsync_costs_latency_and_many_appends_share_it() {
     let (store, faults) = faulty(directory.path());
     let partition = create(&store, 0);
     produce(&partition, batch(None));
-    faults.delay_syncs(Duration::from_millis(100));
     let before = faults.sync_count();
+    // For as long as the appends take.
+    faults.hold_syncs(true);
     let appended: Vec<_> = (0..200)
         .map(|_| partition.append(batch(None), AppendOrigin::Client).unwrap().last_offset)
         .collect();
     assert!(partition.flushed_offset() < partition.log_end_offset(), "not before the fsync");
+    faults.hold_syncs(false);
     for last_offset in &appended {
         wait_for(partition.wait_flushed(*last_offset)).unwrap().unwrap();
     }

@@ -72,7 +72,7 @@ fn failure_47_a_reader_of_a_segment_that_retention_takes_reads_on_or_is_told() {
             let (partition, stop) = (Arc::clone(&partition), Arc::clone(&stop));
             std::thread::spawn(move || {
                 let (mut read, mut told) = (0, 0);
-                while !stop.load(Ordering::Acquire) {
+                while !stop.load(Ordering::Acquire) || read == 0 {
                     let from = partition.log_start_offset();
                     match partition.read(from, 3000, ReadLimit::HighWatermark) {
                         Ok(outcome) => {
@@ -159,13 +159,21 @@ fn a_partition_deleted_while_it_is_flushed_takes_nothing_else_down() {
     let directory = tempfile::tempdir().unwrap();
     let faults = Arc::new(DiskFaults::new());
     let store = open_with(directory.path(), |config| config.faults = Some(Arc::clone(&faults)));
-    faults.delay_syncs(Duration::from_millis(20));
     let stays = create(&store, 0);
-    for n in 1..6 {
+    produce(&stays, batch(None));
+    // The first flush of a partition has four: topic id, names, its own name, records.
+    for syncs in 0..4 {
+        let n = i32::try_from(syncs).unwrap() + 1;
         let goes = create(&store, n);
+        faults.freeze_after(syncs);
         let outcome = goes.append(batch(None), AppendOrigin::Client).unwrap();
-        std::thread::sleep(Duration::from_millis(5));
+        let until = Instant::now() + Duration::from_secs(60);
+        while !faults.is_frozen() {
+            assert!(Instant::now() < until, "it is not flushed");
+            std::thread::yield_now();
+        }
         store.delete_partition(&clicks(n)).unwrap();
+        faults.thaw();
         assert!(wait_for(goes.wait_flushed(outcome.last_offset)).unwrap().is_err());
         produce(&stays, batch(None));
     }

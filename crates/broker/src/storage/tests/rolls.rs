@@ -6,7 +6,7 @@ use streamledger_protocol::record_batch::{ControlKind, build_control_batch};
 
 use super::*;
 
-/// A store whose partition begins a new segment with its next append, on a disk that can be slow.
+/// A store whose partition begins a new segment with its next append, on a disk that can wait.
 fn before_a_roll(directory: &Path) -> (LogStore, Arc<Partition>, Arc<DiskFaults>) {
     let faults = Arc::new(DiskFaults::new());
     let store = open_with(directory, |config| config.faults = Some(Arc::clone(&faults)));
@@ -29,7 +29,7 @@ fn failure_38_a_roll_reaches_the_disk_in_the_order_of_the_log_and_holds_up_no_ap
     let directory = tempfile::tempdir().unwrap();
     let (_store, partition, faults) = before_a_roll(directory.path());
     let closed_end = partition.log_end_offset();
-    faults.delay_syncs(Duration::from_millis(150));
+    faults.hold_syncs(true);
     let mut last_offset = closed_end;
     for _ in 0..3 {
         last_offset =
@@ -39,6 +39,7 @@ fn failure_38_a_roll_reaches_the_disk_in_the_order_of_the_log_and_holds_up_no_ap
     assert!(files(directory.path(), 0, ".snapshot").is_empty(), "it proves what is on disk");
     let known = partition.summary().unwrap();
     assert_eq!(known.log_end_offset(), Offset(0), "what is being flushed is not known yet");
+    faults.hold_syncs(false);
     // Another thread's flush does not overtake the one that is going on.
     partition.flush();
     assert!(partition.flushed_offset() > closed_end);
@@ -62,9 +63,10 @@ fn failure_36_a_roll_whose_fsync_fails_proves_nothing() {
 fn failure_35_a_disk_without_room_for_the_snapshot_of_a_roll_stops_no_flush() {
     let directory = tempfile::tempdir().unwrap();
     let (store, partition, faults) = before_a_roll(directory.path());
-    faults.delay_syncs(Duration::from_millis(100));
+    faults.hold_syncs(true);
     let appended = partition.append(retry_of(&partition), AppendOrigin::Client).unwrap();
     faults.limit_free_bytes(Some(0));
+    faults.hold_syncs(false);
     wait_for(partition.wait_flushed(appended.last_offset)).unwrap().unwrap();
     assert!(store.failure().is_none());
     assert!(files(directory.path(), 0, ".snapshot").is_empty());
