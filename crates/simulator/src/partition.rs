@@ -353,7 +353,7 @@ impl Partition {
         let Some(log) = log else { return Ok(Vec::new()) };
         let (mut wanted, mut rebuilt) = (from, false);
         for _ in 0..READ_STEPS_MAX {
-            let range = match log.plan_read(wanted, limit).map_err(|e| e.to_string())? {
+            let range = match log.plan_read(wanted, max_bytes, limit).map_err(|e| e.to_string())? {
                 ReadPlan::Nothing => return Ok(Vec::new()),
                 ReadPlan::LoadIndexes { segment } => {
                     load_indexes(log, files, segment, interval)?;

@@ -57,7 +57,7 @@ pub use producer_state::{
     Appended, MarkerEpoch, ProducerBatch, ProducerRefusal, ProducerStateTable, SequenceVerdict,
     TransactionGuard, TransactionMarker,
 };
-pub use read::{BatchWalk, OffsetOutOfRange, ReadLimit, ReadPlan, ReadRange, Selection};
+pub use read::{BatchWalk, Leap, OffsetOutOfRange, ReadLimit, ReadPlan, ReadRange, Selection};
 pub use recompress::recompressed;
 pub use recovery::{LogDamage, LogRecovery, OnDamage, RecoveryStart, SegmentVerdict};
 pub use retention::{RetentionClock, RetentionPlan};

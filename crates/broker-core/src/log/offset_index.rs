@@ -86,6 +86,29 @@ impl OffsetIndex {
         above.checked_sub(1).and_then(|below| self.entry(below))
     }
 
+    /// The last entry of a batch with no offset at or above `limit` that ends by `position_max`,
+    /// and the position that it ends by: that of the entry after it, or `end_position`, the end of
+    /// the segment, after the last.
+    pub(super) fn last_ending_by(
+        &self,
+        position_max: u32,
+        end_position: u32,
+        limit: Offset,
+    ) -> Option<(OffsetPosition, u32)> {
+        let beginning = self.entries.partition_point(|entry| entry.position <= position_max);
+        // The last of these may go on behind `position_max`, unless nothing lies there.
+        let ending = match position_max < end_position {
+            true => beginning.saturating_sub(1),
+            false => beginning,
+        };
+        let mut number = ending.checked_sub(1)?;
+        if self.entry(number)?.last_offset >= limit {
+            number = self.first_above(Offset(limit.0.saturating_sub(1))).checked_sub(1)?;
+        }
+        let next_position = self.entries.get(number + 1).map_or(end_position, |e| e.position);
+        Some((self.entry(number)?, next_position))
+    }
+
     fn first_above(&self, offset: Offset) -> usize {
         let relative = offset - self.base_offset;
         self.entries.partition_point(|entry| i64::from(entry.relative_offset) <= relative)

@@ -69,7 +69,7 @@ fn nothing_is_visible_before_it_is_written_nor_to_consumers_before_it_is_flushed
     assert_eq!(disk.log.log_end_offset(), Offset(0), "failure 35: decided, and nothing changed");
     disk.log.written(&prepared, disk.now);
     assert_eq!((disk.log.log_end_offset(), disk.log.high_watermark()), (Offset(10), Offset(0)));
-    assert_eq!(disk.log.plan_read(Offset(0), ReadLimit::HighWatermark), Ok(ReadPlan::Nothing));
+    assert_eq!(disk.log.plan_read(Offset(0), 100, ReadLimit::HighWatermark), Ok(ReadPlan::Nothing));
     disk.log.flushed(Offset(10));
     assert_eq!(disk.log.high_watermark(), Offset(10));
     disk.log.flushed(Offset(5));

@@ -3,11 +3,16 @@
 //!
 //! 1. A read never crosses its limit: high watermark, last stable offset, or the log's end.
 //! 2. The first batch is given even if it alone is larger than was asked for (KIP-74).
-//! 3. An index only says where to begin; what counts is in the batches' headers.
+//! 3. An index only says where to look; what counts is in the batches' headers.
+//! 4. A walk may leap over batches that lie between two whose headers it reads: they are whole and
+//!    below the limit because the second one's header is where the index says, and is the one that
+//!    the index says. Whatever the index is, the answer is that of a walk along each header, or
+//!    [`Selection::Damaged`].
 
 use streamledger_protocol::record_batch::{HEADER_BYTES, RecordBatchHeader};
 use streamledger_protocol::{ErrorCode, IsolationLevel, Offset};
 
+use super::offset_index::OffsetIndex;
 use super::partition_log::PartitionLog;
 use super::segment::{LogSegment, SegmentIndexes};
 
@@ -89,6 +94,8 @@ pub struct ReadRange {
     pub end_position: u32,
     /// The last offset of the batch at `position`, if the index names it.
     pub begins_with: Option<Offset>,
+    /// A batch further on that is surely part of the answer, if the one before it is.
+    pub leap: Option<Leap>,
     /// The offset that is wanted.
     pub from: Offset,
     /// No batch that begins at or after this may be given.
@@ -96,6 +103,18 @@ pub struct ReadRange {
     /// The base offset of the segment after this one, where to go on if nothing is found: the
     /// offsets that compaction left out may fill a segment's end.
     pub next_segment: Option<Offset>,
+}
+
+/// A batch that the index names and an answer from [`ReadRange::position`] on reaches, with all
+/// that lies before it: once its header has been found there, theirs need not be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leap {
+    /// Its first byte in the file.
+    pub position: u32,
+    /// Its last offset; below the limit.
+    pub last_offset: Offset,
+    /// It ends here at the latest, and still fits.
+    pub ends_by: u32,
 }
 
 /// What of a range is to be given.
@@ -123,8 +142,11 @@ pub enum Selection {
     },
 }
 
-/// Chooses the whole batches that answer a read, by their headers alone: what is to be given need
-/// not be in memory.
+/// Chooses the whole batches that answer a read, by headers alone: what is to be given need not be
+/// in memory.
+///
+/// It looks at the first batch that it gives; at that which it may leap to; and at all that follow,
+/// to the first that it doesn't give.
 #[derive(Debug, Clone)]
 pub struct BatchWalk {
     range: ReadRange,
@@ -133,6 +155,8 @@ pub struct BatchWalk {
     at: usize,
     passed_bytes: usize,
     chosen: Option<Chosen>,
+    /// Leapt to, and not looked at yet.
+    landing: Option<Leap>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -146,15 +170,15 @@ impl BatchWalk {
     /// Looks in a range for up to `max_bytes` of batches.
     #[must_use]
     pub const fn new(range: ReadRange, max_bytes: usize) -> Self {
-        Self { range, max_bytes, at: 0, passed_bytes: 0, chosen: None }
+        Self { range, max_bytes, at: 0, passed_bytes: 0, chosen: None, landing: None }
     }
 
     /// Where in the file to read next, and how much of it at best. After a short batch that is a
-    /// piece with many headers, after a long one no more than the next header.
+    /// piece with many headers; after a long one, or where a leap follows, only the next header.
     #[must_use]
     pub fn wants(&self) -> (u64, usize) {
         let is_long = self.passed_bytes >= LONG_BATCH_BYTES;
-        let bytes = if is_long { HEADER_BYTES } else { PIECE_BYTES };
+        let bytes = if is_long || self.goes_on_with_a_leap() { HEADER_BYTES } else { PIECE_BYTES };
         (self.position_of(self.at), bytes.min(self.file_bytes().saturating_sub(self.at)))
     }
 
@@ -164,18 +188,19 @@ impl BatchWalk {
         let begin = self.at;
         loop {
             let is_full = self.chosen.is_some_and(|c| c.end - c.start >= self.max_bytes);
-            if is_full || self.file_bytes().saturating_sub(self.at) < HEADER_BYTES {
+            let is_over = self.file_bytes().saturating_sub(self.at) < HEADER_BYTES;
+            if is_full || is_over && !self.is_promised_a_batch() {
                 return self.selection_or(Selection::Beyond);
+            }
+            let damaged = Selection::Damaged { position: self.position_of(self.at) };
+            if is_over {
+                return damaged;
             }
             let rest = bytes.get(self.at - begin..).filter(|rest| rest.len() >= HEADER_BYTES);
             let Some(rest) = rest else { return Selection::Open };
-            let damaged = Selection::Damaged { position: self.position_of(self.at) };
             let Ok(header) = RecordBatchHeader::parse(rest) else { return damaged };
-            let misled = |last: Offset| self.at == 0 && last != header.last_offset();
             let batch_bytes = header.batch_bytes();
-            if self.range.begins_with.is_some_and(misled)
-                || batch_bytes > self.file_bytes() - self.at
-            {
+            if self.is_misled(&header) || batch_bytes > self.file_bytes() - self.at {
                 return damaged;
             }
             if header.base_offset >= self.range.limit {
@@ -190,7 +215,47 @@ impl BatchWalk {
                 self.chosen = Some(Chosen { start, end, next_offset: header.next_offset() });
             }
             (self.at, self.passed_bytes) = (end, batch_bytes);
+            self.landing = None;
+            self.leap();
         }
+    }
+
+    /// Whether an index says that a batch begins here.
+    fn is_promised_a_batch(&self) -> bool {
+        self.landing.is_some() || self.at == 0 && self.range.begins_with.is_some()
+    }
+
+    /// Whether an index named another batch than the one that begins here.
+    fn is_misled(&self, header: &RecordBatchHeader) -> bool {
+        let begins_with = self.range.begins_with.filter(|_| self.at == 0);
+        let landed_elsewhere = self.landing.is_some_and(|leap| {
+            let end = self.position_of(self.at + header.batch_bytes());
+            let before = self.chosen.map_or(self.range.from, |chosen| chosen.next_offset);
+            header.last_offset() != leap.last_offset
+                || header.base_offset < before
+                || end > u64::from(leap.ends_by)
+        });
+        begins_with.is_some_and(|last| last != header.last_offset()) || landed_elsewhere
+    }
+
+    /// Once the first batch is chosen, goes to one further on that fits as well.
+    fn leap(&mut self) {
+        let Some(leap) = self.range.leap.filter(|_| self.chosen.is_some()) else { return };
+        self.range.leap = None;
+        let to = leap.position.saturating_sub(self.range.position) as usize;
+        if to > self.at {
+            self.at = to;
+            self.landing = Some(leap);
+        }
+    }
+
+    /// Whether nothing is looked at yet, the range most likely begins with a batch that is given,
+    /// as where an earlier read ended, and a leap goes over the rest of a piece.
+    fn goes_on_with_a_leap(&self) -> bool {
+        let far = self.range.position.saturating_add(PIECE_BYTES as u32);
+        self.at == 0
+            && self.range.begins_with.is_none()
+            && self.range.leap.is_some_and(|leap| leap.position >= far)
     }
 
     fn file_bytes(&self) -> usize {
@@ -221,11 +286,16 @@ impl PartitionLog {
         }
     }
 
-    /// Where the batch with `from` is, and how far a reader may go.
+    /// Where the batch with `from` is, and how far a reader of up to `max_bytes` may go.
     ///
     /// # Errors
     /// The offset is below the log's start or above its end.
-    pub fn plan_read(&self, from: Offset, limit: ReadLimit) -> Result<ReadPlan, OffsetOutOfRange> {
+    pub fn plan_read(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        limit: ReadLimit,
+    ) -> Result<ReadPlan, OffsetOutOfRange> {
         let (log_start_offset, log_end_offset) = (self.log_start_offset, self.log_end_offset());
         if from < log_start_offset || from > log_end_offset {
             return Err(OffsetOutOfRange { asked: from, log_start_offset, log_end_offset });
@@ -241,12 +311,16 @@ impl PartitionLog {
             position: 0,
             end_position: segment.bytes(),
             begins_with: None,
+            leap: None,
             from,
             limit,
             next_segment: self.segment_at(number + 1).map(LogSegment::base_offset),
         };
         if let Some(hint) = self.read_hint(from, segment) {
             range.position = hint.position;
+            // Indexes that aren't in memory aren't read for a leap alone: two readers in two
+            // segments would drive out each other's.
+            range.leap = segment.indexes().and_then(|i| leap_of(&i.offsets, &range, max_bytes));
             return Ok(ReadPlan::Range(range));
         }
         let Some(indexes) = segment.indexes() else {
@@ -256,6 +330,7 @@ impl PartitionLog {
             range.position = entry.position;
             range.begins_with = Some(entry.last_offset);
         }
+        range.leap = leap_of(&indexes.offsets, &range, max_bytes);
         Ok(ReadPlan::Range(range))
     }
 
@@ -320,6 +395,20 @@ impl PartitionLog {
             closed.drop_indexes();
         }
     }
+}
+
+/// The last batch with an entry that lies below the limit and fits: one that ends where the next
+/// entry, or the range, does at the latest. The answer may begin after the range does; then more
+/// would fit, and the walk goes on from there.
+fn leap_of(offsets: &OffsetIndex, range: &ReadRange, max_bytes: usize) -> Option<Leap> {
+    let asked_bytes = u32::try_from(max_bytes).unwrap_or(u32::MAX);
+    let fits_to = range.position.saturating_add(asked_bytes).min(range.end_position);
+    let (entry, next_position) =
+        offsets.last_ending_by(fits_to, range.end_position, range.limit)?;
+    let leap =
+        Leap { position: entry.position, last_offset: entry.last_offset, ends_by: next_position };
+    let is_further = leap.position > range.position && leap.last_offset >= range.from;
+    is_further.then_some(leap)
 }
 
 #[cfg(test)]

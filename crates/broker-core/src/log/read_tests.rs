@@ -49,7 +49,7 @@ fn at_every_offset_the_index_finds_what_a_walk_finds(#[case] interval: u32) {
     }
     assert!(disk.files.len() > 4);
     assert!(disk.read(end, 100, ReadLimit::HighWatermark).is_empty());
-    assert!(disk.log.plan_read(end.next(), ReadLimit::HighWatermark).is_err());
+    assert!(disk.log.plan_read(end.next(), 100, ReadLimit::HighWatermark).is_err());
 }
 
 #[test]
@@ -86,7 +86,9 @@ fn of_long_batches_only_the_headers_need_be_read() {
         disk.append(BatchSpec { value_bytes: 10_000, ..PLAIN }).unwrap();
     }
     disk.flush();
-    let Ok(ReadPlan::Range(range)) = disk.log.plan_read(Offset(0), ReadLimit::HighWatermark) else {
+    let Ok(ReadPlan::Range(range)) =
+        disk.log.plan_read(Offset(0), usize::MAX, ReadLimit::HighWatermark)
+    else {
         panic!("nothing to read")
     };
     let file = &disk.files[&Offset(0)];
@@ -121,7 +123,7 @@ fn failure_34_an_index_that_points_elsewhere_is_noticed() {
     }
     disk.log.active.install_indexes(wrong);
     let Ok(ReadPlan::Range(range)) =
-        disk.log.plan_read(entries[0].last_offset.next(), ReadLimit::LogEnd)
+        disk.log.plan_read(entries[0].last_offset.next(), 100, ReadLimit::LogEnd)
     else {
         panic!("nothing to read")
     };
@@ -212,5 +214,254 @@ fn failure_34_after_a_restart_the_rebuilt_indexes_find_the_same() {
     for from in 0..disk.log.log_end_offset().0 {
         let read = restarted.read(Offset(from), 1, ReadLimit::HighWatermark);
         assert_eq!(read, walked(&disk, Offset(from))[0].1, "offset {from}");
+    }
+}
+
+/// Bytes read of a file, and how often, to choose from it what `range` gives.
+fn read_cost(file: &[u8], range: ReadRange, max_bytes: usize) -> (Selection, usize, usize) {
+    let (mut walk, mut reads, mut read_bytes) = (BatchWalk::new(range, max_bytes), 0, 0);
+    loop {
+        let (position, bytes) = walk.wants();
+        let position = usize::try_from(position).unwrap();
+        (reads, read_bytes) = (reads + 1, read_bytes + bytes);
+        match walk.look(&file[position..position + bytes]) {
+            Selection::Open => {}
+            decided => return (decided, reads, read_bytes),
+        }
+    }
+}
+
+#[rstest]
+#[case::long_batches(3, 1000, 20)]
+#[case::short_batches(1, 50, 4000)]
+fn a_read_that_goes_on_leaps_to_its_end(
+    #[case] records: i32,
+    #[case] value_bytes: usize,
+    #[case] batch_count: usize,
+) {
+    let config = LogConfig { segment_bytes: 10 << 20, index_interval_bytes: 2000, ..small() };
+    let mut disk = DiskLog::new(config);
+    for _ in 0..batch_count {
+        disk.append(BatchSpec { records, value_bytes, ..PLAIN }).unwrap();
+    }
+    disk.flush();
+    let file = disk.files[&Offset(0)].clone();
+    let (mut from, mut read) = (Offset(0), Vec::new());
+    while from < disk.log.high_watermark() {
+        let max_bytes = 50_000;
+        let Ok(ReadPlan::Range(range)) =
+            disk.log.plan_read(from, max_bytes, ReadLimit::HighWatermark)
+        else {
+            panic!("nothing to read at {from}")
+        };
+        let (selection, reads, read_bytes) = read_cost(&file, range, max_bytes);
+        let Selection::Batches { position, bytes, next_offset } = selection else {
+            panic!("{selection:?} at {from}")
+        };
+        assert!(range.leap.is_some() && reads <= 4, "{reads} reads at {from}");
+        assert!(read_bytes <= 17_000, "{read_bytes} bytes read at {from}");
+        read.extend_from_slice(&file[position as usize..][..bytes]);
+        disk.log.note_read(next_offset, range.segment, position + u32::try_from(bytes).unwrap());
+        from = next_offset;
+    }
+    assert!(read == file);
+}
+
+/// What a walk along each header gives, told from the headers alone.
+fn along_each_header(file: &[u8], range: ReadRange, max_bytes: usize) -> Selection {
+    let (mut position, mut chosen) = (0_usize, None);
+    let given = |chosen: Option<(usize, usize, Offset)>, nothing| match chosen {
+        None => nothing,
+        Some((start, end, next_offset)) => Selection::Batches {
+            position: u32::try_from(start).unwrap(),
+            bytes: end - start,
+            next_offset,
+        },
+    };
+    for batch in batches(&file[..range.end_position as usize]) {
+        let batch = batch.unwrap();
+        let (header, end) = (batch.header(), position + batch.bytes().len());
+        if header.base_offset >= range.limit {
+            return given(chosen, Selection::AtLimit);
+        }
+        if header.last_offset() >= range.from {
+            let start = chosen.map_or(position, |(start, ..)| start);
+            if chosen.is_some() && end - start > max_bytes {
+                break;
+            }
+            chosen = Some((start, end, header.next_offset()));
+        }
+        position = end;
+    }
+    given(chosen, Selection::Beyond)
+}
+
+/// A log of batches of any size (records, bytes of a value), some with a gap before them as
+/// compaction leaves it, of which a reader sees a part.
+fn any_log(sizes: &[(i32, usize, i64)], interval: u32, visible: f64) -> DiskLog {
+    let config = LogConfig { segment_bytes: 60_000, index_interval_bytes: interval, ..small() };
+    let mut disk = DiskLog::new(config);
+    for &(records, value_bytes, gap) in sizes {
+        let mut batch = BatchSpec { records, value_bytes, ..PLAIN }.build().to_vec();
+        let base_offset = disk.log.log_end_offset() + gap;
+        batch[..8].copy_from_slice(&base_offset.0.to_be_bytes());
+        disk.append_as(batch.into(), AppendOrigin::Replication).unwrap();
+    }
+    disk.log.flushed(part_of(disk.log.log_end_offset(), visible));
+    disk
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+fn part_of(end: Offset, part: f64) -> Offset {
+    Offset((end.0 as f64 * part) as i64)
+}
+
+/// An index with some entries that say something else than the log.
+fn lying(index: &OffsetIndex, segment: &LogSegment, lies: &[(usize, i64, i64)]) -> OffsetIndex {
+    let mut entries: Vec<_> = index.entries().collect();
+    for &(number, offsets_off, bytes_off) in lies {
+        let count = entries.len().max(1);
+        if let Some(entry) = entries.get_mut(number % count) {
+            entry.last_offset += offsets_off;
+            let position = i64::from(entry.position) + bytes_off;
+            entry.position = u32::try_from(position.max(0)).unwrap().min(segment.bytes() - 1);
+        }
+    }
+    let mut wrong = OffsetIndex::new(segment.base_offset());
+    for entry in entries {
+        wrong.append(entry.last_offset, entry.position);
+    }
+    wrong
+}
+
+/// Reads thrice from `from` on and compares each time; gives how many answers were compared, how
+/// many of them leapt, and how many times the index was found to lie.
+fn compare(
+    disk: &mut DiskLog,
+    (mut from, max_bytes): (Offset, usize),
+    lies: &[(usize, i64, i64)],
+) -> (usize, usize, usize) {
+    let (mut compared, mut leapt, mut noticed) = (0, 0, 0);
+    let mut lied_about = None;
+    while compared < 3 {
+        let range = match disk.log.plan_read(from, max_bytes, ReadLimit::HighWatermark).unwrap() {
+            ReadPlan::Nothing => break,
+            ReadPlan::LoadIndexes { segment } => {
+                let files = &disk.indexes[&segment];
+                let bytes = disk.log.segment(segment).unwrap().bytes();
+                let offsets = OffsetIndex::decode(segment, bytes, &files.offsets).unwrap();
+                let times = TimeIndex::decode(segment, &files.times).unwrap();
+                disk.log.install_indexes(segment, SegmentIndexes { offsets, times });
+                continue;
+            }
+            ReadPlan::Range(range) => range,
+        };
+        let segment = disk.log.segment(range.segment).unwrap();
+        if let Some(right) = segment.indexes().cloned()
+            && lied_about != Some(range.segment)
+        {
+            lied_about = Some(range.segment);
+            let offsets = lying(&right.offsets, segment, lies);
+            disk.log.install_indexes(range.segment, SegmentIndexes { offsets, ..right });
+            continue;
+        }
+        let file = &disk.files[&range.segment];
+        let expected = along_each_header(file, range, max_bytes);
+        let mut found = walk_batches(file, range, max_bytes);
+        if matches!(found, Selection::Damaged { .. }) {
+            noticed += 1;
+            // As the shell does: the index is built anew, and the read begins again.
+            let without = ReadRange { leap: None, begins_with: None, position: 0, ..range };
+            found = walk_batches(file, without, max_bytes);
+        }
+        assert_eq!(found, expected, "{range:?}, {max_bytes} bytes");
+        (compared, leapt) = (compared + 1, leapt + usize::from(range.leap.is_some()));
+        let Selection::Batches { position, bytes, next_offset } = found else { break };
+        disk.log.note_read(next_offset, range.segment, position + u32::try_from(bytes).unwrap());
+        from = next_offset;
+    }
+    (compared, leapt, noticed)
+}
+
+/// Sizes from a few bytes to 20 KB, so that a piece holds many, one or none.
+fn any_sizes() -> impl Strategy<Value = Vec<(i32, usize, i64)>> {
+    let value_bytes = prop_oneof![4 => 0_usize..200, 2 => 200_usize..3000, 1 => 3000_usize..9000];
+    let gap = prop_oneof![6 => Just(0_i64), 1 => 1_i64..2000];
+    proptest::collection::vec((1_i32..3, value_bytes, gap), 1..80)
+}
+
+fn any_interval() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0_u32), 1_u32..1000, Just(4096_u32), Just(1_000_000_u32)]
+}
+
+fn any_visible() -> impl Strategy<Value = f64> {
+    prop_oneof![Just(1.0_f64), 0.0_f64..1.0]
+}
+
+fn any_reads() -> impl Strategy<Value = Vec<(f64, usize)>> {
+    let max_bytes =
+        prop_oneof![0_usize..500, 500_usize..20_000, 20_000_usize..100_000, Just(usize::MAX)];
+    proptest::collection::vec((0.0_f64..1.0, max_bytes), 1..20)
+}
+
+fn any_lie(most: i64) -> impl Strategy<Value = i64> {
+    prop_oneof![Just(0), -most..most]
+}
+
+/// Compares all reads; gives the sums of what [`compare`] gives.
+fn compare_all(
+    disk: &mut DiskLog,
+    reads: &[(f64, usize)],
+    lies: &[(usize, i64, i64)],
+) -> (usize, usize, usize) {
+    let mut sum = (0, 0, 0);
+    for &(part, max_bytes) in reads {
+        let from = part_of(disk.log.log_end_offset(), part);
+        let (compared, leapt, noticed) = compare(disk, (from, max_bytes), lies);
+        sum = (sum.0 + compared, sum.1 + leapt, sum.2 + noticed);
+    }
+    sum
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_leap_gives_what_a_walk_along_each_header_gives(
+        sizes in any_sizes(),
+        interval in any_interval(),
+        visible in any_visible(),
+        reads in any_reads(),
+    ) {
+        let mut disk = any_log(&sizes, interval, visible);
+        let (_, _, noticed) = compare_all(&mut disk, &reads, &[]);
+        prop_assert_eq!(noticed, 0);
+    }
+
+    #[test]
+    fn failure_34_an_index_that_lies_changes_no_answer(
+        sizes in any_sizes(),
+        interval in any_interval(),
+        visible in any_visible(),
+        reads in any_reads(),
+        lies in proptest::collection::vec((0_usize..100, any_lie(4), any_lie(9000)), 1..30),
+    ) {
+        let mut disk = any_log(&sizes, interval, visible);
+        compare_all(&mut disk, &reads, &lies);
+    }
+}
+
+#[test]
+fn failure_34_the_comparison_meets_leaps_and_lies() {
+    let sizes: Vec<_> = (0..200_i32)
+        .map(|n| (n % 3 + 1, n as usize * 7919 % 2000, i64::from(n % 9 == 0)))
+        .collect();
+    let reads: Vec<_> = (0..50_u32).map(|n| (f64::from(n) / 50.0, 10_000)).collect();
+    let (compared, leapt, noticed) = compare_all(&mut any_log(&sizes, 0, 1.0), &reads, &[]);
+    assert!(compared >= 100 && leapt > compared / 2 && noticed == 0, "{compared} {leapt}");
+    for lie in [(3, 1, 0), (3, -1, 0), (3, 0, 61), (3, 0, -300), (8, 2, 500)] {
+        let lies = [lie, (lie.0 + 5, lie.1, lie.2), (lie.0 + 10, lie.1, lie.2)];
+        let (_, _, noticed) = compare_all(&mut any_log(&sizes, 0, 1.0), &reads, &lies);
+        assert!(noticed > 0, "{lie:?}");
     }
 }

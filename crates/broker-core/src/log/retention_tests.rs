@@ -32,7 +32,7 @@ fn segments_go_by_the_age_of_their_newest_record() {
     assert_eq!((plan.log_start_offset, plan.roll_first), (Offset(30), false));
     disk.log.segments_removed(&plan);
     assert_eq!(disk.log.log_start_offset(), Offset(30));
-    assert!(disk.log.plan_read(Offset(29), ReadLimit::LogEnd).is_err());
+    assert!(disk.log.plan_read(Offset(29), 100, ReadLimit::LogEnd).is_err());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn deleted_records_are_gone_at_once_and_their_segments_next() {
     let mut disk = filled(small());
     assert_eq!(disk.log.delete_records_before(Offset(70)).unwrap(), Offset(70));
     assert_eq!(disk.log.delete_records_before(Offset(10)).unwrap(), Offset(70), "never back");
-    assert!(disk.log.plan_read(Offset(69), ReadLimit::LogEnd).is_err());
+    assert!(disk.log.plan_read(Offset(69), 100, ReadLimit::LogEnd).is_err());
     let plan = disk.log.plan_retention(TimestampMs(0));
     assert_eq!((plan.segments.len(), plan.log_start_offset), (2, Offset(70)));
     assert!(disk.log.delete_records_before(Offset(201)).is_err());

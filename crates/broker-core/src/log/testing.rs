@@ -146,7 +146,7 @@ impl DiskLog {
     pub(super) fn read(&mut self, from: Offset, max_bytes: usize, limit: ReadLimit) -> Vec<u8> {
         let mut wanted = from;
         loop {
-            let range = match self.log.plan_read(wanted, limit).unwrap() {
+            let range = match self.log.plan_read(wanted, max_bytes, limit).unwrap() {
                 ReadPlan::Nothing => return Vec::new(),
                 ReadPlan::LoadIndexes { segment } => {
                     self.load_indexes(segment);

@@ -169,7 +169,7 @@ impl Partition {
         let mut wanted = from;
         let mut rebuilt = false;
         loop {
-            let Planned { plan, file, replacements } = self.plan_read(wanted, limit)?;
+            let Planned { plan, file, replacements } = self.plan_read(wanted, max_bytes, limit)?;
             let (ReadPlan::Range(range), Some(file)) = (plan, file) else { return Ok(None) };
             let (selection, piece) = self.choose(&file, range, max_bytes)?;
             match selection {
@@ -213,10 +213,15 @@ impl Partition {
         }
     }
 
-    fn plan_read(&self, from: Offset, limit: ReadLimit) -> Result<Planned<ReadPlan>, ReadError> {
+    fn plan_read(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        limit: ReadLimit,
+    ) -> Result<Planned<ReadPlan>, ReadError> {
         loop {
             let planned = self.with_open(|open| {
-                let plan = open.log.plan_read(from, limit)?;
+                let plan = open.log.plan_read(from, max_bytes, limit)?;
                 let file = match plan {
                     ReadPlan::Range(range) => Some(self.file_of(open, range.segment)?),
                     ReadPlan::Nothing | ReadPlan::LoadIndexes { .. } => None,

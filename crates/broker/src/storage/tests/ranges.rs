@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::storage::StoredRecords;
+use crate::storage::partition::OpenLog;
 
 /// A log of one segment with more than one read looks through, and how many bytes it has.
 fn long_log(store: &LogStore) -> (Arc<Partition>, usize) {
@@ -57,6 +58,31 @@ fn a_read_in_memory_and_one_that_stays_in_the_file_give_the_same() {
         }
     }
     assert!(here > 200 && there > 200, "{here} in memory, {there} in the file");
+}
+
+#[test]
+fn failure_34_a_leap_by_an_index_that_points_beside_a_batch_rebuilds_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_with(directory.path(), |_| {});
+    let (partition, log_bytes) = long_log(&store);
+    let expected = partition.read(Offset(0), usize::MAX, ReadLimit::LogEnd).unwrap().records;
+    store.close().unwrap();
+    let path = files(directory.path(), 0, ".index").pop().unwrap();
+    let right = fs::read(&path).unwrap();
+    let mut wrong = right.clone();
+    wrong.as_chunks_mut::<8>().0.iter_mut().for_each(|entry| entry[7] ^= 1);
+    fs::write(&path, wrong).unwrap();
+
+    let store = open_with(directory.path(), |_| {});
+    let partition = store.partition(&clicks(0)).unwrap();
+    let entries =
+        |open: &mut OpenLog| open.log.active_segment().indexes().unwrap().offsets.encode();
+    assert!(partition.with_open(entries).unwrap() != right);
+    let read = partition.read(Offset(0), 60_000, ReadLimit::LogEnd).unwrap().records;
+    assert!(read.len() > 40_000 && expected.starts_with(&read), "{} bytes", read.len());
+    assert!(partition.with_open(entries).unwrap() == right);
+    let read = partition.read(Offset(0), log_bytes, ReadLimit::LogEnd).unwrap().records;
+    assert_eq!(read, expected);
 }
 
 #[test]
