@@ -29,6 +29,10 @@ const PATIENT: [(&str, &str); 2] =
 /// After this long without an answer, stderr says what is waited for.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
+/// How long who reads a topic to its end waits for a transaction that is open: a broker
+/// acknowledges a commit before it has written that into each partition.
+pub const SETTLING: Duration = Duration::from_secs(10);
+
 /// How long a topic that was made may stay unseen, and how often it is looked for.
 const APPEARS_WITHIN: Duration = Duration::from_secs(10);
 const APPEARS_LOOK: Duration = Duration::from_millis(20);

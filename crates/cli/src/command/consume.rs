@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use streamledger::{
@@ -24,7 +24,7 @@ use crate::output::{Bytes, Field, PrintedRecord, write_json, write_text};
 use crate::producing::config_failure;
 use crate::registry::RegistryAddress;
 use crate::time::parse_since;
-use crate::topic_access;
+use crate::topic_access::{self, SETTLING};
 use crate::ui::note;
 use crate::value_reader::ValueReader;
 
@@ -123,7 +123,7 @@ const ABOUT: &str = "Print the records of a topic.
 It starts at the oldest record and ends at the newest there was when it began; with --follow it \
 starts at the end, unless told otherwise, and goes on. Records of one partition come in order. \
 Those of transactions that are open or were aborted are left out, unless -X \
-isolation.level=read_uncommitted says otherwise.
+isolation.level=read_uncommitted says otherwise; for one that is open it waits up to ten seconds.
 
 On a terminal control characters are escaped; into a file or pipe, keys and values go as they are. \
 In JSON, text that isn't UTF-8 comes as key_base64 and value_base64.
@@ -173,10 +173,9 @@ fn run_on(
     let (config, properties) = consumer_config(arguments, &access.bootstrap_servers)?;
     let partitions = partitions(arguments, access, &properties)?;
     let consumer = Consumer::new(config).map_err(|error| failed(arguments, &error))?;
-    let ends = consumer.end_offsets(&partitions).map_err(|error| failed(arguments, &error))?;
+    let mut ends = Ends::look(arguments, &consumer, &properties, &partitions)?;
     if arguments.group.is_some() {
-        let ends = partitions.into_iter().zip(ends).collect();
-        return run_in_group(arguments, &consumer, &ends, interrupt);
+        return run_in_group(arguments, &consumer, &mut ends, interrupt);
     }
     let start = match (arguments.offset, since_ms) {
         (Some(offset), _) => Start::Offset(offset),
@@ -186,26 +185,23 @@ fn run_on(
     };
     let assignment: Vec<(TopicPartition, Position)> = partitions
         .iter()
-        .zip(&ends)
-        .map(|(partition, end)| (partition.clone(), start.position(*end)))
+        .map(|partition| (partition.clone(), start.position(ends.committed_of(partition))))
         .collect();
     consumer.assign(&assignment);
-    let ends_by_partition: BTreeMap<PartitionIndex, Offset> =
-        partitions.iter().map(|tp| tp.partition).zip(ends.iter().copied()).collect();
     let mut printer = Printer::new(arguments)?;
     while printer.left > 0 {
         if interrupt.is_raised() {
             let _ = printer.out.flush();
             return Ok(Exit::Interrupted);
         }
-        if !arguments.follow && is_at_end(&consumer, &partitions, &ends) {
+        if !arguments.follow && ends.are_reached(&consumer, &partitions) {
             break;
         }
         let records = consumer.poll(POLL).map_err(|error| failed(arguments, &error))?;
         let is_idle = records.is_empty();
         for record in &records {
-            let end = ends_by_partition.get(&record.topic_partition.partition);
-            if !arguments.follow && end.is_some_and(|end| record.offset >= *end) {
+            let end = ends.written_of(&record.topic_partition);
+            if !arguments.follow && record.offset >= end {
                 continue;
             }
             if let Err(error) = printer.print(record) {
@@ -227,7 +223,7 @@ fn run_on(
 fn run_in_group(
     arguments: &ConsumeArguments,
     consumer: &Consumer,
-    ends: &BTreeMap<TopicPartition, Offset>,
+    ends: &mut Ends,
     interrupt: &Interrupt,
 ) -> Outcome<Exit> {
     consumer.subscribe([&arguments.topic]).map_err(|error| failed(arguments, &error))?;
@@ -239,11 +235,7 @@ fn run_in_group(
             break;
         }
         let own = consumer.assignment();
-        let is_read = |at: &TopicPartition| {
-            let end = ends.get(at).copied().unwrap_or_default();
-            consumer.position(at).is_some_and(|position| position >= end)
-        };
-        if !arguments.follow && !own.is_empty() && own.iter().all(is_read) {
+        if !arguments.follow && !own.is_empty() && ends.are_reached(consumer, &own) {
             break;
         }
         let records = consumer.poll(POLL).map_err(|error| failed(arguments, &error))?;
@@ -272,6 +264,68 @@ fn run_in_group(
     }
     consumer.close(CLOSE).map_err(|error| failed(arguments, &error))?;
     Ok(exit)
+}
+
+/// Where each partition ended when the command began.
+#[derive(Debug)]
+struct Ends {
+    /// For readers of committed records.
+    committed: BTreeMap<TopicPartition, Offset>,
+    /// With what wasn't committed yet: a broker acknowledges a commit before it has written that
+    /// into each partition, and who asks right after it is to have its records.
+    written: BTreeMap<TopicPartition, Offset>,
+    /// Since when only records that aren't committed are left.
+    settling_since: Option<Instant>,
+}
+
+impl Ends {
+    fn look(
+        arguments: &ConsumeArguments,
+        consumer: &Consumer,
+        properties: &Properties,
+        partitions: &[TopicPartition],
+    ) -> Outcome<Self> {
+        let ask = |consumer: &Consumer| {
+            let ends = consumer.end_offsets(partitions);
+            let ends = ends.map_err(|error| failed(arguments, &error))?;
+            Ok::<_, Failure>(partitions.iter().cloned().zip(ends).collect::<BTreeMap<_, _>>())
+        };
+        let committed = ask(consumer)?;
+        let written = if arguments.follow {
+            committed.clone()
+        } else {
+            let all = properties.clone().with("isolation.level", "read_uncommitted");
+            let config =
+                ConsumerConfig::from_properties(&all).map_err(|error| config_failure(&error))?;
+            ask(&Consumer::new(config).map_err(|error| failed(arguments, &error))?)?
+        };
+        Ok(Self { committed, written, settling_since: None })
+    }
+
+    fn committed_of(&self, partition: &TopicPartition) -> Offset {
+        self.committed.get(partition).copied().unwrap_or_default()
+    }
+
+    fn written_of(&self, partition: &TopicPartition) -> Offset {
+        self.written.get(partition).copied().unwrap_or_default()
+    }
+
+    /// Whether there is nothing left to read of these partitions. A transaction that stays open is
+    /// waited for no longer than `SETTLING`.
+    fn are_reached(&mut self, consumer: &Consumer, partitions: &[TopicPartition]) -> bool {
+        let is_read = |end: &dyn Fn(&TopicPartition) -> Offset| {
+            let is_past = |at: &TopicPartition| consumer.position(at).map(|own| own >= end(at));
+            partitions.iter().all(|partition| is_past(partition).unwrap_or(false))
+        };
+        if is_read(&|partition| self.written_of(partition)) {
+            return true;
+        }
+        if !is_read(&|partition| self.committed_of(partition)) {
+            self.settling_since = None;
+            return false;
+        }
+        self.settling_since.get_or_insert_with(Instant::now).elapsed() > SETTLING
+    }
 }
 
 /// Where reading starts in each partition.
@@ -403,11 +457,6 @@ fn partitions(
                 .err()
         }
     }
-}
-
-fn is_at_end(consumer: &Consumer, partitions: &[TopicPartition], ends: &[Offset]) -> bool {
-    let mut pairs = partitions.iter().zip(ends);
-    pairs.all(|(partition, end)| consumer.position(partition).is_some_and(|at| at >= *end))
 }
 
 fn failed(arguments: &ConsumeArguments, error: &(dyn std::error::Error + 'static)) -> Failure {

@@ -167,6 +167,12 @@ pub fn run(arguments: &ServeArguments) -> Outcome<Exit> {
     if !logging::tells_errors() {
         tell_of_offline(&broker);
     }
+    let serve_metrics = |address| {
+        let pages = pages(broker.metrics());
+        MetricsServer::serve(address, arguments.insecure_listen, pages)
+    };
+    // Before it is said that all is ready.
+    let metrics = arguments.metrics_listen.map(serve_metrics).transpose()?;
     if !arguments.quiet {
         logging::announce(format_args!(
             "listening on {}, log in {}, ready in {}; Ctrl-C ends it",
@@ -175,11 +181,6 @@ pub fn run(arguments: &ServeArguments) -> Outcome<Exit> {
             units::duration(started.elapsed())
         ));
     }
-    let serve_metrics = |address| {
-        let pages = pages(broker.metrics());
-        MetricsServer::serve(address, arguments.insecure_listen, pages)
-    };
-    let metrics = arguments.metrics_listen.map(serve_metrics).transpose()?;
     if let (Some(metrics), false) = (&metrics, arguments.quiet) {
         logging::announce(metrics.greeting());
     }

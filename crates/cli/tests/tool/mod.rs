@@ -2,8 +2,10 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses a part of it.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -218,6 +220,25 @@ pub fn wait(child: &mut Child) -> Option<i32> {
         assert!(begun.elapsed() < PATIENCE, "it doesn't end");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// An address at which nobody listens, and which the system gives nobody who asks for just any: a
+/// `serve` that is ended there can be started there again, whatever else runs meanwhile.
+pub fn free_address() -> String {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    const LOWEST: u32 = 10_000;
+    let given = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    let first_given = given.ok().and_then(|range| range.split_whitespace().next()?.parse().ok());
+    let count = first_given.unwrap_or(32_768).max(LOWEST + 1_000) - LOWEST;
+    for _ in 0..count {
+        let turn = ASKED.fetch_add(1, Ordering::Relaxed);
+        let port = LOWEST + (std::process::id().wrapping_mul(97).wrapping_add(turn)) % count;
+        let address = format!("127.0.0.1:{port}");
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
+    panic!("all ports are taken");
 }
 
 /// The root of the repository.

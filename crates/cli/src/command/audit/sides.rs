@@ -19,13 +19,10 @@ use crate::input::{InputPlan, ReadFault, RowFault, SourceRecord, file};
 use crate::interrupt::Interrupt;
 use crate::producing::config_failure;
 use crate::render::Rendered;
-use crate::topic_access;
+use crate::topic_access::{self, SETTLING};
 
 /// How long one look for records may take.
 const POLL: Duration = Duration::from_millis(200);
-
-/// How long an open transaction is waited for.
-const SETTLING: Duration = Duration::from_secs(5);
 
 /// How often it is asked meanwhile where the topic ends.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
