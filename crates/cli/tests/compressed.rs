@@ -73,7 +73,7 @@ fn killed_again_and_again_it_goes_on_inside_of_the_file(
         &server.address,
     ];
     // Slow enough that there is something left to do after the last kill, on any machine.
-    let slowly = [&arguments[..], &["--rate", "10000", "--transaction-ms", "50"]].concat();
+    let slowly = [&arguments[..], &["--rate", "2000", "--transaction-ms", "50"]].concat();
     sandbox.run_and_kill(&slowly);
     let report = json(&sandbox.succeed(&arguments));
     assert_eq!(report["status"], "done");

@@ -53,7 +53,7 @@ fn killed_again_and_again_each_row_of_each_file_is_there_once_and_new_files_are_
     let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
     let arguments = [&INGEST[..], &["--json", "-b", &server.address]].concat();
     // Slow enough that there is something left to do after the last kill, on any machine.
-    let slowly = [&arguments[..], &["--rate", "6000", "--transaction-ms", "50"]].concat();
+    let slowly = [&arguments[..], &["--rate", "1500", "--transaction-ms", "50"]].concat();
     for kill in 0..5_u64 {
         let mut child = sandbox.spawn(&slowly);
         thread::sleep(Duration::from_micros(150_000 + (kill * 104_729) % 450_000));
@@ -222,7 +222,7 @@ fn watched_and_killed_again_and_again_each_row_of_files_that_come_is_there_once(
     (0..4).for_each(come);
     let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
     let arguments = [&INGEST[..], &WATCH, &["-b", &server.address]].concat();
-    let slowly = [&arguments[..], &["--rate", "6000", "--transaction-ms", "50"]].concat();
+    let slowly = [&arguments[..], &["--rate", "1500", "--transaction-ms", "50"]].concat();
     let mut goes_on = 0;
     for kill in 0..6_usize {
         come(4 + kill);

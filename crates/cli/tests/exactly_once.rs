@@ -8,7 +8,6 @@ mod tool;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -67,7 +66,7 @@ fn killed_again_and_again_it_goes_on_and_each_row_is_there_once() {
     let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
     let arguments = [&INGEST[..], &["-b", &server.address]].concat();
     // Slow enough that there is something left to do after the last kill, on any machine.
-    let rate = (ROWS / 10).to_string();
+    let rate = (ROWS / 40).to_string();
     let slowly = [&arguments[..], &["--rate", &rate, "--transaction-ms", "50"]].concat();
     for kill in 0..KILLS {
         let mut child = sandbox.spawn(&slowly);
@@ -94,8 +93,7 @@ fn killed_again_and_again_it_goes_on_and_each_row_is_there_once() {
 fn a_broker_that_is_killed_meanwhile_loses_and_doubles_nothing() {
     let sandbox = Sandbox::new();
     sandbox.write("f.ndjson", rows(0, ROWS).as_bytes());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let listen = format!("127.0.0.1:{port}");
+    let listen = tool::free_address();
     let mut server = Server::start(&sandbox, &listen, &[]);
     let more = ["-b", &listen, "-X", "retry.backoff.ms=20", "-X", "reconnect.backoff.max.ms=50"];
     let mut child = sandbox.spawn(&[&INGEST[..], &more].concat());
@@ -117,7 +115,7 @@ fn ctrl_c_commits_what_was_sent_and_the_next_run_goes_on() {
     sandbox.write("f.ndjson", rows(0, ROWS).as_bytes());
     let server = Server::start(&sandbox, "127.0.0.1:0", &[]);
     let arguments = [&INGEST[..], &["-b", &server.address]].concat();
-    let rate = (ROWS / 10).to_string();
+    let rate = (ROWS / 40).to_string();
     let slowly = [&arguments[..], &["--rate", &rate, "--transaction-ms", "50"]].concat();
     let mut child = sandbox.spawn(&slowly);
     sandbox.await_commit("t", &server.address);

@@ -5,7 +5,6 @@
 
 mod tool;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -20,8 +19,7 @@ const PARTITIONS: usize = 3;
 #[test]
 fn twenty_kills_lose_nothing_acknowledged_and_double_nothing() {
     let sandbox = Sandbox::new();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let listen = format!("127.0.0.1:{port}");
+    let listen = tool::free_address();
     let mut server = Server::start(&sandbox, &listen, &[]);
     sandbox.succeed(&["topics", "create", "t", "--partitions", "3", "-b", &listen]);
 
