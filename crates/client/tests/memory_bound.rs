@@ -60,13 +60,15 @@ fn values() -> Vec<Vec<u8>> {
     (0..200).map(|_| (0..1000).map(|_| byte()).collect()).collect()
 }
 
-/// Sends for so long, as fast as the producer takes records, and says how often it was full.
-fn send_for(producer: &Producer, values: &[Vec<u8>], time: Duration) -> u64 {
+/// Sends for so long, and until it was full so often, as fast as the producer takes records; says
+/// how often it was.
+fn send_for(producer: &Producer, values: &[Vec<u8>], time: Duration, full_min: u64) -> u64 {
     let (begun, mut full_count) = (Instant::now(), 0);
     for value in values.iter().cycle() {
-        if begun.elapsed() >= time {
+        if begun.elapsed() >= time && full_count >= full_min {
             break;
         }
+        assert!(begun.elapsed() < Duration::from_secs(300), "it never was full");
         match producer.try_send(ProducerRecord::to("clicks").value(value)) {
             Ok(_) => {}
             Err(TrySendError::Full(_)) => {
@@ -98,13 +100,13 @@ fn memory_is_bounded_whatever_the_broker_does() {
             let producer = Producer::new(cluster.config(&settings)).unwrap();
             producer.partitions_for("clicks").unwrap();
             // As fast as it goes, then slow, then silent for several time-outs.
-            send_for(&producer, &values, Duration::from_millis(500));
+            send_for(&producer, &values, Duration::from_millis(500), 0);
             for _ in 0..20 {
                 cluster.fault(Fault::Delay(Duration::from_millis(50)));
             }
-            send_for(&producer, &values, Duration::from_millis(500));
+            send_for(&producer, &values, Duration::from_millis(500), 0);
             cluster.state.silent.store(true, Ordering::Relaxed);
-            full_count = send_for(&producer, &values, Duration::from_millis(2500));
+            full_count = send_for(&producer, &values, Duration::from_millis(2500), 1000);
             producer.close(Duration::ZERO);
         });
         println!("{codec}: at most {peak} bytes, {full_count} times full");

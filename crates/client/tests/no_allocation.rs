@@ -52,7 +52,8 @@ fn a_batch_costs_the_same_however_many_records_it_has() {
     let cluster = FakeCluster::start(6);
     cluster.state.counting_only.store(true, Ordering::Relaxed);
     for codec in ["none", "lz4"] {
-        let settings = [("batch.size", "65536"), ("linger.ms", "20"), ("compression.type", codec)];
+        let settings =
+            [("batch.size", "65536"), ("linger.ms", "5000"), ("compression.type", codec)];
         let producer = Producer::new(cluster.config(&settings)).unwrap();
         let value = [b'x'; 100];
         let headers = [Header { key: "trace", value: Some(b"1") }];

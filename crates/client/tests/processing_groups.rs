@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use rstest::rstest;
 use streamledger::{
-    ConsumeProcessProduce, Consumer, ConsumerConfig, ConsumerRecords, Output, PartitionIndex,
-    Position, ProcessError, Processed, ProduceError, Producer, ProducerConfig, ProducerRecord,
-    Properties,
+    Admin, AdminConfig, ConsumeProcessProduce, Consumer, ConsumerConfig, ConsumerRecords, Output,
+    PartitionIndex, Position, ProcessError, Processed, ProduceError, Producer, ProducerConfig,
+    ProducerRecord, Properties,
 };
 use streamledger_broker::{Broker, BrokerConfig, Fault, RunningBroker};
 use streamledger_protocol::ApiKey;
 
 const INPUT: &str = "in";
 const OUTPUT: &str = "out";
+const GROUP: &str = "processors";
 const PARTITIONS: i32 = 4;
 const NUMBERS: usize = 200;
 /// How soon a member of the classic protocol hears of a rebalance.
@@ -56,7 +57,7 @@ fn properties(broker: &RunningBroker, settings: &[(&str, &str)]) -> Properties {
 
 fn member(broker: &RunningBroker, name: &str, settings: &[(&str, &str)]) -> ConsumeProcessProduce {
     let own = [
-        ("group.id", "processors"),
+        ("group.id", GROUP),
         ("isolation.level", "read_committed"),
         ("enable.auto.commit", "false"),
         ("auto.offset.reset", "earliest"),
@@ -89,9 +90,17 @@ fn run(work: &mut ConsumeProcessProduce) -> usize {
     }
 }
 
+/// Who is in the group, as its coordinator has it.
+fn members(broker: &RunningBroker) -> Vec<String> {
+    let admin = AdminConfig::from_properties(&properties(broker, &[])).unwrap();
+    let admin = Admin::new(admin).unwrap();
+    let group = admin.describe_groups(&[GROUP.into()]).unwrap().only().unwrap();
+    group.members.into_iter().map(|member| member.member_id).collect()
+}
+
 /// Runs until it has committed something.
 fn run_some(work: &mut ConsumeProcessProduce) -> usize {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         assert!(Instant::now() < deadline, "it gets nothing to process");
         match run(work) {
@@ -105,11 +114,20 @@ fn run_some(work: &mut ConsumeProcessProduce) -> usize {
 fn output(broker: &RunningBroker) -> Vec<usize> {
     let settings = properties(broker, &[("isolation.level", "read_committed")]);
     let consumer = Consumer::new(ConsumerConfig::from_properties(&settings).unwrap()).unwrap();
+    let all = settings.with("isolation.level", "read_uncommitted");
+    let all = Consumer::new(ConsumerConfig::from_properties(&all).unwrap()).unwrap();
     let partitions = consumer.partitions_for(OUTPUT).unwrap();
-    let ends = consumer.end_offsets(&partitions).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    // A commit is acknowledged before its markers are written.
+    let ends = loop {
+        let ends = consumer.end_offsets(&partitions).unwrap();
+        if ends == all.end_offsets(&partitions).unwrap() {
+            break ends;
+        }
+        assert!(Instant::now() < deadline, "a transaction hangs");
+    };
     let start = partitions.iter().map(|at| (at.clone(), Position::Beginning));
     consumer.assign(&start.collect::<Vec<_>>());
-    let deadline = Instant::now() + Duration::from_secs(30);
     let mut numbers = Vec::new();
     while partitions.iter().zip(&ends).any(|(at, end)| consumer.position(at) < Some(*end)) {
         assert!(Instant::now() < deadline, "the end is not reached");
@@ -131,7 +149,7 @@ fn members_share_the_work_out_and_each_record_comes_out_once(#[case] settings: &
     let mut first = member(&broker, "first", settings);
     let (mut of_first, mut of_second) = (run_some(&mut first), 0);
     let mut second = member(&broker, "second", settings);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     // The second joins while the first goes on; what both have done is never done again.
     while of_second == 0 {
         assert!(Instant::now() < deadline, "the second gets nothing: {of_first} of the first");
@@ -164,7 +182,7 @@ fn a_member_whose_place_was_taken_while_it_worked_commits_nothing() {
     let outcome = old.run_once(Duration::from_secs(30), |records, output| {
         copy(records, output)?;
         let mut new = member(&broker, "new", &settings);
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while consumer.group_metadata().is_some_and(|group| !group.member_id.is_empty()) {
             assert!(Instant::now() < deadline, "it does not hear that it was replaced");
             let _ = new.run_once(Duration::from_millis(20), |_, _| Err(()));
@@ -195,12 +213,15 @@ fn a_member_that_was_put_out_while_it_worked_commits_nothing() {
     let is_put_out = |records: &ConsumerRecords, output: &Output<'_>| {
         copy(records, output)?;
         broker.faults().inject(ApiKey::ConsumerGroupHeartbeat, Fault::Hold, 1);
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while broker.faults().strikes() == 0 {
             assert!(Instant::now() < deadline, "it sends no heartbeat");
             thread::sleep(Duration::from_millis(5));
         }
-        thread::sleep(Duration::from_millis(3000));
+        while !members(&broker).is_empty() {
+            assert!(Instant::now() < deadline, "it is not put out");
+            thread::sleep(Duration::from_millis(50));
+        }
         broker.faults().release();
         while consumer.group_metadata().is_some_and(|group| !group.member_id.is_empty()) {
             assert!(Instant::now() < deadline, "it does not hear that it is out");

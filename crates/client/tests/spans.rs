@@ -57,7 +57,7 @@ impl Spans {
 
 /// Callbacks come right after the futures, on another thread.
 fn await_count(count: impl Fn() -> usize, expected: usize) {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if count() == expected {
             return;
         }
@@ -73,11 +73,12 @@ fn spans_of_records_and_batches_end_at_the_acknowledgement_and_carry_its_outcome
     let layers = tracing_subscriber::registry().with(spans.clone());
     tracing::subscriber::set_global_default(layers).unwrap();
     let cluster = FakeCluster::start(1);
-    let builder = Producer::builder(cluster.config(&[("linger.ms", "100")]));
+    let builder = Producer::builder(cluster.config(&[("linger.ms", "5000")]));
     let producer = builder.interceptor(TraceContext::new().sample_one_in(2)).build().unwrap();
     let send = |value: &str| producer.send(ProducerRecord::to("clicks").value(value)).unwrap();
-    send("first").wait().unwrap();
+    let first = send("first");
     producer.flush().unwrap();
+    first.wait().unwrap();
     cluster.state.silent.store(true, std::sync::atomic::Ordering::Relaxed);
     let held = [send("a"), send("b"), send("c"), send("d")];
     let over = |target: &str| spans.of(target).iter().filter(|seen| seen.is_over).count();

@@ -96,10 +96,17 @@ fn run_some(work: &mut ConsumeProcessProduce) -> Result<Processed, ProcessError<
 
 /// Asks until it is so.
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !is_so() {
         assert!(Instant::now() < deadline, "never came to be: {what}");
     }
+}
+
+/// Lets go what is held, once so many requests were struck: one that comes later would be held for
+/// good.
+fn release(broker: &RunningBroker, struck: usize) {
+    until("the fault strikes", || broker.faults().strikes() >= struck);
+    broker.faults().release();
 }
 
 /// Runs until something is committed.
@@ -109,7 +116,7 @@ fn run_first(work: &mut ConsumeProcessProduce) {
 
 /// Runs until so many records are committed.
 fn run_through(work: &mut ConsumeProcessProduce, mut records_left: usize) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while records_left > 0 {
         assert!(Instant::now() < deadline, "{records_left} records are never committed");
         match run(work) {
@@ -125,7 +132,7 @@ fn output(broker: &RunningBroker) -> Vec<usize> {
     let consumer = Consumer::new(reader(broker, &[])).unwrap();
     let everything = Consumer::new(reader(broker, &[("isolation.level", "read_uncommitted")]));
     let (everything, at) = (everything.unwrap(), [partition(OUTPUT)]);
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     let end = loop {
         let end = consumer.end_offsets(&at).unwrap();
         if end == everything.end_offsets(&at).unwrap() {
@@ -194,7 +201,7 @@ fn failures_27_and_29_every_record_comes_out_once_whatever_a_coordinator_answers
 #[test]
 fn failures_27_a_commit_of_unknown_outcome_is_the_only_thing_to_ask_for_until_it_is_known() {
     let broker = broker();
-    let producer = transactional(&broker, &[("max.block.ms", "300")]);
+    let producer = transactional(&broker, &[("max.block.ms", "2000")]);
     until("a first epoch", || producer.init_transactions().is_ok());
     until("the topic is known", || producer.partitions_for(OUTPUT).is_ok());
     let mut transaction = producer.begin_transaction().unwrap();
@@ -209,7 +216,7 @@ fn failures_27_a_commit_of_unknown_outcome_is_the_only_thing_to_ask_for_until_it
     let commit = TransactionOperation::Commit;
     let is_pending = matches!(refused.kind, TransactionErrorKind::OtherPending(p) if p == commit);
     assert!(is_pending && refused.is_outcome_unknown(), "{refused}");
-    broker.faults().release();
+    release(&broker, 1);
     let mut transaction = producer.resume_transaction().unwrap();
     until("the commit's outcome", || match transaction.commit() {
         Ok(()) => true,
@@ -230,7 +237,7 @@ fn to_ask_for_a_transaction_to_resume_changes_nothing_where_there_is_none() {
     broker.faults().inject(ApiKey::InitProducerId, Fault::Hold, 1);
     assert!(producer.init_transactions().is_err());
     assert!(producer.resume_transaction().is_none());
-    broker.faults().release();
+    release(&broker, 1);
     until("a first epoch", || match producer.init_transactions() {
         Ok(()) => true,
         Err(error) => {
@@ -245,9 +252,10 @@ fn to_ask_for_a_transaction_to_resume_changes_nothing_where_there_is_none() {
 #[test]
 fn failures_27_a_run_of_unknown_outcome_is_heard_of_before_the_next_reads_on() {
     let broker = broker_with_numbers();
-    let mut work = processor(&broker, &[("max.block.ms", "1500")]);
+    let mut work = processor(&broker, &[("max.block.ms", "4000")]);
     run_first(&mut work);
-    for fault in [Fault::Hold, Fault::DelayResponse(Duration::from_millis(3000))] {
+    let late = Fault::DelayResponse(Duration::from_millis(8000));
+    for (struck, fault) in [Fault::Hold, late].into_iter().enumerate() {
         broker.faults().inject(ApiKey::EndTxn, fault, 1);
         match run_some(&mut work) {
             Err(ProcessError::Transaction(error)) => {
@@ -255,9 +263,9 @@ fn failures_27_a_run_of_unknown_outcome_is_heard_of_before_the_next_reads_on() {
             }
             outcome => panic!("{outcome:?}"),
         }
-        broker.faults().release();
+        release(&broker, struck + 1);
     }
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while output(&broker).len() < NUMBERS {
         assert!(Instant::now() < deadline);
         match run(&mut work) {
@@ -272,7 +280,7 @@ fn failures_27_a_run_of_unknown_outcome_is_heard_of_before_the_next_reads_on() {
 #[test]
 fn an_abort_that_is_not_heard_of_in_time_is_waited_for_by_the_next_run() {
     let broker = broker_with_numbers();
-    let mut work = processor(&broker, &[("max.block.ms", "1500")]);
+    let mut work = processor(&broker, &[("max.block.ms", "4000")]);
     run_first(&mut work);
     broker.faults().inject(ApiKey::EndTxn, Fault::Hold, 1);
     let failed = work.run_once(Duration::from_secs(30), |_, output| {
@@ -289,8 +297,8 @@ fn an_abort_that_is_not_heard_of_in_time_is_waited_for_by_the_next_run() {
         }
         outcome => panic!("the abort is held: {outcome:?}"),
     }
-    broker.faults().release();
-    let deadline = Instant::now() + Duration::from_secs(30);
+    release(&broker, 1);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while output(&broker).len() < NUMBERS {
         assert!(Instant::now() < deadline);
         let _ = run(&mut work);

@@ -5,6 +5,8 @@ mod group;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -32,7 +34,7 @@ use crate::config::ServerAddress;
 use crate::network::test_server::{Answer, FakeBroker, on_io_thread};
 
 const TOPIC_ID: TopicId = TopicId([3; 16]);
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 
 fn tp(partition: i32) -> TopicPartition {
     TopicPartition::new("clicks", PartitionIndex(partition))
@@ -510,15 +512,15 @@ fn several_pollers_share_the_records() {
         let consumer = consumer(&broker.address, &[("max.poll.records", "7")]);
         consumer.assign(&[(tp(0), Position::Beginning)]);
         let (done, mut all_done) = tokio::sync::mpsc::unbounded_channel();
+        let count = Arc::new(AtomicUsize::new(0));
         for _ in 0..3 {
-            let (consumer, done) = (consumer.clone(), done.clone());
+            let (consumer, done, count) = (consumer.clone(), done.clone(), Arc::clone(&count));
             std::thread::spawn(move || {
                 let mut offsets = Vec::new();
-                loop {
+                let until = Instant::now() + LONG;
+                while count.load(Ordering::Relaxed) < 500 && Instant::now() < until {
                     let records = consumer.poll(Duration::from_millis(300)).unwrap();
-                    if records.is_empty() {
-                        break;
-                    }
+                    count.fetch_add(records.len(), Ordering::Relaxed);
                     offsets.extend(records.iter().map(|record| record.offset.0));
                 }
                 done.send(offsets).unwrap();

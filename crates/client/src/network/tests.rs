@@ -185,19 +185,18 @@ fn dropping_a_call_does_not_take_its_request_back() {
 fn throttle_time_is_obeyed_before_the_next_request() {
     on_io_thread(async {
         let broker = FakeBroker::start(|_, _| {
-            let response = MetadataResponse { throttle_time_ms: 200, ..Default::default() };
+            let response = MetadataResponse { throttle_time_ms: 2000, ..Default::default() };
             Answer::Respond(AnyResponse::Metadata(response))
         })
         .await;
         let connection = connect(&broker).await.unwrap();
         assert!(connection.muted_until().is_none());
         ask(&connection, LONG).await.unwrap();
-        assert!(connection.muted_until().is_some());
-        let begun = Instant::now();
+        let until = connection.muted_until().unwrap();
         let given_up = ask(&connection, Duration::from_millis(20)).await.unwrap_err();
         assert!(!given_up.possibly_sent, "a muted connection has begun nothing");
         ask(&connection, LONG).await.unwrap();
-        assert!(begun.elapsed() >= Duration::from_millis(150), "{:?}", begun.elapsed());
+        assert!(Instant::now() >= until, "{:?} too soon", until - Instant::now());
         assert_eq!(broker.requests.borrow().len(), 3, "hello and two of the three calls");
     });
 }
@@ -223,10 +222,10 @@ fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     on_io_thread(async {
         let broker = FakeBroker::start(|_, _| Answer::Respond(numbered(0))).await;
         let mut config = quick_config();
-        config.idle_max = Some(Duration::from_millis(2000));
+        config.idle_max = Some(Duration::from_millis(4000));
         let connection = BrokerConnection::connect(&broker.address, &config, LONG).await.unwrap();
         for _ in 0..4 {
-            tokio::time::sleep(Duration::from_millis(700)).await;
+            tokio::time::sleep(Duration::from_millis(1100)).await;
             ask(&connection, LONG).await.unwrap();
         }
         while connection.is_open() {

@@ -340,7 +340,7 @@ fn a_connection_that_nobody_uses_logs_in_again_with_its_next_request() {
 fn a_login_that_is_refused_the_second_time_ends_the_connection() {
     on_io_thread(async {
         let count = Rc::new(Cell::new(0));
-        let broker = broker("PLAIN", 100, move || {
+        let broker = broker("PLAIN", 3000, move || {
             let count = Rc::clone(&count);
             Box::new(move |_: &[u8]| {
                 count.set(count.get() + 1);

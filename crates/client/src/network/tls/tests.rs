@@ -282,7 +282,7 @@ fn who_speaks_in_the_clear_where_the_other_encrypts_is_told() {
         let encrypted = config(&[("ssl.truststore.certificates", &authority.pem())]);
         // The fake broker can't read a TLS record's head as a length, and hangs up, as Kafka does.
         let address = Arc::clone(&plain.address);
-        let error = BrokerConnection::connect(&address, &encrypted, Duration::from_secs(2)).await;
+        let error = BrokerConnection::connect(&address, &encrypted, LONG).await;
         let error = error.err().unwrap();
         assert!(matches!(error.kind, NetworkErrorKind::TlsHandshake(_)), "{error}");
         assert!(error.is_retriable(), "{error}");
