@@ -20,6 +20,7 @@ use streamledger_protocol::TimestampMs;
 
 use super::disk::Durability;
 use super::errors::{AppendError, StorageError};
+use super::parallel;
 use super::partition::{ClosedSegment, LogState, OpenLog, Partition};
 use super::shared::Shared;
 
@@ -199,27 +200,32 @@ pub(super) fn settle_idle(shared: &Shared, now: MonotonicMs) {
     }
 }
 
+/// So many logs are settled at a time at the end: it is waiting for the disk, and file systems make
+/// one commit of what several threads flush.
+const SETTLING_THREADS: usize = 8;
+
 /// At the end: flushes every log, writes its files, and the manifest.
 pub(super) fn settle_all(shared: &Shared) -> Result<(), StorageError> {
-    let mut outcome = Ok(());
-    for partition in shared.all_partitions() {
+    let settled = parallel::for_each(&shared.all_partitions(), SETTLING_THREADS, |partition| {
         partition.flush();
-        if let LogState::Open(open) = &mut *partition.state.lock()
-            && let Err(error) = partition.settle(open)
-        {
-            let path = &partition.directory.path;
-            outcome = Err(StorageError::io("writing the files of", path, error));
-        }
-    }
+        let LogState::Open(open) = &mut *partition.state.lock() else { return Ok(()) };
+        let path = &partition.directory.path;
+        partition
+            .settle(open)
+            .map_err(|error| StorageError::io("writing the files of", path, error))
+    });
+    let mut outcome = settled.into_iter().collect::<Result<(), _>>();
     shared.check_alive()?;
     shared.write_manifest(Durability::Flushed)?;
     if let (Ok(()), Some(journal)) = (&outcome, &shared.journal) {
         // Of a log that is offline, what it acknowledged may be nowhere else.
-        let all = shared.all_partitions();
-        let flushed = all.iter().try_for_each(|partition| match partition.sync_segments()? {
-            true => Ok(()),
-            false => Err(io::Error::other("a segment could not be flushed")),
+        let flushed = parallel::for_each(&shared.all_partitions(), SETTLING_THREADS, |partition| {
+            match partition.sync_segments()? {
+                true => Ok(()),
+                false => Err(io::Error::other("a segment could not be flushed")),
+            }
         });
+        let flushed = flushed.into_iter().collect::<io::Result<()>>();
         outcome = flushed
             .and_then(|()| journal.remove())
             .map_err(|error| StorageError::io("removing the journal of", &shared.directory, error));

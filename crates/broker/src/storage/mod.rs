@@ -24,6 +24,7 @@ mod journaled;
 mod load;
 mod lock;
 mod meta;
+mod parallel;
 mod partition;
 mod producers;
 mod read;

@@ -28,7 +28,7 @@ use super::load::{LoadProblem, is_as_summarised, recover};
 use super::lock::DirectoryLock;
 use super::partition::{LogState, OpenLog, Partition};
 use super::shared::{Shared, StoreCounts};
-use super::{flusher, journal, meta};
+use super::{flusher, journal, meta, parallel};
 
 /// All partitions of a data directory. Clones are the same store; it closes with the last.
 #[derive(Debug, Clone)]
@@ -316,7 +316,10 @@ impl Drop for Inner {
     }
 }
 
-/// Finds and opens all partitions of the directory, the work shared by two threads.
+/// So many threads open logs at a start: it is work for processors.
+const LOADING_THREADS: usize = 2;
+
+/// Finds and opens all partitions of the directory.
 fn load_all(
     directory: &Path,
     shared: &Arc<Shared>,
@@ -331,24 +334,8 @@ fn load_all(
         let summary = summaries.remove(&topic_partition);
         found.push((directory.join(name), topic_partition, summary));
     }
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut loaded = Vec::new();
-        while let Some((path, topic_partition, summary)) =
-            found.get(next.fetch_add(1, Ordering::Relaxed))
-        {
-            loaded.push(load_one(path, topic_partition, summary.as_ref(), shared, config));
-        }
-        loaded
-    };
-    let loaded = std::thread::scope(|scope| {
-        let other = scope.spawn(work);
-        let mut loaded = work();
-        match other.join() {
-            Ok(others) => loaded.extend(others),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-        loaded
+    let loaded = parallel::for_each(&found, LOADING_THREADS, |(path, topic_partition, summary)| {
+        load_one(path, topic_partition, summary.as_ref(), shared, config)
     });
     let mut recovered = Vec::new();
     for partition in loaded {
