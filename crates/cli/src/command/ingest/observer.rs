@@ -1,15 +1,13 @@
 //! Who follows a run while it goes on: a person, by bars or sentences on stderr, or a program, by
 //! one JSON object a line on stdout.
 
-use std::time::{Duration, Instant};
-
 use super::events::{Event, Measured};
 use crate::failure::Failure;
 use crate::ui;
 use crate::ui::progress::Progress;
 
-/// How often a program is told how far a run has read.
-const BETWEEN_PROGRESS: Duration = Duration::from_secs(1);
+/// How often a program is told how far a run has read: after so many seconds.
+const BETWEEN_PROGRESS: f64 = 1.0;
 
 /// Who follows a run.
 #[derive(Debug)]
@@ -21,7 +19,8 @@ pub(super) enum Observer {
 /// The lines for a program.
 #[derive(Debug)]
 pub(super) struct Lines {
-    last_progress: Instant,
+    /// Seconds of the run from which on it is told how far that is.
+    next_progress: f64,
     /// Why one couldn't be written. The rows matter more: it is told at the end.
     failure: Option<Box<Failure>>,
 }
@@ -29,7 +28,7 @@ pub(super) struct Lines {
 impl Observer {
     /// A program that reads stdout.
     pub(super) fn program() -> Observer {
-        Observer::Program(Lines { last_progress: Instant::now(), failure: None })
+        Observer::Program(Lines { next_progress: BETWEEN_PROGRESS, failure: None })
     }
 
     /// Tells what happened.
@@ -54,8 +53,8 @@ impl Observer {
     pub(super) fn measure(&mut self, measured: Measured<'_>) {
         match self {
             Observer::Person(progress) => progress.at(measured.read_bytes, measured.sent),
-            Observer::Program(lines) if lines.last_progress.elapsed() >= BETWEEN_PROGRESS => {
-                lines.last_progress = Instant::now();
+            Observer::Program(lines) if measured.seconds >= lines.next_progress => {
+                lines.next_progress = measured.seconds + BETWEEN_PROGRESS;
                 lines.write(&Event::Progress(measured));
             }
             Observer::Program(_) => {}
